@@ -1,0 +1,30 @@
+"""Notices: facts from outside that nobody asked for.
+
+A notice is never refused.  It posts the transfers of its kind once per outside identity (whoever stores it sees to
+that), and where it breaks a limit it says so as an exception event.
+"""
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import NamedTuple
+
+
+class Noticed(StrEnum):
+    """What was noticed, and what its amount means (minor units)."""
+
+    HOLD_DROPPED = "hold_dropped"                   # the issuer or wallet no longer stands behind what is open
+    CAPTURE_REJECTED = "capture_rejected"           # clearing refused the capture named
+    REFUND_RETURNED = "refund_returned"             # a refund that was final came back; amount returned
+    CHARGEBACK = "chargeback"                       # the issuer took this much of the capture named
+    CHARGEBACK_RETURNED = "chargeback_returned"     # ... and gave this much back
+    DISPUTE_LOST = "dispute_lost"                   # ... and keeps this much
+    LATE_APPROVAL = "late_approval"                 # an approval after our reversal left
+
+
+class Notice(NamedTuple):
+    """``identity`` is the sender's own name for the fact; the same identity counts once."""
+
+    noticed: Noticed
+    identity: str
+    minor: int = 0
+    capture_id: int = 0             # the operation id of the capture concerned; 0: the payment as a whole

@@ -1,0 +1,81 @@
+"""Outcomes: what came back when the processor was asked.
+
+Three answers and one question: ``Approved | Declined | Unknown``, and ``Challenge`` where the payer must act.  Silence,
+garbage and contradictions are ``Unknown``; nobody is ever told that an unknown was declined.  ``Reversed`` ends an unknown
+that our own reversal undid at the issuer.
+"""
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import NamedTuple
+
+
+class Approved(NamedTuple):
+    """The processor did it.  ``minor`` is the approved amount, lower than asked in a partial approval (DE 39 "10")."""
+
+    minor: int
+    approval_code: str = ""         # DE 38
+    scheme_reference: str = ""      # NTI: what later merchant-initiated payments cite
+    processor_reference: str = ""   # RRN (DE 37) or the provider's own id
+    response_code: str = "00"       # DE 39 (1987 values, also where the processor speaks another dialect)
+    security_code_result: str = ""  # M match, N no match, P not processed, U not certified
+    address_result: str = ""        # AVS
+    eci: str = ""                   # authentication result as used
+
+
+class Declined(NamedTuple):
+    """The processor, or whoever it asked, said no; nothing happened to the money."""
+
+    response_code: str              # DE 39
+    advice: str = ""                # merchant advice code, "03" stops
+    processor_reference: str = ""
+
+
+class Silence(StrEnum):
+    """Why an outcome is unknown."""
+
+    NO_ANSWER = "no_answer"                     # T1 passed
+    CONNECTION_LOST = "connection_lost"
+    NOT_BELIEVABLE = "not_believable"           # malformed, for another amount, terminal or trace number
+    OWNER_GONE = "owner_gone"                   # the process that asked died before it wrote the answer
+    SUPERSEDED = "superseded"                   # the attempt was claimed by recovery before the answer came
+
+
+class Unknown(NamedTuple):
+    """No answer that can be believed.  The reservation stays; recovery inquires, repeats or reverses."""
+
+    why: Silence
+
+
+class Reversed(NamedTuple):
+    """An unknown authorization, increment or purchase that our reversal ended: nothing is held at the issuer."""
+
+    response_code: str = "68"       # DE 39 "68": response received too late
+
+
+class Challenge(NamedTuple):
+    """The payer must act (3-D Secure); no money has moved."""
+
+    url: str
+    reference: str
+
+
+class NotAsked(NamedTuple):
+    """The deadline passed, or the code was gone, before anything was sent: it is certain that nothing happened."""
+
+    why: str
+
+
+Outcome = Approved | Declined | Unknown | Reversed | Challenge | NotAsked
+
+#: DE 39 values after which the same card must not be tried again without the cardholder (class H of the code table),
+#: and the merchant advice codes that say the same.
+HARD_DECLINES = frozenset(
+    "04 07 12 14 15 31 33 34 35 36 37 38 39 40 41 42 43 44 46 52 53 56 57 63 67 93 R0 R1 R3 N5 Q1".split()
+)
+HARD_ADVICE = frozenset({"03", "05", "21", "22", "42"})
+
+
+def is_hard(outcome: Declined) -> bool:
+    """Whether a decline forbids further merchant-initiated payments with the card."""
+    return outcome.response_code in HARD_DECLINES or outcome.advice in HARD_ADVICE
