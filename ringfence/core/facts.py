@@ -6,7 +6,7 @@ identity counts once is left to whoever stores it.
 """
 from __future__ import annotations
 
-from ringfence.core.allotment import Allotment, Captures, Capture, allot, excess, shift
+from ringfence.core.allotment import Allotment, Capture, Captures, allot, excess, shift
 from ringfence.core.events import Event
 from ringfence.core.ledger import Transfer, Transferred
 from ringfence.core.notices import Notice, Noticed
@@ -24,7 +24,8 @@ MOVES: dict[Noticed, tuple[Transferred, Event, dict[str, int]]] = {
 
 def note(payment: Payment, notice: Notice) -> Decision:
     """What follows from a fact about a payment that is stored."""
-    assert payment.status is not Status.NEW and notice.minor >= 0
+    assert payment.status is not Status.NEW, "a fact is about a payment that is stored"
+    assert notice.minor >= 0
     match notice.noticed:
         case Noticed.LATE_APPROVAL:
             return Decision(payment, events=(Event.LATE_APPROVAL,))

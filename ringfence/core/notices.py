@@ -12,8 +12,8 @@ from typing import NamedTuple
 class Noticed(StrEnum):
     """What was noticed, and what its amount means (minor units)."""
 
-    HOLD_DROPPED = "hold_dropped"                   # the issuer or wallet no longer stands behind what is open
-    CAPTURE_REJECTED = "capture_rejected"           # clearing refused the capture named
+    HOLD_DROPPED = "hold_dropped"                   # the issuer or wallet no longer stands behind what is open, all of it
+    CAPTURE_REJECTED = "capture_rejected"           # clearing refused the capture named, all of it
     REFUND_RETURNED = "refund_returned"             # a refund that was final came back; amount returned
     CHARGEBACK = "chargeback"                       # the issuer took this much of the capture named
     CHARGEBACK_RETURNED = "chargeback_returned"     # ... and gave this much back

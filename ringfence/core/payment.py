@@ -170,7 +170,7 @@ _LADDERS: dict[Kind, Callable] = {
 
 
 def _must_wait(payment: Payment, kind: Kind) -> bool:
-    return payment.hold_is_moving or payment.pending_capture > 0 and kind in EXCLUSIVE
+    return payment.hold_is_moving or (payment.pending_capture > 0 and kind in EXCLUSIVE)
 
 
 def _is_expired(payment: Payment, now: datetime) -> bool:
@@ -206,7 +206,7 @@ def _is_believable(operation: Operation, outcome: Outcome) -> bool:
     kind = operation.kind
     if type(outcome) is Approved:
         # Above what was asked nothing is approved; below it, only a first operation (DE 39 "10").
-        return outcome.minor == operation.minor or kind in FIRST and 0 < outcome.minor < operation.minor
+        return outcome.minor == operation.minor or (kind in FIRST and 0 < outcome.minor < operation.minor)
     if type(outcome) is Reversed:
         return kind in REVERSED
     if type(outcome) is Challenge:
