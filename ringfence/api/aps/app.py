@@ -1,0 +1,174 @@
+"""``POST /FortAPI/paymentApi``: bytes in, bytes out.
+
+A plain ASGI callable, because every payment goes through here.  Each business result, errors included, is HTTP 200 with a
+JSON object; other statuses are left for what no APS client asks.
+"""
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from ringfence.api.aps import explain, maintenance, payments, services, wire
+from ringfence.api.aps.accounts import Credential, Settings
+from ringfence.api.aps.answers import format_answer, format_error
+from ringfence.api.aps.codes import UNKNOWN_OUTCOME, refusal_message
+from ringfence.api.aps.door import DOOR, Account, Reply, Service
+from ringfence.api.aps.wire import ApsRequest, WireError
+from ringfence.core.refusals import Refusal
+from ringfence.engine.directory import Directory, Merchant
+from ringfence.engine.lane import CONNECTION_LOST
+
+log = logging.getLogger(__name__)
+
+Handler = Callable[[Service, Account, ApsRequest], Awaitable[Reply]]
+
+#: Which function serves which operation.
+HANDLERS: dict[str, Handler] = {
+    "AUTHORIZATION": payments.pay,
+    "PURCHASE": payments.pay,
+    "CAPTURE": maintenance.operate,
+    "VOID_AUTHORIZATION": maintenance.operate,
+    "REFUND": maintenance.operate,
+    "CHECK_STATUS": maintenance.check_status,
+    "CREATE_TOKEN": services.create_token,
+    "UPDATE_TOKEN": services.update_token,
+    "GET_TOKENS": services.get_tokens,
+    "SDK_TOKEN": services.sdk_token,
+    "VERIFY_CARD": services.verify_card,
+    "CHECK_VERIFY_CARD_STATUS": services.check_verification,
+}
+MOVES_MONEY = frozenset({"AUTHORIZATION", "PURCHASE", "CAPTURE", "VOID_AUTHORIZATION", "REFUND", "VERIFY_CARD"})
+BODY_LIMIT = 64 * 1024
+
+
+class PaymentApi:
+    """The door: one of these per process."""
+
+    def __init__(self, service: Service, directory: Directory, *, sandbox: bool) -> None:
+        self._service, self._directory, self._sandbox = service, directory, sandbox
+        self._accounts: dict[tuple[str, str], Account] = {}
+
+    async def __call__(
+        self, scope: MutableMapping[str, Any], receive: Callable[[], Awaitable[MutableMapping[str, Any]]],
+        send: Callable[[MutableMapping[str, Any]], Awaitable[None]],
+    ) -> None:
+        if scope["method"] != "POST":
+            await _send(send, 405, b'{"error":"this address takes POST"}', extra=[(b"allow", b"POST")])
+            return
+        body = await _body(receive)
+        if body is None:
+            await _send(send, 413, b'{"error":"the body is longer than 65536 bytes"}', extra=[(b"connection", b"close")])
+            return
+        client = scope.get("client")
+        answer, receipt = await self.handle(body, client[0] if client else "", _idempotency_key(scope["headers"]))
+        await _send(send, 200, answer, extra=[(b"ringfence-receipt", receipt.encode())] if receipt else [])
+
+    async def handle(self, body: bytes, source_ip: str = "", idempotency_key: str = "") -> tuple[bytes, str]:
+        """The answer to a body, and the receipt of what was committed for it ("" for nothing)."""
+        params = wire.decode(body)
+        if isinstance(params, WireError):
+            return format_error(params, None), ""
+        account = self._account(params)
+        if isinstance(account, WireError):
+            return format_error(account, None), ""
+        if not account.merchant.active:
+            return format_error(wire.inactive_merchant(params), account.credential), ""
+        request = wire.parse(params, account.credential, account.settings, self._service.now(), source_ip)
+        if isinstance(request, WireError):
+            if self._sandbox and request.code == "00008":
+                log.info("%s", "\n".join(explain.explain(params, account.credential).lines()))
+            return format_error(request, account.credential), ""
+        reply = await self._carried_out(account, request, idempotency_key)
+        return format_answer(request, reply.fields, reply.code, account.credential), reply.receipt
+
+    async def _carried_out(self, account: Account, request: ApsRequest, idempotency_key: str) -> Reply:
+        name = request.operation.name
+        try:
+            if idempotency_key and name in ("CAPTURE", "REFUND"):
+                return await maintenance.operate(self._service, account, request, idempotency_key)
+            return await HANDLERS[name](self._service, account, request)
+        except CONNECTION_LOST:
+            # The engine has its own answers once something was committed; here only a look-up can have failed.
+            log.warning("the database is away")
+            return Reply(request.operation.failure + refusal_message(Refusal.SERVICE_UNAVAILABLE))
+        except Exception:
+            log.exception("%s broke", name)
+            if name in MOVES_MONEY:
+                return Reply(UNKNOWN_OUTCOME)
+            return Reply(request.operation.failure + refusal_message(Refusal.SERVICE_UNAVAILABLE))
+
+    def _account(self, params: dict[str, str]) -> Account | WireError:
+        """Who calls, from the directory; made anew where the merchant or its credential changed."""
+        address = wire.address(params)
+        if isinstance(address, WireError):
+            return address
+        merchant = self._directory.merchant(address.merchant_identifier)
+        if merchant is None:
+            return wire.unknown_merchant(params)
+        if not address.access_code:
+            return wire.error(params, "00001", "access_code")
+        known = self._accounts.get(address)
+        if known is not None and known.merchant is merchant:
+            return known
+        credential = self._directory.credential(*address)
+        if credential is None or credential.door != DOOR:
+            return wire.unknown_access_code(params)
+        made = Account(
+            merchant,
+            Credential(
+                merchant.identifier, credential.public_name, credential.request_phrase, credential.response_phrase,
+                credential.algorithm,
+            ),
+            wire_settings(merchant, sandbox=self._sandbox), f"{DOOR}:{credential.public_name}",
+        )
+        self._accounts[address] = made
+        return made
+
+
+def wire_settings(merchant: Merchant, *, sandbox: bool) -> Settings:
+    """A merchant's settings as the wire wants them."""
+    of = merchant.settings
+    channels = {name for name in ("merchant_page", "trusted", "moto", "recurring") if getattr(of, f"channel_{name}")}
+    on = {"tokenization": of.service_tokenization, "verify_card": of.service_verify_card, "mobile_sdk": of.channel_mobile_sdk}
+    return Settings(
+        sandbox=sandbox, fraud=of.service_fraud, channels=frozenset(channels),
+        services=frozenset(name for name, switched in on.items() if switched),
+        statement_descriptor=of.statement_descriptor, currencies=of.currencies or None,
+        payment_options=of.payment_options or None, sources=of.source_ips or None, mask_first=int(of.card_mask[0]),
+    )
+
+
+async def _body(receive: Callable[[], Awaitable[MutableMapping[str, Any]]]) -> bytes | None:
+    """The whole body, or ``None`` once it is longer than the limit."""
+    message = await receive()
+    body = message.get("body", b"")
+    if not message.get("more_body"):
+        return body if len(body) <= BODY_LIMIT else None
+    parts, size = [body], len(body)
+    while message.get("more_body"):
+        if size > BODY_LIMIT:
+            return None
+        message = await receive()
+        parts.append(message.get("body", b""))
+        size += len(parts[-1])
+    return b"".join(parts) if size <= BODY_LIMIT else None
+
+
+def _idempotency_key(headers: list[tuple[bytes, bytes]]) -> str:
+    for name, value in headers:
+        if name == b"idempotency-key":
+            return value.decode("latin-1")[:200]
+    return ""
+
+
+_JSON = (b"content-type", b"application/json")
+
+
+async def _send(
+    send: Callable[[MutableMapping[str, Any]], Awaitable[None]], status: int, body: bytes, *,
+    extra: list[tuple[bytes, bytes]],
+) -> None:
+    length = (b"content-length", b"%d" % len(body))
+    await send({"type": "http.response.start", "status": status, "headers": [_JSON, length, *extra]})
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,183 @@
+"""Fields: the dictionary of the APS wire, one row per parameter.
+
+Decides how long a value may be, what it may be written with, and which values a list allows.  Refuses to know which operation wants
+which field, and what a value means: dates, currencies and card numbers are only shaped here.
+
+Patterns apply to the whole value (``fullmatch``; ``$`` would let a newline through).  No pattern admits a control character, and only
+the four of ``LOOSE`` admit an equals sign, each in places where ``name=`` of a following parameter cannot stand unnoticed: an APS
+signature covers ``name=value`` pairs without any separator, so a free equals sign would let two requests share one signature.
+"""
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import NamedTuple
+
+
+class Field(NamedTuple):
+    """One parameter: its longest value in characters, the alphabet of the whole value, and the allowed values (``None``: any)."""
+
+    longest: int
+    pattern: re.Pattern[str]
+    values: frozenset[str] | None = None
+
+    @property
+    def check(self) -> Callable[[str], object]:
+        """All three rules in one call: true for a value that passes them."""
+        if self.values is not None:
+            return frozenset(value for value in self.values if len(value) <= self.longest and self.pattern.fullmatch(value)).__contains__
+        written = self.pattern.pattern
+        if _ONE_CLASS.fullmatch(written):
+            return re.compile(f"{written[:-1]}{{1,{self.longest}}}").fullmatch
+        return re.compile(f"(?=[\\s\\S]{{0,{self.longest}}}\\Z)(?:{written})").fullmatch
+
+
+_ONE_CLASS = re.compile(r"\[(?:[^\[\]\\]|\\.)+\]\+", re.DOTALL)          # a pattern made by ``_of``
+
+
+def _of(alphabet: str) -> re.Pattern[str]:
+    return re.compile(f"[{alphabet}]+")
+
+
+_OTHER_SCRIPTS = "\u00a0-\u2027\u202a-\ud7ff\ue000-\U0010ffff"      # beyond ASCII, without the control and line separators
+ALNUM = _of("A-Za-z0-9")
+DIGITS = _of("0-9")
+ALPHA = _of("A-Za-z")
+REFERENCE = _of(r"A-Za-z0-9\-_.")
+BATCH = _of(r"A-Za-z0-9\-_./")
+NAME = _of(r"A-Za-z_\\/\-.' " + _OTHER_SCRIPTS)
+TOKEN = _of(r"A-Za-z0-9.@\-_")
+DEVICE = _of(r"A-Za-z0-9_\-.@+")
+EXTRA = _of(r"A-Za-z0-9.;/_\-,'@")
+DESCRIPTION = _of(r"A-Za-z0-9'/._\-#:$ " + _OTHER_SCRIPTS)
+PHONE = _of(r"0-9+\-() ")
+FLEX = _of(r"A-Za-z0-9_/\\\-.#$%&@*")
+TEXT = _of(" -<>-~" + _OTHER_SCRIPTS)                               # printable, without the equals sign
+EMAIL = re.compile(r"[A-Za-z0-9_.+\-]+@[A-Za-z0-9_.+\-]+")
+ADDRESS = _of("0-9A-Fa-f.:")
+HEX = _of("0-9A-Fa-f")
+DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+INSTANT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:Z|[+\-][0-9]{2}:[0-9]{2})")
+EXPIRY = re.compile(r"[0-9]{4}")
+CURRENCY = re.compile(r"[A-Za-z]{3}")
+
+#: A web address in the characters that the dictionary allows.  An equals sign stands only between a query item's name and its value,
+#: or as padding at the value's end, so that a parameter that follows the address cannot be swallowed by it.
+URL = re.compile(r"https?://[A-Za-z0-9$!_/:.\-]+(?:[?&#][A-Za-z0-9$!_/:.\-]*(?:=[A-Za-z0-9$!_/:.\-]*={0,2})?)*")
+
+#: What a device collector makes: base-64 pieces.  An equals sign is padding before a separator or at the end.
+FINGERPRINT = re.compile(r"(?:[A-Za-z0-9+/_.:|;,\- ]|==?(?=[;,]))*={0,2}")
+
+#: An object or list in its text form, or the same written by the caller.
+NESTED = re.compile("[{\\[][ -~" + _OTHER_SCRIPTS + "]*[}\\]]")
+
+
+def _values(*allowed: str) -> frozenset[str]:
+    return frozenset(allowed)
+
+
+_YES_NO = _values("YES", "NO")
+
+FIELDS: dict[str, Field] = {
+    # who speaks, and about what
+    "access_code":           Field(20, ALNUM),
+    "merchant_identifier":   Field(20, ALNUM),
+    "language":              Field(2, ALPHA, _values("en", "ar")),
+    "signature":             Field(200, HEX),
+    "command":               Field(20, _of("A-Z_")),
+    "service_command":       Field(50, _of("A-Z0-9_")),
+    "query_command":         Field(50, _of("A-Z0-9_")),
+    "merchant_reference":    Field(40, REFERENCE),
+    "fort_id":               Field(20, DIGITS),
+    "maintenance_reference": Field(200, REFERENCE),
+    "settlement_reference":  Field(34, REFERENCE),
+    "batch_reference":       Field(20, BATCH),
+
+    # how much
+    "amount":                Field(10, DIGITS),
+    "currency":              Field(3, CURRENCY),
+
+    # with what
+    "token_name":            Field(100, TOKEN),
+    "new_token_name":        Field(100, TOKEN),
+    "token_status":          Field(8, ALPHA, _values("ACTIVE", "INACTIVE")),
+    "card_number":           Field(19, DIGITS),
+    "expiry_date":           Field(4, EXPIRY),                      # YYMM
+    "card_security_code":    Field(4, re.compile("[0-9]{3,4}")),
+    "card_holder_name":      Field(50, _of(r"A-Za-z'\-. " + _OTHER_SCRIPTS)),
+    "remember_me":           Field(3, ALPHA, _YES_NO),
+    "payment_option":        Field(10, _of("A-Z_"), _values(
+        "VISA", "MASTERCARD", "AMEX", "MADA", "MEEZA", "DISCOVER", "DINERS", "JCB", "UNIONPAY", "MAESTRO", "JAYWAN", "SADAD", "NAPS",
+        "KNET", "OMANNET", "BENEFIT", "TABBY", "TAMARA", "VALU", "STCPAY", "APPLE_PAY",
+    )),
+    "eci":                   Field(16, ALPHA, _values("ECOMMERCE", "MOTO", "RECURRING")),
+    "check_3ds":             Field(3, ALPHA, _YES_NO),
+    "flex_value":            Field(255, FLEX),
+    "sadad_olp":             Field(12, _of("A-Za-z0-9@._")),
+
+    # repeated payments
+    "agreement_id":                    Field(50, ALNUM),
+    "recurring_mode":                  Field(11, ALPHA, _values("FIXED", "VARIABLE", "UNSCHEDULED")),
+    "recurring_transactions_count":    Field(10, DIGITS),
+    "recurring_expiry_date":           Field(10, DATE),
+    "recurring_days_between_payments": Field(10, DIGITS),
+
+    # about the customer and the order
+    "customer_email":        Field(254, EMAIL),
+    "customer_name":         Field(40, NAME),
+    "customer_ip":           Field(45, ADDRESS),
+    "phone_number":          Field(19, PHONE),
+    "order_description":     Field(150, DESCRIPTION),
+    "merchant_extra":        Field(999, EXTRA),
+    **{f"merchant_extra{n}": Field(250, EXTRA) for n in range(1, 6)},
+    "return_url":            Field(400, URL),
+    "statement_descriptor":  Field(25, TEXT),
+    "device_id":             Field(100, DEVICE),
+
+    # queries
+    "return_third_party_response_codes": Field(3, ALPHA, _YES_NO),
+    "from_date":             Field(30, INSTANT),
+    "to_date":               Field(30, INSTANT),
+    "response_format":       Field(4, ALPHA, _values("JSON")),
+
+    # who the client's software is, and where the customer lives: carried and echoed
+    **{name: Field(255, TEXT) for name in ("app_programming", "app_framework", "app_ver", "app_plugin", "app_plugin_version")},
+    **{
+        f"{kind}_{part}": Field(255, TEXT)
+        for kind in ("billing", "shipping")
+        for part in ("stateProvince", "provinceCode", "street", "street2", "postcode", "country", "company", "city")
+    },
+    "shipping_source":        Field(255, TEXT),
+    "shipping_sameAsBilling": Field(255, TEXT),
+}
+
+#: Read by fraud screening, never echoed.
+FRAUD: dict[str, Field] = {
+    "device_fingerprint":    Field(4000, FINGERPRINT),
+    "cart_details":          Field(999, NESTED),
+    "airline_data":          Field(4000, NESTED),
+    "customer_phone":        Field(19, DIGITS),
+    "ship_email":            Field(254, EMAIL),
+    **{name: Field(longest, TEXT) for name, longest in {
+        "customer_type": 1, "customer_id": 16, "customer_first_name": 30, "customer_middle_initial": 1, "customer_last_name": 30,
+        "customer_address1": 30, "customer_address2": 30, "customer_apartment_no": 30, "customer_city": 20, "customer_state": 10,
+        "customer_zip_code": 9, "customer_country_code": 3, "customer_alt_phone": 19, "customer_date_birth": 10,
+        "ship_type": 1, "ship_first_name": 30, "ship_middle_name": 1, "ship_last_name": 30, "ship_address1": 30, "ship_address2": 30,
+        "ship_apartment_no": 30, "ship_address_city": 20, "ship_address_state": 3, "ship_zip_code": 9, "ship_country_code": 3,
+        "ship_phone": 19, "ship_alt_phone": 12, "ship_comments": 160, "ship_method": 1,
+    }.items()},
+    **{f"fraud_extra{n}": Field(256 if n <= 10 else 30, TEXT) for n in range(1, 26)},
+}
+FIELDS.update(FRAUD)
+
+#: For the payment path: one call per value.
+CHECKS: dict[str, Callable[[str], object]] = {name: field.check for name, field in FIELDS.items()}
+
+#: The fields whose values may hold an equals sign.
+LOOSE = frozenset({"return_url", "device_fingerprint", "cart_details", "airline_data"})
+
+#: What a browser or a custom form adds after the server has signed; never part of a TOKENIZATION signature.
+CARD_FIELDS = frozenset({"card_number", "expiry_date", "card_security_code", "card_holder_name", "remember_me"})
+
+#: Never printed and never kept beside a request's other parameters.
+SECRET = frozenset({"signature", "card_security_code", "card_number"})

@@ -1,0 +1,186 @@
+"""Operations: what the APS wire can be asked, one row each.
+
+Decides which key and value name an operation, which parameters it must and may carry, which of them its answer may repeat, and the
+codes of success and failure.  Refuses to know how an operation is carried out.
+
+Answers hold only keys that the official .NET client knows for that operation, because it rebuilds the signed text from its own model;
+operations that client does not have echo every parameter but secrets.
+"""
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from ringfence.api.aps.fields import CARD_FIELDS, FIELDS, FRAUD
+
+COMMON = ("merchant_identifier", "access_code", "language")
+KEYS = ("command", "service_command", "query_command")
+"""The keys that name an operation, the first present wins."""
+
+RESULT = frozenset({
+    "fort_id", "response_code", "response_message", "status", "signature", "reconciliation_reference", "processor_response_code",
+})
+"""What any answer may hold beside what it repeats."""
+
+
+class Variant(NamedTuple):
+    """One way to pay: chosen by ``eci`` and by whether the request carries a token or a card."""
+
+    name: str
+    channel: str                        # the account's channel it needs
+    eci: str
+    mandatory: tuple[str, ...]          # beyond the operation's own
+    forbidden: frozenset[str] = frozenset()
+
+
+class Operation(NamedTuple):
+    """One operation.  ``success`` is a whole response code, ``failure`` the status (two digits) that its refusals carry."""
+
+    key: str
+    name: str
+    success: str
+    failure: str
+    mandatory: tuple[str, ...]
+    one_of: tuple[str, ...]             # at least one of these
+    accepts: frozenset[str]             # every parameter it knows
+    echoes: frozenset[str]              # those that come back unchanged; a card number comes back masked
+    answers: frozenset[str]             # every key its answer may hold
+    unsigned: frozenset[str]            # parameters that some clients leave out of the signature
+    variants: tuple[Variant, ...]
+    service: str                        # the account's service it needs, "" for none
+
+
+CARD_NOT_WITH_TOKEN = frozenset({"expiry_date"})
+#: 6.3 to 6.6.  A token may go with a card (it then names the token to make), but a card's expiry never goes with a token alone.
+VARIANTS = (
+    Variant("token", "merchant_page", "ECOMMERCE", ("token_name", "customer_ip"), CARD_NOT_WITH_TOKEN),
+    Variant("card", "trusted", "ECOMMERCE", ("card_number", "expiry_date", "card_security_code")),
+    Variant("moto token", "moto", "MOTO", ("token_name",), CARD_NOT_WITH_TOKEN),
+    Variant("moto card", "trusted", "MOTO", ("card_number", "expiry_date")),
+    Variant("recurring", "recurring", "RECURRING", ("token_name",), frozenset({"card_number", "expiry_date", "card_security_code"})),
+)
+
+_BILLING = frozenset(name for name in FIELDS if name.startswith(("billing_", "shipping_")))
+_APP = frozenset(name for name in FIELDS if name.startswith("app_"))
+_EXTRAS = frozenset({"merchant_extra", *(f"merchant_extra{n}" for n in range(1, 6))})
+
+_PAYMENT_ECHOED = frozenset({
+    "customer_email", "token_name", "payment_option", "sadad_olp", "eci", "order_description", "customer_ip", "customer_name",
+    "card_holder_name", "expiry_date", "card_number", "remember_me", "return_url", "phone_number", "settlement_reference",
+    "agreement_id", "recurring_mode", "recurring_transactions_count", "amount", "currency",
+}) | _EXTRAS | _BILLING | _APP
+_PAYMENT_SILENT = frozenset(FRAUD) | {
+    "card_security_code", "check_3ds", "flex_value", "recurring_expiry_date", "recurring_days_between_payments",
+    "statement_descriptor",
+}
+_PAYMENT_RESULT = frozenset({
+    "authorization_code", "knet_ref_number", "third_party_transaction_number", "3ds_url", "acquirer_response_code",
+    "acquirer_response_message", "fraud_comment",
+})
+_ACQUIRER = frozenset({"acquirer_response_code", "acquirer_response_message"})
+_TRANSACTION = frozenset({"transaction_status", "transaction_code", "transaction_message"})
+_TOTALS = frozenset({"authorized_amount", "captured_amount", "refunded_amount", "authorization_code"})
+
+_PAYMENT_MANDATORY = ("merchant_reference", "amount", "currency", "customer_email")
+_EITHER_ID = ("merchant_reference", "fort_id")
+
+
+def _row(
+    named: str, success: str, failure: str, mandatory: tuple[str, ...] = (), *, one_of: tuple[str, ...] = (),
+    optional: frozenset[str] = frozenset(), silent: frozenset[str] = frozenset(), result: frozenset[str] = frozenset(),
+    unsigned: frozenset[str] = frozenset(), variants: tuple[Variant, ...] = (), service: str = "",
+) -> Operation:
+    key, _, name = named.partition("=")
+    echoed = frozenset({key, *COMMON, *mandatory, *one_of}) | optional
+    return Operation(
+        key, name, success, failure, COMMON + mandatory, one_of, echoed | silent | {"signature"},
+        echoed - silent, echoed - silent | result | RESULT, unsigned, variants, service,
+    )
+
+
+OPERATIONS: dict[tuple[str, str], Operation] = {(row.key, row.name): row for row in (
+    _row("command=AUTHORIZATION", "02000", "03", _PAYMENT_MANDATORY, optional=_PAYMENT_ECHOED, silent=_PAYMENT_SILENT,
+         result=_PAYMENT_RESULT, variants=VARIANTS),
+    _row("command=PURCHASE", "14000", "13", _PAYMENT_MANDATORY, optional=_PAYMENT_ECHOED, silent=_PAYMENT_SILENT,
+         result=_PAYMENT_RESULT, variants=VARIANTS),
+    _row("command=CAPTURE", "04000", "05", ("amount", "currency"), one_of=_EITHER_ID, optional=frozenset({"order_description"}),
+         result=_ACQUIRER),
+    # An old table lists amount and currency; no client sends them, and the answer never holds them.
+    _row("command=VOID_AUTHORIZATION", "08000", "09", one_of=_EITHER_ID, optional=frozenset({"order_description"}),
+         silent=frozenset({"amount", "currency"})),
+    _row("command=REFUND", "06000", "07", ("amount", "currency"), one_of=_EITHER_ID,
+         optional=frozenset({"maintenance_reference", "order_description"})),
+    # Third-party codes: only the processor's, the one such key that every client's model knows.
+    _row("query_command=CHECK_STATUS", "12000", "11", one_of=_EITHER_ID, silent=frozenset({"return_third_party_response_codes"}),
+         result=_TRANSACTION | _TOTALS),
+    _row("service_command=CREATE_TOKEN", "52062", "53", ("merchant_reference", "card_number", "expiry_date", "return_url"),
+         optional=frozenset({"currency", "token_name", "card_holder_name"}), result=frozenset({"card_bin"}), unsigned=CARD_FIELDS,
+         service="tokenization"),
+    _row("service_command=UPDATE_TOKEN", "58000", "59", ("merchant_reference", "token_name"),
+         optional=frozenset({"token_status", "expiry_date", "card_holder_name", "currency", "new_token_name"}),
+         result=frozenset({"card_number", "card_brand", "card_bin", "creation_date"}), service="tokenization"),
+    _row("query_command=GET_TOKENS", "54000", "55", optional=frozenset({"from_date", "to_date", "response_format"}),
+         result=frozenset({"data", "data_count"}), service="tokenization"),
+    _row("service_command=SDK_TOKEN", "22000", "21", ("device_id",), result=frozenset({"sdk_token"}), service="mobile_sdk"),
+    _row("service_command=VERIFY_CARD", "80000", "81", ("merchant_reference", "currency", "card_number", "expiry_date"),
+         optional=frozenset({"settlement_reference", "card_holder_name", "eci"}), silent=frozenset({"card_security_code"}),
+         result=frozenset({"payment_option", "card_bin"}) | _ACQUIRER, service="verify_card"),
+    _row("query_command=CHECK_VERIFY_CARD_STATUS", "12000", "11", ("merchant_reference",), result=_TRANSACTION, service="verify_card"),
+)}
+
+SERVICE_INACTIVE, ELSEWHERE = "00093", "00034"
+#: Known by name and not served at this address: the caller hears that the service is inactive, never that its command is unknown.
+UNAVAILABLE: dict[tuple[str, str], str] = {
+    ("service_command", "TOKENIZATION"): ELSEWHERE,                 # a browser's form post to the payment page
+    ("service_command", "PAYMENT_LINK"): SERVICE_INACTIVE,
+    ("query_command", "CHECK_PAYMENT_LINK_STATUS"): SERVICE_INACTIVE,
+    ("service_command", "UPLOAD_BATCH_FILE"): SERVICE_INACTIVE,
+    ("service_command", "GET_BATCH_RESULTS"): SERVICE_INACTIVE,
+    ("service_command", "PROCESS_BATCH"): SERVICE_INACTIVE,
+    ("query_command", "GENERATE_REPORT"): SERVICE_INACTIVE,
+    ("query_command", "DOWNLOAD_REPORT"): SERVICE_INACTIVE,
+    ("query_command", "GET_INSTALLMENTS_PLANS"): "00783",
+    ("service_command", "CURRENCY_CONVERSION"): SERVICE_INACTIVE,
+    ("service_command", "3DS_ENROLLMENT"): SERVICE_INACTIVE,
+    ("service_command", "3DS_AUTHENTICATION"): SERVICE_INACTIVE,
+    ("service_command", "OTP_GENERATE"): SERVICE_INACTIVE,
+    ("service_command", "GENERATE_OTP"): SERVICE_INACTIVE,
+    ("service_command", "OTP_VERIFY"): SERVICE_INACTIVE,
+    ("service_command", "CUSTOMER_VERIFY"): SERVICE_INACTIVE,
+}
+
+#: Parameters of a payment that ask for features this service does not have; known, hence not "extra", and refused by what they ask for.
+FEATURES_ABSENT: dict[str, str] = {
+    **dict.fromkeys(("digital_wallet", "apple_data", "apple_signature", "apple_header", "apple_paymentMethod", "call_id", "otp",
+                     "products"), "00014"),
+    **dict.fromkeys(("installments", "plan_code", "issuer_code"), "00783"),
+}
+
+#: What an answer repeats when the operation itself could not be told.
+ECHO_UNKNOWN = frozenset().union(*(row.echoes for row in OPERATIONS.values()))
+
+
+def variant_of(operation: Operation, given: dict[str, str]) -> Variant | None:
+    """The way to pay that a request means, ``None`` for operations that have only one.  An unknown ``eci`` counts as ECOMMERCE."""
+    if not operation.variants:
+        return None
+    eci = given.get("eci")
+    if eci == "RECURRING":
+        return VARIANTS[4]
+    card = "card_number" in given or ("expiry_date" in given and "token_name" not in given)
+    return VARIANTS[(2 if eci == "MOTO" else 0) + card]
+
+
+def brand_message(operation: Operation, eci: str, brand: str, asked: str = "") -> str | None:
+    """Why a card of ``brand`` cannot be used so: a message code, or ``None``.
+
+    mada and Meeza are purchase-only (049) and for customers who are present (113); ``asked`` is the request's ``payment_option``, which
+    must not contradict the card (110).
+    """
+    if asked and asked != brand:
+        return "110"
+    if brand in ("MADA", "MEEZA"):
+        if operation.name == "AUTHORIZATION":
+            return "049"
+        if eci != "ECOMMERCE":
+            return "113"
+    return None

@@ -1,0 +1,107 @@
+"""AUTHORIZATION and PURCHASE: with a token, with card data, by mail and telephone, recurring."""
+from __future__ import annotations
+
+from ringfence.api.aps import codes
+from ringfence.api.aps.door import DOOR, Account, Reply, Service, content_of, details_of, order_key, refused
+from ringfence.api.aps.operations import brand_message
+from ringfence.api.aps.wire import ApsRequest
+from ringfence.core.commands import Command, Initiation, Kind
+from ringfence.core.expiry import DOOR_SECONDS, hold_seconds
+from ringfence.core.outcomes import Approved, Declined, NotAsked, Reversed
+from ringfence.core.refusals import Refusal
+from ringfence.engine.intents import CardInHand, Intent, Result
+
+KINDS = {"AUTHORIZATION": Kind.AUTHORIZATION, "PURCHASE": Kind.PURCHASE}
+INITIATIONS = {"RECURRING": Initiation.RECURRING}
+CHANNELS = {"MOTO": "moto"}
+INSUFFICIENT_FUNDS = "51"
+
+
+async def pay(service: Service, account: Account, request: ApsRequest) -> Reply:
+    """Begin a payment and answer with its outcome."""
+    kind = KINDS[request.operation.name]
+    card = await _with_card(service, account, request) if request.card else await _with_token(service, account, request)
+    if isinstance(card, Reply):
+        return card
+    stored = card.stored
+    assert stored is not None
+    if message := brand_message(request.operation, request.eci, stored.brand, request.given.get("payment_option", "")):
+        return Reply(request.operation.failure + message)
+    options = account.settings.payment_options
+    if options is not None and stored.brand not in options:
+        return Reply(f"{request.operation.failure}003")
+    initiation = INITIATIONS.get(request.eci, Initiation.CARDHOLDER)
+    channel = CHANNELS.get(request.eci, "ecommerce")
+    operation_id = service.engine.new_id()
+    settings = account.merchant.settings
+    command = Command(kind, request.amount, request.currency, operation_id)
+    if kind is Kind.AUTHORIZATION:
+        command = command._replace(hold_seconds=hold_seconds(
+            merchant_days=settings.hold_days, door_seconds=DOOR_SECONDS[DOOR], brand=stored.brand, initiation=initiation,
+            channel=channel,
+        ))
+    result = await service.engine.execute(Intent(
+        account.merchant.merchant_id, account.merchant.identifier, operation_id, command, DOOR, account.actor, "api",
+        content_of(service, request, stored.card_id), request.reference, order_key(request.reference),
+        details=details_of(request), processor=service.route(account.merchant, stored.brand), card=card,
+        initiation=initiation, channel=channel, magic=settings.magic_amounts,
+    ))
+    return reply_to(request, result, card, operation_id)
+
+
+def reply_to(request: ApsRequest, result: Result, card: CardInHand, payment_id: int) -> Reply:
+    """The answer to a payment's first operation."""
+    if result.refusal is not None:
+        return refused(request, result.refusal, KINDS.get(request.operation.name))
+    fields = payment_fields(card, payment_id)
+    match result.outcome:
+        case Approved(approval_code=approval_code) if result.payment is not None and result.payment.status != "declined":
+            fields["authorization_code"] = approval_code
+            if card.keep_as:
+                fields["token_name"] = card.keep_as
+            code, acquirer = request.operation.success, "00"
+        case Approved():                    # in part, which nobody asked for: it is given back
+            code, acquirer = request.operation.failure + codes.decline_message(INSUFFICIENT_FUNDS), INSUFFICIENT_FUNDS
+        case Declined(response_code=acquirer) | Reversed(response_code=acquirer):
+            code = request.operation.failure + codes.decline_message(acquirer)
+        case NotAsked():
+            return Reply(request.operation.failure + codes.refusal_message(Refusal.SERVICE_UNAVAILABLE), fields, result.receipt)
+        case _:
+            return Reply(codes.UNKNOWN_OUTCOME, fields, result.receipt)
+    fields["acquirer_response_code"] = acquirer
+    fields["acquirer_response_message"] = codes.acquirer_message(acquirer)
+    return Reply(code, fields, result.receipt)
+
+
+def payment_fields(card: CardInHand, payment_id: int) -> dict[str, object]:
+    """What every answer about a card payment says of the card."""
+    assert card.stored is not None
+    return {
+        "fort_id": str(payment_id), "payment_option": card.stored.brand, "card_number": card.stored.masked,
+        "expiry_date": card.expiry, "card_holder_name": card.holder,
+    }
+
+
+async def _with_token(service: Service, account: Account, request: ApsRequest) -> CardInHand | Reply:
+    token = await service.vault.token(account.merchant.merchant_id, request.token_name)
+    kind = KINDS[request.operation.name]
+    if token is None:
+        return refused(request, Refusal.TOKEN_NOT_FOUND, kind)
+    if not token.active:
+        return refused(request, Refusal.TOKEN_INACTIVE, kind)
+    return CardInHand(None, token.expiry, request.security_code, token.card, token, holder=token.holder)
+
+
+async def _with_card(service: Service, account: Account, request: ApsRequest) -> CardInHand | Reply:
+    """Card data in the request: the number is kept for what follows, and as a token where the payer does not mind."""
+    assert request.card is not None
+    merchant_id, settings = account.merchant.merchant_id, account.merchant.settings
+    stored = await service.vault.keep(merchant_id, request.card.number)
+    keep_as = ""
+    if settings.service_tokenization and stored.sealed is not None and request.given.get("remember_me") != "NO":
+        if request.token_name and await service.vault.token(merchant_id, request.token_name, fresh=True) is not None:
+            return Reply(f"{request.operation.failure}114")
+        keep_as = request.token_name or service.new_token_name()
+    return CardInHand(
+        request.card.number, request.card.expiry, request.security_code, stored, keep_as=keep_as, holder=request.card.holder
+    )

@@ -1,0 +1,168 @@
+"""Tokens, SDK tokens and card checks: the requests that are not payments."""
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from ringfence.api.aps import codes
+from ringfence.api.aps.door import (
+    DOOR, Account, Reply, Service, content_of, details_of, refused, verification_key,
+)
+from ringfence.api.aps.maintenance import acquirer_fields
+from ringfence.api.aps.wire import ApsRequest
+from ringfence.core.commands import Command, Kind
+from ringfence.core.outcomes import Approved, Declined
+from ringfence.core.refusals import Refusal
+from ringfence.engine.intents import CardInHand, Intent
+from ringfence.engine.vault import NameTaken, NotFound, Token
+
+ZONE = ZoneInfo("Asia/Riyadh")
+"""The zone of dates in answers."""
+NAME_TAKEN, CREATION_FAILED, REFERENCE_USED, BAD_INTERVAL = "114", "061", "066", "122"
+VERIFY_HOLD_SECONDS = 86_400
+TOKENS_LIMIT = 1_000
+
+
+async def create_token(service: Service, account: Account, request: ApsRequest) -> Reply:
+    """CREATE_TOKEN: keep a card under a name; the bank is not asked."""
+    assert request.card is not None
+    merchant_id, failure = account.merchant.merchant_id, request.operation.failure
+    stored = await service.vault.keep(merchant_id, request.card.number)
+    if stored.sealed is None:
+        return Reply(failure + CREATION_FAILED)
+    if request.token_name and await service.vault.token(merchant_id, request.token_name, fresh=True):
+        return Reply(failure + NAME_TAKEN)
+    name = f"create_token:{request.reference}"
+    if not await service.reading.claim_service(merchant_id, DOOR, "CREATE_TOKEN", name, None, service.now()):
+        return Reply(failure + REFERENCE_USED)
+    made = await service.vault.create_token(
+        merchant_id, stored, name=request.token_name or service.new_token_name(), expiry=request.card.expiry,
+        holder=request.card.holder,
+    )
+    if isinstance(made, NameTaken):
+        return Reply(failure + NAME_TAKEN)
+    return Reply(request.operation.success, {
+        "token_name": made.name, "card_number": stored.masked, "card_bin": stored.bin, "expiry_date": made.expiry,
+        "card_holder_name": made.holder,
+    })
+
+
+async def update_token(service: Service, account: Account, request: ApsRequest) -> Reply:
+    """UPDATE_TOKEN: its name, expiry, holder, or whether it may be charged."""
+    given, failure = request.given, request.operation.failure
+    status = given.get("token_status")
+    changed = await service.vault.update_token(
+        account.merchant.merchant_id, request.token_name,
+        active=None if status is None else status == "ACTIVE", expiry=given.get("expiry_date"),
+        holder=given.get("card_holder_name"), new_name=given.get("new_token_name"),
+    )
+    if isinstance(changed, NotFound):
+        return refused(request, Refusal.TOKEN_NOT_FOUND)
+    if isinstance(changed, NameTaken):
+        return Reply(failure + NAME_TAKEN)
+    return Reply(request.operation.success, token_fields(changed) | {"token_name": request.token_name})
+
+
+def token_fields(token: Token) -> dict[str, object]:
+    """A token as answers show it."""
+    return {
+        "token_name": token.name, "card_number": token.card.masked, "expiry_date": token.expiry,
+        "card_holder_name": token.holder, "card_brand": token.card.brand, "card_bin": token.card.bin,
+        "token_status": "ACTIVE" if token.active else "INACTIVE",
+        "creation_date": token.created_at.astimezone(ZONE).isoformat(timespec="seconds"),
+    }
+
+
+async def get_tokens(service: Service, account: Account, request: ApsRequest) -> Reply:
+    """GET_TOKENS: those made between two instants, oldest first."""
+    since = _instant(request.given.get("from_date"), datetime(2000, 1, 1, tzinfo=UTC))
+    until = _instant(request.given.get("to_date"), service.now() + timedelta(seconds=1))
+    if since is None or until is None or since > until:
+        return Reply(request.operation.failure + BAD_INTERVAL)
+    tokens = await service.vault.tokens(
+        account.merchant.merchant_id, since=since, until=until, after=None, limit=TOKENS_LIMIT
+    )
+    rows = [{name: value for name, value in token_fields(token).items() if value} for token in tokens]
+    return Reply(request.operation.success, {"data_count": str(len(rows)), "data": rows})
+
+
+def _instant(text: str | None, default: datetime) -> datetime | None:
+    if text is None:
+        return default
+    try:
+        instant = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return instant if instant.tzinfo else instant.replace(tzinfo=ZONE)
+
+
+async def sdk_token(service: Service, account: Account, request: ApsRequest) -> Reply:
+    """SDK_TOKEN: one transaction's token for one device."""
+    name = service.new_sdk_token()
+    lives = timedelta(seconds=account.merchant.settings.sdk_token_seconds)
+    await service.reading.keep_sdk_token(
+        account.merchant.merchant_id, name, request.given["device_id"], service.now() + lives
+    )
+    return Reply(request.operation.success, {"sdk_token": name})
+
+
+async def verify_card(service: Service, account: Account, request: ApsRequest) -> Reply:
+    """VERIFY_CARD: authorize a small amount and give it back."""
+    assert request.card is not None
+    merchant, failure = account.merchant, request.operation.failure
+    stored = await service.vault.keep(merchant.merchant_id, request.card.number)
+    card = CardInHand(request.card.number, request.card.expiry, request.security_code, stored, holder=request.card.holder)
+    operation_id = service.engine.new_id()
+    authorization = Intent(
+        merchant.merchant_id, merchant.identifier, operation_id,
+        Command(Kind.AUTHORIZATION, merchant.settings.verify_minor, request.currency, operation_id,
+                hold_seconds=VERIFY_HOLD_SECONDS),
+        DOOR, account.actor, "api", content_of(service, request, stored.card_id), request.reference,
+        verification_key(request.reference), details=details_of(request),
+        processor=service.route(merchant, stored.brand), card=card, channel="moto", magic=False,
+    )
+    result = await service.engine.execute(authorization)
+    if result.refusal is not None:
+        used = result.refusal is Refusal.KEY_USED
+        return Reply(failure + REFERENCE_USED) if used else refused(request, result.refusal)
+    fields: dict[str, object] = {
+        "fort_id": str(operation_id), "card_number": stored.masked, "card_bin": stored.bin, "payment_option": stored.brand,
+        "expiry_date": card.expiry, "card_holder_name": card.holder,
+    }
+    match result.outcome:
+        case Approved():
+            await _give_back(service, authorization)
+            return Reply(request.operation.success, fields | acquirer_fields("00"), result.receipt)
+        case Declined(response_code=code):
+            return Reply(failure + codes.decline_message(code), fields | acquirer_fields(code), result.receipt)
+        case _:
+            return Reply(codes.UNKNOWN_OUTCOME, fields, result.receipt)
+
+
+async def _give_back(service: Service, authorization: Intent) -> None:
+    """Void a verification's hold; should that fail, the hold lapses by itself after a day."""
+    view = await service.reading.view(authorization.merchant_id, authorization.payment_id)
+    assert view is not None
+    operation_id = service.engine.new_id()
+    await service.engine.execute(authorization._replace(
+        command=Command(Kind.VOID, None, authorization.command.currency, operation_id, whole=True), key=None,
+        card=authorization.card._replace(security_code=None) if authorization.card else None, original=view.original,
+    ))
+
+
+async def check_verification(service: Service, account: Account, request: ApsRequest) -> Reply:
+    """CHECK_VERIFY_CARD_STATUS: what became of a card check."""
+    view = await service.reading.view_by_key(account.merchant.merchant_id, verification_key(request.reference))
+    if view is None:
+        return Reply(codes.ORDER_NOT_FOUND)
+    match view.first.result:
+        case "approved":
+            code = "80000"
+        case "declined" | "reversed":
+            code = "81" + codes.decline_message(view.first.response_code or "")
+        case _:
+            code = codes.UNKNOWN_OUTCOME
+    return Reply(request.operation.success, {
+        "transaction_status": code[:2], "transaction_code": code,
+        "transaction_message": codes.text_of(code[2:], request.language),
+    })

@@ -1,0 +1,116 @@
+"""Signatures: the text that an APS message's hash covers, and whether a hash is right.
+
+Decides nothing about parameters beyond their text: sorted by name in byte order, ``name=value`` one after the other without any
+separator, wrapped in the phrase, hashed, written as lower-case hex.  What a request's parameters may be is somebody else's question;
+so is whether one text can mean two requests (see ``ambiguity``).
+"""
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Callable, Iterable, Iterator, Mapping
+
+SHA_TYPES = ("SHA-256", "SHA-512", "HMAC-256", "HMAC-512")
+
+#: With every ``_`` sorted before the digits, as culture-aware sorting of some .NET runtimes does.
+_UNDERSCORE_FIRST = str.maketrans({"_": "\x00"})
+
+#: Signed neither by any client nor by us: the one nested list of a query's answer.
+UNSIGNED_ALWAYS = frozenset({"signature", "installment_detail"})
+
+
+def digest(pairs: str, phrase: str, sha_type: str) -> str:
+    """The signature of ``pairs`` (see ``join``) under a phrase: 64 or 128 lower-case hex digits.  ``KeyError`` for an unknown kind."""
+    return _HASHES[sha_type](f"{phrase}{pairs}{phrase}".encode(), phrase)
+
+
+#: From the octets, phrases and all, and the phrase.  The HMAC kinds use the phrase twice: as the key, and around the text.
+_HASHES: dict[str, Callable[[bytes, str], str]] = {
+    "SHA-256": lambda octets, phrase: hashlib.sha256(octets).hexdigest(),
+    "SHA-512": lambda octets, phrase: hashlib.sha512(octets).hexdigest(),
+    "HMAC-256": lambda octets, phrase: hmac.digest(phrase.encode(), octets, "sha256").hex(),
+    "HMAC-512": lambda octets, phrase: hmac.digest(phrase.encode(), octets, "sha512").hex(),
+}
+
+
+def digest_octets(octets: bytes, phrase: str, sha_type: str) -> str:
+    """The hash of a whole text in any encoding, whatever stands around the pairs."""
+    return _HASHES[sha_type](octets, phrase)
+
+
+def join(params: Mapping[str, object]) -> str:
+    """The pairs of all parameters but the signature, in byte order of their names; nested values become text."""
+    signed = dict(params)
+    for name in UNSIGNED_ALWAYS:
+        signed.pop(name, None)
+    return join_texts(signed) if _TEXTS_ONLY.issuperset(map(type, signed.values())) else join_texts(
+        {name: text(value) for name, value in signed.items()}
+    )
+
+
+_TEXTS_ONLY = frozenset({str})
+
+
+def join_texts(signed: Mapping[str, str]) -> str:
+    """``join`` where every value is a text and the signature is not among them."""
+    return "".join([f"{name}={signed[name]}" for name in sorted(signed)])
+
+
+def text(value: object) -> str:
+    """A value as the signature sees it: ``{k=v, k2=v2}``, ``[a, b]``, the keys inside in the order received.
+
+    Numbers are their digits, booleans ``true`` and ``false``, nothing (null) is the empty text.
+    """
+    if isinstance(value, str):
+        return value
+    if isinstance(value, Mapping):
+        return "{" + ", ".join([f"{name}={text(inner)}" for name, inner in value.items()]) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(text, value)) + "]"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return "" if value is None else str(value)
+
+
+def sign(params: Mapping[str, object], phrase: str, sha_type: str = "SHA-256") -> str:
+    """The signature of a message; ``signature`` itself is left out if it is there."""
+    return digest(join(params), phrase, sha_type)
+
+
+def matching(params: Mapping[str, str], phrase: str, sha_type: str, unsigned: Iterable[str] = ()) -> str | None:
+    """The pairs that the request's ``signature`` covers, or ``None`` where it covers none of the accepted readings.
+
+    The plain reading is tried first and alone costs anything on a good day.  Others: empty values left out, names sorted with ``_``
+    before digits, and the fields in ``unsigned`` left out.  Compared in constant time, upper-case hex is as good as lower-case.
+    """
+    signed = dict(params)
+    given = signed.pop("signature", "").lower().encode()
+    pairs = join_texts(signed)
+    if hmac.compare_digest(digest(pairs, phrase, sha_type).encode(), given):
+        return pairs
+    tried = {pairs}
+    for pairs in readings(signed, unsigned):
+        if pairs not in tried:
+            tried.add(pairs)
+            if hmac.compare_digest(digest(pairs, phrase, sha_type).encode(), given):
+                return pairs
+    return None
+
+
+def readings(signed: Mapping[str, str], unsigned: Iterable[str] = ()) -> Iterator[str]:
+    """Every accepted way to write the pairs of a request (without its signature), the plain one first; some may be equal."""
+    for omitted in (frozenset(), frozenset(unsigned)):
+        for with_empty in (True, False):
+            pairs = [(name, value) for name, value in sorted(signed.items()) if name not in omitted and (with_empty or value)]
+            yield "".join([f"{name}={value}" for name, value in pairs])
+            yield "".join([f"{name}={value}" for name, value in sorted(pairs, key=underscore_first)])
+
+
+def underscore_first(pair: tuple[str, str]) -> str:
+    """The sort key of clients that put ``_`` before digits."""
+    return pair[0].translate(_UNDERSCORE_FIRST)
+
+
+def verify(params: Mapping[str, str], phrase: str, sha_type: str, unsigned: Iterable[str] = ()) -> bool:
+    """Whether the request's signature is right in one of the accepted readings (see ``matching``)."""
+    return matching(params, phrase, sha_type, unsigned) is not None
