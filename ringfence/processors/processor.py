@@ -1,0 +1,83 @@
+"""The seam to the outside: one protocol that the issuer simulator, acquirers and wallets all speak.
+
+A processor is asked one question at a time and answers with an ``Outcome``.  It keeps its own time limits: ``ask`` returns
+by the deadline in every case, and never raises for what the network did; silence and garbage are ``Unknown``.
+It knows nothing of merchants' rules, doors or the ledger.
+"""
+from __future__ import annotations
+
+from datetime import date, datetime, time
+from typing import NamedTuple, Protocol
+
+from ringfence.core.card import Pan, SecurityCode
+from ringfence.core.commands import Initiation, Kind
+from ringfence.core.outcomes import Outcome
+
+
+class Capabilities(NamedTuple):
+    """What a processor can do; the engine and recovery choose their ways by it."""
+
+    inquiry: bool                   # can be asked what became of a message
+    deduplicates: bool              # a repeat with the same key is answered from memory, for every kind
+    partial_approval: bool
+    increments: bool
+    cut_over: time                  # when its business day ends ...
+    zone: str                       # ... in this IANA zone
+
+
+class Original(NamedTuple):
+    """What a later message cites of the payment's first one."""
+
+    key: str                        # the key the first message was asked with
+    minor: int                      # its asked amount, minor units
+    approval_code: str
+    processor_reference: str
+    scheme_reference: str
+
+
+class Ask(NamedTuple):
+    """One message to a processor.  Amounts are minor units of ``currency`` (ISO 4217 alphabetic)."""
+
+    key: str                        # the same after a crash, new after a decline: hash of operation id and attempt
+    kind: Kind
+    minor: int
+    currency: str
+    merchant: str                   # the merchant's identifier at this processor
+    payment_id: int
+    operation_id: int
+    at: datetime                    # business time, UTC
+    deadline: datetime              # wall time, UTC: an answer after it is worthless
+    pan: Pan | None = None          # absent where only the original is cited
+    expiry: str = ""                # YYMM
+    security_code: SecurityCode | None = None
+    initiation: Initiation = Initiation.CARDHOLDER
+    channel: str = "ecommerce"      # ecommerce, moto, store
+    cited_reference: str = ""       # scheme reference of the first cardholder-initiated payment
+    original: Original | None = None
+    accepts_partial: bool = False
+    repeat: bool = False            # the same message again, marked so
+    held: int = 0                   # void, decrement: what stands at the issuer now
+    magic: bool = False             # sandbox: amounts may choose the outcome
+
+
+class Processor(Protocol):
+    """See the module; every implementation passes ``tests/processors/conformance``."""
+
+    name: str
+    capabilities: Capabilities
+
+    async def ask(self, message: Ask) -> Outcome:
+        """Carry out one operation.  Approved, Declined or Unknown; by ``message.deadline``."""
+
+    async def inquire(self, message: Ask) -> Outcome:
+        """What became of a message asked before (capability ``inquiry``): its outcome, or Unknown."""
+
+    async def reverse(self, message: Ask) -> bool:
+        """Undo exactly that message, if it was carried out; idempotent.  True once the other side acknowledged."""
+
+    async def totals(self, day: date) -> dict[tuple[str, str, str], tuple[int, int]] | None:
+        """The processor's own book: (merchant, currency, kind) -> (count, minor units) of approved operations whose business
+        day is ``day``; ``None`` where it has no book to show."""
+
+    async def close(self) -> None:
+        """Release connections and files."""

@@ -1,0 +1,373 @@
+"""The simulator as a ``Processor``: carries messages to the issuer, plays the network, keeps the book.
+
+A message to a card without state is answered on the spot: one line in the book, then the answer.  Everything that depends on earlier
+messages (accounts, repeats, reversals) goes through one thread and one transaction of the shared accounts.  Knows nothing of the engine; its
+folder is its own memory.
+"""
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, date, datetime, time, timedelta
+from pathlib import Path
+from typing import TypeVar
+
+from ringfence.core.business_day import business_day
+from ringfence.core.card import Pan, luhn_valid
+from ringfence.core.ids import first_id_at
+from ringfence.core.outcomes import Approved, Declined, NotAsked, Outcome, Silence, Unknown
+from ringfence.processors.processor import Ask, Capabilities
+from ringfence.processors.simulator import reading
+from ringfence.processors.simulator.accounts import FILE, Accounts
+from ringfence.processors.simulator.book import Book, Effect, Entry
+from ringfence.processors.simulator.control import Page
+from ringfence.processors.simulator.issuer import (
+    REQUESTS,
+    Answer,
+    Marks,
+    Seal,
+    answer,
+    effect_of,
+    look_at_card,
+    marks,
+    outcome_of,
+)
+from ringfence.processors.simulator.memory import Dropped, Memory
+from ringfence.processors.simulator.scenarios import (
+    NEVER_ARRIVES,
+    OPEN,
+    UNHEARD,
+    WHY,
+    Delivery,
+    Scenario,
+    magic_code,
+    scenario_code,
+    scenario_named,
+)
+
+_EPOCH, _MICROSECOND, _MINUTE = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1), timedelta(minutes=1)
+
+_FRESH = timedelta(seconds=5)
+"""An operation younger than this was not asked before, unless this process did it itself or the message says ``repeat``."""
+_GENERATION = 32_768
+
+_NO_MARKS = Marks("", "", "", 0)
+_T = TypeVar("_T")
+
+
+class Simulator:
+    """The deterministic issuer of one worker process.  ``folder`` is shared by all of them, ``worker`` numbers them.
+
+    ``seed`` decides all chance.  ``t1_seconds`` is how long an answer is waited for; ``clock`` is wall time, aware, UTC.
+    ``on_late(message, outcome)`` is told of an approval that arrives after T1.  ``unknown_cards`` false declines 14 every number of nobody's table.
+    ``drop_after`` is when scenario 0510 loses its hold, in business time.  Not safe to share between processes: make it after forking.
+    """
+
+    name = "simulator"
+
+    def __init__(
+        self, folder: Path, *, seed: int, worker: int, t1_seconds: float = 2.0, inquiry: bool = False,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC), on_late: Callable[[Ask, Outcome], None] | None = None,
+        cut_over: time = time(0), zone: str = "UTC", unknown_cards: bool = True, drop_after: timedelta = timedelta(hours=24),
+    ) -> None:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.capabilities = Capabilities(inquiry, True, True, True, cut_over, zone)
+        self.on_late = on_late
+        self._folder, self._worker, self._t1, self._clock = folder, worker, t1_seconds, clock
+        self._stranger = OPEN if unknown_cards else scenario_named("0014")
+        self._seal, self._book, self._page, self._reader = Seal(seed), Book(folder, worker), Page(folder), Accounts(folder)
+        self._memory = Memory(folder, self._page, drop_after)
+        self._words = self._page.words
+        self._thread: ThreadPoolExecutor | None = None
+        self._timers: set[asyncio.TimerHandle] = set()
+        self._today: tuple[datetime, datetime, date] = (_EPOCH, _EPOCH, date.min)
+        self._asked: set[str] = set()
+        self._asked_before: set[str] = set()
+        self._turn_at, self._fresh_from = clock(), 0
+        self._stamp, self._age, self._last_tombstone = -1, "", 0
+        self._offline, self._latency = False, 0.0
+        self._overrides: dict[str, str] = {}
+        self._known: dict[str, tuple[str, Scenario, bool, str]] = {}
+        self._tombstones: dict[str, int] = {}
+
+    async def ask(self, message: Ask) -> Outcome:
+        """See ``Processor.ask``.  The effect is in the book before the answer is given."""
+        now = self._clock()
+        if now >= message.deadline:
+            return NotAsked("deadline")
+        if self._words[0] != self._stamp:
+            self._look_again()
+        if now >= self._turn_at:
+            self._turn(now)
+        spent = 0.0
+        if self._offline:
+            return Unknown(Silence.CONNECTION_LOST)
+        if self._latency:
+            spent = self._latency / 2
+            if not await self._travel(spent, self._patience(message, now)) or self._clock() >= message.deadline:
+                return Unknown(Silence.NO_ANSWER)
+        try:
+            outcome, delivery = self._ask_at_once(message, now) or await self._ask_with_memory(message)
+        except (OSError, sqlite3.Error):        # the folder is full or gone: an issuer that cannot write down what it did is silent
+            return Unknown(Silence.CONNECTION_LOST)
+        if not self._latency and (delivery is Delivery.AT_ONCE or type(outcome) is Declined):
+            return outcome
+        return await self._deliver(message, outcome, delivery, spent)
+
+    async def inquire(self, message: Ask) -> Outcome:
+        """What the issuer did with a message asked before.  Unknown where it never saw it, or cannot be asked."""
+        if self._words[0] != self._stamp:
+            self._look_again()
+        if not self.capabilities.inquiry:
+            return Unknown(Silence.NO_ANSWER)
+        if self._offline:
+            return Unknown(Silence.CONNECTION_LOST)
+        try:
+            return await self._in_thread(self._memory.recall, message) or Unknown(Silence.NO_ANSWER)
+        except (OSError, sqlite3.Error):
+            return Unknown(Silence.CONNECTION_LOST)
+
+    async def reverse(self, message: Ask) -> bool:
+        """See ``Processor.reverse``.  A reversal of what was never seen is remembered for a day and declines it if it still comes."""
+        if self._words[0] != self._stamp:
+            self._look_again()
+        if self._offline:
+            return False
+        scenario, overtaken = None, False
+        if message.pan is not None:
+            _, scenario, delivery = self._scenario(message, message.pan.reveal())
+            overtaken = delivery is Delivery.OVERTAKEN
+        if self._latency:
+            await asyncio.sleep(min(self._latency, self._t1))
+            if self._latency > self._t1:
+                return False
+        try:
+            heard = await self._in_thread(self._reverse_with_memory, message, scenario, overtaken)
+        except (OSError, sqlite3.Error):
+            return False
+        if not heard:
+            await asyncio.sleep(self._t1)
+        return heard
+
+    async def totals(self, day: date) -> dict[tuple[str, str, str], tuple[int, int]] | None:
+        """See ``Processor.totals``: what was approved on that business day and not undone."""
+        return await asyncio.to_thread(reading.totals, self._folder, day)
+
+    async def dropped(self, at: datetime) -> list[Dropped]:
+        """The holds that the issuer gave up by itself by ``at`` (business time), each told once."""
+        return await self._in_thread(lambda: self._memory.drop(at, self._stamped))
+
+    async def close(self) -> None:
+        """Release thread, timers and files."""
+        for timer in self._timers:
+            timer.cancel()
+        if self._thread is not None:
+            await asyncio.to_thread(self._thread.shutdown)
+        self._memory.close()
+        self._reader.close()
+        self._book.close()
+        del self._words
+        self._page.close()
+
+    # --- the issuer ----------------------------------------------------------------------------------------------------
+
+    def _scenario(self, message: Ask, digits: str) -> tuple[str, Scenario, Delivery]:
+        """Which scenario a message meets, and what its network does to it."""
+        if digits:
+            code = scenario_code(digits) if luhn_valid(digits) else "0014"
+        else:
+            code = message.original.processor_reference[8:] if message.original is not None else ""
+        if self._overrides:
+            code = self._overrides.get(self._account(message, digits), code)
+        scenario = scenario_named(code) if code or not digits else self._stranger
+        if message.magic and scenario.is_open and (magic := magic_code(message.minor)):
+            scenario = scenario_named(magic)
+            late_hand = message.kind not in REQUESTS and message.repeat     # a lost advice goes through when it is sent again
+            return code, scenario, Delivery.AT_ONCE if late_hand else scenario.delivery
+        return code, scenario, scenario.delivery if message.kind in REQUESTS else Delivery.AT_ONCE
+
+    def _ask_at_once(self, message: Ask, now: datetime) -> tuple[Outcome, Delivery] | None:
+        """The issuer's answer where nothing needs remembering: one line, one outcome.  ``None`` where something does."""
+        key = message.key
+        if (
+            message.repeat or message.operation_id < self._fresh_from or key in self._asked or key in self._asked_before
+            or key in self._tombstones
+        ):
+            return None
+        pan = message.pan
+        digits = pan.reveal() if pan is not None else ""
+        code, scenario, is_plain, masked = self._known.get(digits) or self._learn(pan)
+        delivery = Delivery.AT_ONCE
+        if not is_plain or message.magic or self._overrides or pan is None:
+            code, scenario, delivery = self._scenario(message, digits)
+            is_plain = scenario is OPEN
+            if scenario.has_account:
+                return None
+        self._asked.add(key)
+        if len(self._asked) >= _GENERATION:
+            self._asked_before, self._asked = self._asked, set()
+        if delivery in NEVER_ARRIVES:
+            return Unknown(WHY[delivery]), delivery
+        chance = self._seal.chance(digits, key)
+        refusal, result = look_at_card(message, scenario, digits) if is_plain and message.original is None else ("?", "")
+        if not refusal:
+            # The same answer as below in half the time: this is what a busy sandbox does all day.
+            nti, approval, reference = chance[:15], chance[15:21], chance[21:29] + (code or "0000")
+            outcome: Outcome = Approved(message.minor, approval, nti, reference, "00", result)
+            self._book.append(Entry(
+                (now - _EPOCH) // _MICROSECOND, self._worker, key, message.operation_id, message.payment_id, message.merchant,
+                message.kind, Effect.APPROVED, message.minor, message.currency, "00", message.at, self._day(message.at), masked,
+                approval, nti, reference, 0, "", result,
+            ))
+        else:
+            drawn = marks(chance, code)
+            said = answer(message, scenario, scenario.answers[0], drawn.draw, digits)
+            effect, alarm = effect_of(message, scenario, delivery, said)
+            outcome = outcome_of(message, said, drawn, scenario)
+            self._book.append(self._entry(message, effect, said, outcome, drawn, alarm=alarm))
+        if self._words[0] != self._stamp:       # its reversal may have come meanwhile without seeing this line; then it left a stamp
+            self._look_again()
+            if key in self._tombstones:
+                return None
+        return outcome, delivery
+
+    def _learn(self, pan: Pan | None) -> tuple[str, Scenario, bool, str]:
+        """What a card number alone says: scenario, whether it is plain, and how the number is shown."""
+        if pan is None:
+            return "", OPEN, False, ""
+        if len(self._known) >= 4096:
+            self._known.clear()
+        digits = pan.reveal()
+        code = scenario_code(digits) if luhn_valid(digits) else "0014"
+        scenario = scenario_named(code) if code else self._stranger
+        self._known[digits] = known = code, scenario, scenario.is_plain, pan.masked
+        return known
+
+    async def _ask_with_memory(self, message: Ask) -> tuple[Outcome, Delivery]:
+        """The same where the past matters."""
+        digits = message.pan.reveal() if message.pan is not None else ""
+        code, scenario, delivery = self._scenario(message, digits)
+        account = self._account(message, digits)
+        drawn = self._seal.marks(digits, message.key, code)
+
+        def entry(effect: Effect, said: Answer, outcome: Outcome, alarm: str) -> Entry:
+            return self._entry(message, effect, said, outcome, drawn, account=account, alarm=alarm)
+
+        def work() -> tuple[Outcome, Delivery]:
+            if message.key in self._tombstones:     # a line that its reversal missed is undone first
+                self._reverse_with_memory(message, OPEN, False)
+            return self._memory.ask(message, digits, account, code, scenario, delivery, drawn, entry, self._stamped)
+
+        done, _ = await asyncio.wait({self._in_thread(work)}, timeout=(message.deadline - self._clock()).total_seconds())
+        return done.pop().result() if done else (Unknown(Silence.NO_ANSWER), Delivery.AT_ONCE)
+
+    def _reverse_with_memory(self, message: Ask, scenario: Scenario | None, overtaken: bool) -> bool:
+        """Runs in the thread."""
+        account = self._account(message, message.pan.reveal() if message.pan is not None else "")
+
+        def entry(effect: Effect, response: str, minor: int, alarm: str) -> Entry:
+            said = Answer(response, minor)
+            return self._entry(message, effect, said, Declined(response), _NO_MARKS, account=account, alarm=alarm)
+
+        return self._memory.reverse(message, scenario, overtaken, entry)
+
+    def _account(self, message: Ask, digits: str) -> str:
+        """The account a message is about, by its card or by what the original touched; ``""`` if neither says."""
+        if digits:
+            return self._seal.account(digits)
+        return self._reader.account_of(message.original.key) if message.original is not None else ""
+
+    # --- the network ---------------------------------------------------------------------------------------------------
+
+    async def _deliver(self, message: Ask, outcome: Outcome, delivery: Delivery, spent: float) -> Outcome:
+        """What is left of the outcome when, and if, its answer arrives.  ``spent``: seconds the question travelled."""
+        loop = asyncio.get_running_loop()
+        patience = self._patience(message, self._clock(), spent)
+        unheard = type(outcome) is not Declined and delivery in UNHEARD
+        if delivery is Delivery.LATE and isinstance(outcome, Approved):
+            timer = loop.call_later(2 * self._t1 - spent, lambda: self._too_late(message, outcome, timer))
+            self._timers.add(timer)
+        takes = max(self._latency / 2, 0.8 * self._t1 if delivery is Delivery.SLOW else 0.0)
+        if unheard or not await self._travel(takes, patience):
+            if unheard:
+                await asyncio.sleep(max(0.0, patience))
+            return Unknown(Silence.NO_ANSWER)
+        if type(outcome) is Approved and delivery in WHY:
+            return Unknown(WHY[delivery])
+        return outcome
+
+    def _too_late(self, message: Ask, outcome: Approved, timer: asyncio.TimerHandle) -> None:
+        self._timers.discard(timer)
+        drawn = Marks(outcome.scheme_reference, outcome.approval_code, outcome.processor_reference, 0)
+        self._book.append(self._entry(message, Effect.LATE, Answer(outcome.response_code, outcome.minor), outcome, drawn))
+        if self.on_late is not None:
+            self.on_late(message, outcome)
+
+    def _patience(self, message: Ask, now: datetime, spent: float = 0.0) -> float:
+        """Seconds an answer is still waited for."""
+        return min(self._t1 - spent, (message.deadline - now).total_seconds())
+
+    async def _travel(self, seconds: float, patience: float) -> bool:
+        """Wait; whether it arrived before patience ran out."""
+        if seconds > 0:
+            await asyncio.sleep(max(0.0, min(seconds, patience)))
+        return seconds <= patience
+
+    # --- bookkeeping ---------------------------------------------------------------------------------------------------
+
+    def _entry(
+        self, message: Ask, effect: Effect, said: Answer, outcome: Outcome, marks: Marks, *, account: str = "", alarm: str = ""
+    ) -> Entry:
+        at, minor = message.at, said.minor
+        approved = type(outcome) is Approved
+        return Entry(
+            (self._clock() - _EPOCH) // _MICROSECOND, self._worker, message.key, message.operation_id, message.payment_id, message.merchant,
+            message.kind, effect, minor, message.currency, said.code, at, self._day(at),
+            message.pan.masked if message.pan is not None else "",
+            outcome.approval_code if approved else "", outcome.scheme_reference if approved else "",
+            outcome.processor_reference if approved else marks.reference, message.minor if minor != message.minor else 0, said.advice,
+            said.security_code_result, outcome.address_result if approved else "", account, alarm,
+        )
+
+    def _stamped(self, at: datetime) -> tuple[int, int, date]:
+        """Wall time in microseconds, worker and business day of a line that no message asked for."""
+        return (self._clock() - _EPOCH) // _MICROSECOND, self._worker, self._day(at)
+
+    def _day(self, at: datetime) -> date:
+        since, until, day = self._today
+        if not since <= at < until:     # worked out once a minute
+            since = at.replace(second=0, microsecond=0)
+            day = business_day(at, self.capabilities.cut_over, self.capabilities.zone)
+            self._today = since, since + _MINUTE, day
+        return day
+
+    def _turn(self, now: datetime) -> None:
+        self._turn_at = now + timedelta(seconds=1)
+        self._fresh_from = first_id_at(now - _FRESH)
+
+    def _look_again(self) -> None:
+        """Read what the control interface set, and the reversals that came before their originals."""
+        self._stamp = self._words[0]
+        try:
+            self._read_control()
+        except sqlite3.Error:
+            self._stamp = -1        # busy or gone: look again with the next message
+
+    def _read_control(self) -> None:
+        if not (self._folder / FILE).exists():
+            return
+        settings = self._reader.settings()
+        self._offline, self._latency = settings.get("offline") == "1", float(settings.get("latency", "0"))
+        self._overrides = self._reader.overrides()
+        if (age := settings.get("age", "")) != self._age:
+            self._age, self._last_tombstone, self._tombstones = age, 0, {}
+        for number, key, until in self._reader.tombstones(self._last_tombstone):
+            self._last_tombstone, self._tombstones[key] = number, until
+
+    def _in_thread(self, work: Callable[..., _T], *arguments: object) -> asyncio.Future[_T]:
+        """Run what may wait for another process outside the event loop, one at a time."""
+        if self._thread is None:
+            self._thread = ThreadPoolExecutor(1, "simulator")
+        return asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)

@@ -1,0 +1,117 @@
+"""Reading the simulator's book: the judge of every fault test.
+
+Merges the workers' files with the half that stands beside the accounts, and says what moved, what stands and what moved twice.  Writes
+nothing, and needs no running service.
+"""
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import date
+from pathlib import Path
+from typing import NamedTuple
+
+from ringfence.core.commands import Kind
+from ringfence.processors.simulator.accounts import book_lines
+from ringfence.processors.simulator.book import Effect, Entry, read_line
+
+
+def lines(folder: Path) -> Iterator[tuple[str, bytes]]:
+    """Every line with the name of its file, unordered.  The last one of a file may be torn."""
+    for path in sorted(folder.glob("book-*.jsonl")):
+        with path.open("rb") as file:
+            for line in file:
+                if line.endswith(b"\n") and len(line) > 1:
+                    yield path.name, line[:-1]
+    for line in book_lines(folder):
+        yield "accounts", line
+
+
+def read_book(folder: Path) -> list[Entry]:
+    """All effects in the order of their wall time."""
+    entries = [entry for _, line in lines(folder) if (entry := read_line(line)) is not None]
+    entries.sort(key=lambda entry: entry.wall)     # stable: the order within a file stays
+    return entries
+
+
+def totals(folder: Path, day: date) -> dict[tuple[str, str, str], tuple[int, int]]:
+    """(merchant, currency, kind) -> (count, minor units) of what was approved on a business day and not undone."""
+    wanted, undoing = f'"day":"{day.isoformat()}"'.encode(), b'"effect":"reversed"'
+    undone, approved = set(), []
+    for _, line in lines(folder):
+        if wanted not in line and undoing not in line:
+            continue
+        entry = read_line(line)
+        if entry is None:
+            continue
+        if entry.effect is Effect.REVERSED:
+            undone.add(entry.key)
+        elif entry.effect is Effect.APPROVED and entry.day == day:
+            approved.append((entry.key, (entry.merchant, entry.currency, str(entry.kind)), entry.minor))
+    sums: dict[tuple[str, str, str], tuple[int, int]] = {}
+    for key, row, minor in approved:
+        if key not in undone:
+            count, total = sums.get(row, (0, 0))
+            sums[row] = (count + 1, total + minor)
+    return sums
+
+
+class Standing(NamedTuple):
+    """Where one payment stands at the issuer now.  Minor units."""
+
+    payment: int
+    merchant: str
+    currency: str
+    held: int = 0                   # promised and neither captured nor given back
+    captured: int = 0
+    refunded: int = 0
+
+
+def standing(source: Path | Iterable[Entry]) -> dict[int, Standing]:
+    """Payment id -> where it stands at the issuer, for every payment that anything was approved for.
+
+    Takes the folder, or the entries of ``read_book``.
+    """
+    entries = read_book(source) if isinstance(source, Path) else list(source)
+    undone = {entry.key for entry in entries if entry.effect is Effect.REVERSED}
+    stands: dict[int, Standing] = {}
+    for entry in entries:
+        moved = entry.effect is Effect.APPROVED and entry.key not in undone
+        if not moved and entry.effect is not Effect.DROPPED and entry.effect is not Effect.APPROVED:
+            continue
+        now = stands.get(entry.payment) or Standing(entry.payment, entry.merchant, entry.currency)
+        if moved:
+            now = _move(now, entry.kind, entry.minor)
+        elif entry.effect is Effect.DROPPED:
+            now = now._replace(held=max(0, now.held - entry.minor))
+        stands[entry.payment] = now
+    return stands
+
+
+def _move(now: Standing, kind: Kind, minor: int) -> Standing:
+    match kind:
+        case Kind.AUTHORIZATION | Kind.INCREMENT:
+            return now._replace(held=now.held + minor)
+        case Kind.PURCHASE:
+            return now._replace(captured=now.captured + minor)
+        case Kind.CAPTURE:      # an advice: it may take more than is held, and then nothing is left
+            return now._replace(held=max(0, now.held - minor), captured=now.captured + minor)
+        case Kind.VOID | Kind.DECREMENT:
+            return now._replace(held=max(0, now.held - minor))
+        case Kind.REFUND:
+            return now._replace(refunded=now.refunded + minor)
+
+
+def double_effects(source: Path | Iterable[Entry]) -> list[str]:
+    """What moved twice, as sentences: keys, and operations, with two approvals that were not undone.  Empty when all is well."""
+    entries = read_book(source) if isinstance(source, Path) else list(source)
+    undone = {entry.key for entry in entries if entry.effect is Effect.REVERSED}
+    keys: dict[str, int] = {}
+    operations: dict[int, set[str]] = {}
+    for entry in entries:
+        if entry.effect is Effect.APPROVED:
+            keys[entry.key] = keys.get(entry.key, 0) + 1
+            if entry.key not in undone:
+                operations.setdefault(entry.operation, set()).add(entry.key)
+    return [f"key {key} moved {count} times" for key, count in keys.items() if count > 1] + [
+        f"operation {operation} moved under {len(moved)} keys" for operation, moved in operations.items() if len(moved) > 1
+    ]

@@ -1,0 +1,219 @@
+"""What every processor must do, as dialogues: a message, its answer, and what then stands at the other side."""
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from ringfence.core.commands import Kind
+from ringfence.core.outcomes import Approved, Declined, NotAsked, Reversed, Unknown
+from tests.processors.conformance.dialogue import Bench, Payment, told
+
+pytestmark = pytest.mark.anyio
+
+A, P, I, D, C, V, R = (  # noqa: E741
+    Kind.AUTHORIZATION, Kind.PURCHASE, Kind.INCREMENT, Kind.DECREMENT, Kind.CAPTURE, Kind.VOID, Kind.REFUND
+)
+
+#: Each line: operation, amount, the answer; and at the end what stands: held, captured, refunded.
+DIALOGUES = {
+    "an authorization holds": ([(A, 1000, "approved 1000")], (1000, 0, 0)),
+    "a capture takes what is held": ([(A, 1000, "approved 1000"), (C, 1000, "approved 1000")], (0, 1000, 0)),
+    "captures may be partial and many": ([(A, 1000, "approved 1000"), (C, 300, "approved 300"), (C, 200, "approved 200")], (500, 500, 0)),
+    "a void gives the rest back": ([(A, 1000, "approved 1000"), (C, 300, "approved 300"), (V, 700, "approved 700")], (0, 300, 0)),
+    "a refund between captures": (
+        [(A, 1000, "approved 1000"), (C, 400, "approved 400"), (R, 150, "approved 150"), (C, 600, "approved 600")], (0, 1000, 150)
+    ),
+    "increments raise the hold, decrements lower it": (
+        [(A, 1000, "approved 1000"), (I, 500, "approved 500"), (D, 200, "approved 200"), (C, 1300, "approved 1300")], (0, 1300, 0)
+    ),
+    "a purchase captures at once": ([(P, 1000, "approved 1000"), (R, 1000, "approved 1000")], (0, 1000, 1000)),
+    "the largest amount passes": ([(P, 999_999_999_999, "approved 999999999999")], (0, 999_999_999_999, 0)),
+}
+
+
+@pytest.mark.parametrize("name", DIALOGUES)
+async def test_a_payment_goes_as_the_dialogue_says(bench: Bench, name: str):
+    """Every answer as written, and the money where it says."""
+    lines, (held, captured, refunded) = DIALOGUES[name]
+    payment = Payment(bench, bench.cards["approve"])
+    for kind, minor, answer in lines:
+        assert told(await payment.ask(kind, minor)) == answer
+    assert payment.stands == {"held": held, "captured": captured, "refunded": refunded}
+
+
+@pytest.mark.parametrize("kind", [A, P])
+@pytest.mark.parametrize(("card", "code"), [("insufficient", "51"), ("stolen", "43")])
+async def test_a_decline_moves_nothing(bench: Bench, kind: Kind, card: str, code: str):
+    """And says why, in DE 39."""
+    payment = Payment(bench, bench.cards[card])
+    assert told(await payment.ask(kind, 1000)) == f"declined {code}"
+    assert payment.stands == {"held": 0, "captured": 0, "refunded": 0}
+
+
+async def test_an_approval_carries_what_later_messages_cite(bench: Bench):
+    """Approval code, the processor's reference and the scheme's; a capture keeps the payment's."""
+    payment = Payment(bench, bench.cards["approve"])
+    first = await payment.ask(A, 1000)
+    assert isinstance(first, Approved)
+    assert len(first.approval_code) == 6
+    assert first.scheme_reference
+    assert first.processor_reference
+    capture = await payment.ask(C, 1000)
+    assert isinstance(capture, Approved)
+    assert (capture.processor_reference, capture.scheme_reference) == (first.processor_reference, first.scheme_reference)
+
+
+@pytest.mark.parametrize("marked", [True, False])
+@pytest.mark.parametrize("script", [[A], [P], [A, C], [A, V], [A, I], [A, D], [P, R]])
+async def test_a_repeat_is_answered_from_memory_and_moves_nothing(bench: Bench, script: list[Kind], marked: bool):
+    """Where the processor says it deduplicates: the same key, the same answer, one effect; marked as a repeat or not."""
+    if not bench.processor.capabilities.deduplicates:
+        return
+    payment = Payment(bench, bench.cards["approve"])
+    for kind in script:
+        outcome = await payment.ask(kind, 1000)
+    before = payment.stands
+    assert payment.last is not None
+    again = [await payment.send(payment.last._replace(repeat=marked)) for _ in range(3)]
+    assert again == [outcome] * 3
+    assert payment.stands == before
+
+
+async def test_repeats_at_the_same_moment_move_once(bench: Bench):
+    """Ten copies of one capture race: one effect, one answer."""
+    payment = Payment(bench, bench.cards["approve"])
+    await payment.ask(A, 1000)
+    copy = payment.message(C, 600, repeat=True)
+    answers = await asyncio.gather(*(bench.processor.ask(copy) for _ in range(10)))
+    assert len(set(answers)) == 1
+    assert payment.stands == {"held": 400, "captured": 600, "refunded": 0}
+
+
+async def test_a_partial_approval_comes_only_where_it_is_accepted(bench: Bench):
+    """Half, rounded down, with DE 39 "10"; insufficient funds for those who cannot use it."""
+    assert told(await Payment(bench, bench.cards["partial"]).ask(A, 1001)) == "declined 51"
+    payment = Payment(bench, bench.cards["partial"])
+    outcome = await payment.ask(A, 1001, accepts_partial=True)
+    assert isinstance(outcome, Approved)
+    assert (outcome.minor, outcome.response_code) == (500, "10")
+    assert payment.stands["held"] == 500
+
+
+@pytest.mark.parametrize("card", ["silent", "garbled"])
+@pytest.mark.parametrize("kind", [A, P])
+async def test_silence_and_garbage_are_unknown_never_a_decline(bench: Bench, card: str, kind: Kind):
+    """Nobody is told that nothing happened: here it did."""
+    payment = Payment(bench, bench.cards[card])
+    assert isinstance(await payment.ask(kind, 1000), Unknown)
+    assert sum(payment.stands.values()) == 1000
+
+
+@pytest.mark.parametrize("card", ["silent", "slow"])
+async def test_the_deadline_is_kept(bench: Bench, card: str):
+    """However long the other side takes, the answer is there by the deadline."""
+    patience = bench.seconds / 3
+    payment = Payment(bench, bench.cards[card], patience=patience)
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    assert isinstance(await payment.ask(A, 1000), Unknown)
+    assert loop.time() - began < patience + 0.5
+
+
+async def test_nothing_is_sent_after_the_deadline(bench: Bench):
+    """It is certain that nothing happened, and said so."""
+    payment = Payment(bench, bench.cards["approve"])
+    late = payment.message(A, 1000, deadline=datetime.now(UTC) - timedelta(seconds=1))
+    assert isinstance(await bench.processor.ask(late), NotAsked)
+    assert payment.stands["held"] == 0
+
+
+@pytest.mark.parametrize(("kind", "card"), [(A, "silent"), (P, "silent"), (A, "garbled"), (A, "approve"), (P, "approve")])
+async def test_a_reversal_undoes_exactly_that_message_once(bench: Bench, kind: Kind, card: str):
+    """Idempotent: a second one is acknowledged and changes nothing."""
+    other = Payment(bench, bench.cards["approve"])
+    await other.ask(A, 700)
+    payment = Payment(bench, bench.cards[card])
+    await payment.ask(kind, 1000)
+    assert await payment.reverse()
+    assert await payment.reverse()
+    assert payment.stands == {"held": 0, "captured": 0, "refunded": 0}
+    assert other.stands == {"held": 700, "captured": 0, "refunded": 0}
+
+
+async def test_reversing_an_increment_leaves_the_hold_before_it(bench: Bench):
+    """Back to the standing amount, never the original hold."""
+    payment = Payment(bench, bench.cards["approve"])
+    await payment.ask(A, 1000)
+    await payment.ask(I, 500)
+    assert await payment.reverse()
+    assert payment.stands["held"] == 1000
+
+
+async def test_a_reversal_before_its_original_keeps_it_out(bench: Bench):
+    """Acknowledged though nothing was there; the original that comes afterwards moves nothing."""
+    payment = Payment(bench, bench.cards["approve"])
+    message = payment.message(A, 1000)
+    assert await bench.processor.reverse(message)
+    assert isinstance(await bench.processor.ask(message), Declined)
+    assert isinstance(await bench.processor.ask(message._replace(repeat=True)), Declined)
+    assert payment.stands["held"] == 0
+
+
+async def test_a_reversed_message_stays_undone_when_it_is_repeated(bench: Bench):
+    """A repeat is never a new beginning."""
+    payment = Payment(bench, bench.cards["approve"])
+    await payment.ask(A, 1000)
+    await payment.reverse()
+    assert not isinstance(await payment.repeat(), Approved)
+    assert payment.stands["held"] == 0
+
+
+async def test_an_inquiry_tells_what_became_of_a_message(bench: Bench):
+    """Where the processor can be asked: approved, declined, reversed; unknown for what never arrived.  Elsewhere always unknown."""
+    processor = bench.processor
+    silent, declined, never = (Payment(bench, bench.cards[card]) for card in ("silent", "insufficient", "approve"))
+    await silent.ask(A, 1000)
+    await declined.ask(A, 1000)
+    assert silent.last is not None
+    assert declined.last is not None
+    told_of = [told(await processor.inquire(message)) for message in (silent.last, declined.last, never.message(A, 1000))]
+    if not processor.capabilities.inquiry:
+        assert told_of == ["unknown no_answer"] * 3
+        return
+    assert told_of == ["approved 1000", "declined 51", "unknown no_answer"]
+    await silent.reverse()
+    assert await processor.inquire(silent.last) == Reversed()
+
+
+async def test_totals_count_what_was_approved_and_not_undone(bench: Bench):
+    """By merchant, currency and kind, on the business day of the message."""
+    day = datetime.now(UTC).replace(hour=12)
+    for card, minor in (("approve", 1000), ("approve", 500), ("insufficient", 50)):
+        await Payment(bench, bench.cards[card]).ask(P, minor, at=day)
+    undone = Payment(bench, bench.cards["silent"])
+    await undone.ask(P, 4000, at=day)
+    await undone.reverse()
+    await Payment(bench, bench.cards["approve"], currency="KWD").ask(A, 7, at=day)
+    await Payment(bench, bench.cards["approve"]).ask(A, 9, at=day + timedelta(days=3))
+    totals = await bench.processor.totals(day.date())
+    assert totals in (None, {("merchant-1", "AED", "purchase"): (2, 1500), ("merchant-1", "KWD", "authorization"): (1, 7)})
+
+
+@pytest.mark.parametrize("fields", [
+    {"merchant": 'quote " backslash \\ newline \n é'}, {"key": "ключ \" \\"}, {"expiry": "9999"}, {"expiry": "x"}, {"cited_reference": "x" * 36},
+    {"currency": "JPY"}, {"channel": "store"}, {"magic": True}, {"operation_id": 1}, {"pan": None},
+])
+async def test_nothing_in_a_message_makes_it_raise(bench: Bench, fields: dict[str, object]):
+    """Odd texts, odd dates, no card: an outcome each time, and the same again for a repeat."""
+    payment = Payment(bench, bench.cards["approve"])
+    outcome = await payment.ask(P, 1000, **fields)
+    assert isinstance(outcome, Approved | Declined | Unknown)
+    assert await payment.repeat() == outcome
+    assert isinstance(await payment.reverse(), bool)
+
+
+def test_the_dialogues_cover_every_operation():
+    """So that a processor cannot pass with one it never heard of."""
+    assert {kind for lines, _ in DIALOGUES.values() for kind, _, _ in lines} == set(Kind)
