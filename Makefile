@@ -1,0 +1,61 @@
+# Ringfence: `make run` serves the sandbox, `make test` runs the tests; both install first what is missing.
+
+DATA ?= ./data
+PORT ?= 8080
+ARGS ?=
+
+PYTHONS = python3.11 python3.12 python3.13 python3.14 python3
+PIP     = PIP_ROOT_USER_ACTION=ignore .venv/bin/python -m pip --disable-pip-version-check --quiet
+PYTEST  = .venv/bin/python -m pytest
+LOCK    = uv pip compile --quiet --no-header --no-annotate --universal --python-version 3.11 --generate-hashes pyproject.toml requirements/build.in
+
+.PHONY: help install run test test-long lint schema lock
+
+help:  ## say what there is
+	@sed -n 's/^\([a-z-]*\):.*##\(.*\)/make \1\t\2/p' Makefile | expand -t 20
+
+install: .venv/.installed  ## put the command at .venv/bin/ringfence
+
+run: .venv/.installed  ## serve the sandbox (DATA=./data PORT=8080)
+	@exec .venv/bin/ringfence up --data "$(DATA)" --port "$(PORT)" $(ARGS)
+
+test: .venv/.installed-test  ## run the tests (ARGS="-k refund" for some of them)
+	@$(PYTEST) -n 2 $(ARGS)
+
+test-long: .venv/.installed-test  ## run the trials that take long
+	@$(PYTEST) -m long --timeout 7200 $(ARGS)
+
+lint: .venv/.installed-test  ## look for mistakes and bad form
+	@.venv/bin/ruff check ringfence tests
+
+schema: .venv/.installed-test  ## write the schema that the migrations add up to into ringfence/storage/schema.txt
+	@.venv/bin/python -m ringfence.storage.schema
+
+lock:  ## choose the newest allowed versions and write them into requirements/ (needs uv)
+	@$(LOCK) --upgrade --extra embedded --output-file requirements/run.txt
+	@$(LOCK) --upgrade --extra embedded --extra test --extra lint --constraint requirements/run.txt --output-file requirements/test.txt
+
+# The files below say that a step is done; make repeats it when what it depends on changed.
+
+.venv/.made:
+	@for python in $(PYTHONS); do \
+	    if command -v $$python >/dev/null 2>&1 && $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+	        if ! $$python -c 'import ensurepip, venv' 2>/dev/null; then \
+	            echo "$$python cannot make virtual environments. On Debian: apt-get install python3-venv" >&2; exit 1; \
+	        fi; \
+	        echo "Making .venv with $$($$python --version)"; \
+	        $$python -m venv .venv && touch $@; exit $$?; \
+	    fi; \
+	done; \
+	echo "Ringfence needs Python 3.11 or newer as one of: $(PYTHONS). On Debian: apt-get install python3 python3-venv" >&2; exit 1
+
+.venv/.installed: .venv/.made requirements/run.txt pyproject.toml
+	@echo "Installing what Ringfence needs"
+	@$(PIP) install --require-hashes -r requirements/run.txt
+	@$(PIP) install --no-build-isolation --no-deps --editable .
+	@touch $@
+
+.venv/.installed-test: .venv/.installed requirements/test.txt
+	@echo "Installing what its tests need"
+	@$(PIP) install --require-hashes -r requirements/test.txt
+	@touch $@

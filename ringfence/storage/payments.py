@@ -1,0 +1,277 @@
+"""Payments in PostgreSQL: rows in and out of the set-based statements of ``queries/payments.sql``.
+
+It moves values, it decides nothing.  Every function takes many rows at once and one connection; who opens and ends the
+transaction is the caller's business.
+"""
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import date, datetime
+from typing import NamedTuple
+
+import asyncpg
+
+from ringfence.core.allotment import Capture
+from ringfence.core.chain import Link
+from ringfence.core.payment import Payment, Status
+from ringfence.storage.database import load_queries
+
+SQL = load_queries("payments")
+
+Key = tuple[int, int]
+"""Merchant id and payment id."""
+
+
+class Held(NamedTuple):
+    """A payment as it stands in its row: the core's value, and what only storage counts."""
+
+    payment: Payment
+    sequence: int = 0                       # events so far
+    last_content: bytes | None = None
+    last_asked_at: datetime | None = None
+
+
+class OperationRow(NamedTuple):
+    """A row of ``operations``."""
+
+    merchant_id: int
+    payment_id: int
+    operation_id: int
+    kind: str
+    minor: int
+    currency: str
+    door: str
+    reference: str | None
+    key: str | None
+    content: bytes
+    details: bytes | None
+    actor: str
+    source: str
+    processor: str
+    card_id: int | None
+    token_name: str | None
+    token_version: int | None
+    initiation: str
+    channel: str
+    accepts_partial: bool
+    reason: str
+    hold_seconds: int
+    allotment: list[int] | None
+    asked_at: datetime
+    ask_deadline: datetime
+
+
+class OutcomeRow(NamedTuple):
+    """A row of ``outcomes``."""
+
+    merchant_id: int
+    payment_id: int
+    operation_id: int
+    attempt: int
+    result: str
+    minor: int
+    response_code: str
+    advice: str
+    approval_code: str
+    scheme_reference: str
+    processor_reference: str
+    security_code_result: str
+    eci: str
+    answered_at: datetime
+    batch_id: int
+
+
+class TransferRow(NamedTuple):
+    """A row of ``transfers``."""
+
+    merchant_id: int
+    payment_id: int
+    operation_id: int
+    leg: int
+    kind: int
+    minor: int
+    currency: str
+    value_date: date
+    batch_id: int
+    reverses_operation_id: int | None = None
+    reverses_leg: int | None = None
+
+
+class EventRow(NamedTuple):
+    """A row of ``events``."""
+
+    merchant_id: int
+    payment_id: int
+    sequence: int
+    event: str
+    operation_id: int
+    attempt: int
+    occurred_at: datetime
+    batch_id: int
+
+
+class BalanceRow(NamedTuple):
+    """A row of ``balances``; here what a batch adds."""
+
+    merchant_id: int
+    currency: str
+    account: str
+    lane: int
+    balance: int
+
+
+class ReversalRow(NamedTuple):
+    """A row of ``reversals``."""
+
+    merchant_id: int
+    payment_id: int
+    operation_id: int
+    attempt: int
+    why: str
+    due_at: datetime
+    acknowledged_at: datetime | None = None
+
+
+class Keyed(NamedTuple):
+    """An operation that carries a key, with its latest result (``None``: none yet)."""
+
+    payment_id: int
+    operation_id: int
+    key: str
+    content: bytes
+    kind: str
+    minor: int
+    result: str | None
+    response_code: str | None
+
+
+def columns(rows: Iterable[tuple], width: int) -> list[tuple]:
+    """Rows turned into the columns that ``unnest`` wants."""
+    return list(zip(*rows)) or [()] * width
+
+
+def _row(key: Key, held: Held, now: datetime) -> tuple:
+    """A row of ``payments``."""
+    payment = held.payment
+    return (
+        key[0], *payment[:-1], [number for capture in payment.captures for number in capture], held.sequence, now,
+        held.last_content, held.last_asked_at,
+    )
+
+
+def captures_of(numbers: Sequence[int]) -> tuple[Capture, ...]:
+    """The column ``captures`` as values."""
+    return tuple(Capture(*numbers[at:at + 6]) for at in range(0, len(numbers), 6))
+
+
+async def claim(connection: asyncpg.Connection, operations: Sequence[OperationRow]) -> set[int]:
+    """Store intents, given in the order of their keys; the operation ids that were stored."""
+    return {row[0] for row in await connection.fetch(SQL.claim, operations)}
+
+
+async def key_owners(connection: asyncpg.Connection, keys: Sequence[tuple[int, str]]) -> dict[tuple[int, str], Key]:
+    """Who holds these keys: (merchant id, key) -> (payment id, operation id)."""
+    rows = await connection.fetch(SQL.key_owners, *columns(keys, 2))
+    return {(row[0], row[1]): (row[2], row[3]) for row in rows}
+
+
+async def present(connection: asyncpg.Connection, operations: Sequence[tuple[int, int, int]]) -> set[int]:
+    """Which of these operations (merchant, payment, operation) are stored."""
+    return {row[0] for row in await connection.fetch(SQL.present, *columns(operations, 3))}
+
+
+async def lock(connection: asyncpg.Connection, keys: Sequence[Key]) -> dict[Key, Held]:
+    """Load payments and hold them until the transaction ends.  ``keys`` sorted and distinct."""
+    held = {}
+    for row in await connection.fetch(SQL.lock, *columns(keys, 2)):
+        values = tuple(row)
+        payment = Payment(
+            values[1], values[2], Status(values[3]), *values[4:21], captures=captures_of(values[21])
+        )
+        held[values[0], values[1]] = Held(payment, values[22], *values[24:26])
+    return held
+
+
+async def begun(connection: asyncpg.Connection, keys: Sequence[Key]) -> set[Key]:
+    """Which of these payments have at least been asked for."""
+    return {(row[0], row[1]) for row in await connection.fetch(SQL.begun, *columns(keys, 2))}
+
+
+async def keyed(connection: asyncpg.Connection, keys: Sequence[Key]) -> dict[Key, list[Keyed]]:
+    """The keyed operations of these payments, oldest first."""
+    found: dict[Key, list[Keyed]] = {}
+    for row in await connection.fetch(SQL.keyed, *columns(keys, 2)):
+        found.setdefault((row[0], row[1]), []).append(Keyed(*tuple(row)[1:]))
+    return found
+
+
+async def reserve(connection: asyncpg.Connection, held: dict[Key, Held], now: datetime) -> None:
+    """Store the reservations that commands made."""
+    await connection.execute(SQL.reserve, [_row(key, one, now) for key, one in held.items()])
+
+
+async def tell(connection: asyncpg.Connection, events: Sequence[EventRow]) -> None:
+    """Store events of an intent's commit."""
+    await connection.execute(SQL.tell, events)
+
+
+async def owe_reversals(connection: asyncpg.Connection, reversals: Sequence[ReversalRow]) -> None:
+    """Store reversals to be sent."""
+    await connection.execute(SQL.owe_reversals, reversals)
+
+
+class Finished(NamedTuple):
+    """All that one batch of outcomes writes."""
+
+    outcomes: Sequence[OutcomeRow]
+    held: dict[Key, Held]
+    transfers: Sequence[TransferRow]
+    balances: Sequence[BalanceRow]
+    events: Sequence[EventRow]
+    link: Link
+
+
+async def finish(connection: asyncpg.Connection, finished: Finished, now: datetime) -> None:
+    """Store a batch of outcomes and its link of the chain.
+
+    Raises ``asyncpg.UniqueViolationError`` where an attempt has an outcome already; nothing is stored then.
+    """
+    await connection.execute(
+        SQL.finish, finished.outcomes, [_row(key, one, now) for key, one in finished.held.items()], finished.transfers,
+        finished.balances, finished.events, [finished.link],
+    )
+
+
+async def expiring(pool: asyncpg.Pool, merchant_id: int, now: datetime, limit: int) -> list[tuple[int, str]]:
+    """Payments of one merchant (id, currency) whose hold is past its instant (business time), oldest first."""
+    return [tuple(row) for row in await pool.fetch(SQL.expiring, merchant_id, now, limit)]
+
+
+async def abandoned(
+    pool: asyncpg.Pool, since: datetime, until: datetime, limit: int
+) -> list[OperationRow]:
+    """Operations without any outcome whose deadline (wall time) passed between two instants."""
+    return [OperationRow(*row) for row in await pool.fetch(SQL.abandoned, since, until, limit)]
+
+
+async def swept_until(pool: asyncpg.Pool, job: str) -> datetime | None:
+    """How far a sweep over time has come; ``None`` before its first."""
+    return await pool.fetchval(SQL.swept_until, job)
+
+
+async def note_swept(pool: asyncpg.Pool, job: str, until: datetime) -> None:
+    """Remember how far it has come."""
+    await pool.execute(SQL.note_swept, job, until)
+
+
+class ReversalDue(NamedTuple):
+    """A reversal that nobody has acknowledged."""
+
+    payment_id: int
+    operation_id: int
+    attempt: int
+
+
+async def reversals_due(pool: asyncpg.Pool, merchant_id: int, now: datetime, limit: int) -> list[ReversalDue]:
+    """Reversals of one merchant that are due (wall time), oldest first."""
+    return [ReversalDue(*tuple(row)) for row in await pool.fetch(SQL.reversals_due, merchant_id, now, limit)]

@@ -1,0 +1,153 @@
+"""What every test may ask for: a PostgreSQL server and fresh databases on it.
+
+* ``postgres``: one server for the whole session (per xdist worker); ``postgres.address`` reaches it, ``postgres.bin`` holds its
+  programs.
+* ``database``: the address of a new, migrated, empty database, for one test.  ``module_database``: the same for one module.
+
+Which PostgreSQL that is: a private one of the wheel; with ``RINGFENCE_TEST_POSTGRES=/usr/lib/postgresql/15/bin`` a private one
+of that bin folder; with ``RINGFENCE_TEST_DATABASE_URL`` a server elsewhere, on which databases are made and dropped.
+
+Asynchronous tests use anyio's plugin on asyncio with uvloop, as the service does: mark them ``@pytest.mark.anyio``.
+"""
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+import pytest
+
+from ringfence.storage.binaries import FORCED
+from ringfence.storage.database import connect
+from ringfence.storage.migrations import migrate
+from ringfence.storage.postgres import PrivatePostgres
+
+FLOORS = ("core", "api", "processors", "storage", "engine")   # what is quick and explains most comes first, all else last
+
+_numbers = itertools.count(1)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Runs the quick floors first, so that a mistake shows early."""
+    tests = Path(__file__).parent
+    place = {name: number for number, name in enumerate(FLOORS)}
+    items.sort(key=lambda item: place.get(item.path.relative_to(tests).parts[0], len(place)))
+
+
+class Server(NamedTuple):
+    """A server for tests: the address of its maintenance database, and the folder of its programs."""
+
+    address: str
+    bin: Path
+    template: str                                       # the name of a migrated database to copy
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> tuple[str, dict[str, bool]]:
+    return "asyncio", {"use_uvloop": True}
+
+
+@pytest.fixture
+def short_folder() -> Iterator[Path]:
+    """A folder that an unprivileged server can enter (pytest's ``tmp_path`` is closed to it when tests run as root)."""
+    folder = Path(tempfile.mkdtemp(prefix="ringfence-test-"))
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Server]:
+    forced = os.environ.get("RINGFENCE_TEST_POSTGRES")
+    with pytest.MonkeyPatch.context() as patch:
+        if forced:
+            patch.setenv(FORCED, forced)
+        elsewhere = os.environ.get("RINGFENCE_TEST_DATABASE_URL")
+        if elsewhere:
+            with _template(elsewhere) as template:
+                yield Server(elsewhere, PrivatePostgres(Path(), log=Path()).bin(), template)
+            return
+        folder = Path(tempfile.mkdtemp(prefix="ringfence-test-"))
+        server = PrivatePostgres(folder, log=folder / "postgres.log")
+        try:
+            address = server.start()
+            with _template(address) as template:
+                yield Server(address, server.bin(), template)
+        finally:
+            server.stop()
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def database(postgres: Server) -> Iterator[str]:
+    with _copy(postgres) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def module_database(postgres: Server) -> Iterator[str]:
+    with _copy(postgres) as address:
+        yield address
+
+
+@pytest.fixture
+def empty_database(postgres: Server) -> Iterator[str]:
+    """The address of a new database without any table."""
+    with _copy(postgres._replace(template="template0")) as address:
+        yield address
+
+
+@contextmanager
+def _copy(server: Server) -> Iterator[str]:
+    name = _new_name()
+    _run(server.address, f"CREATE DATABASE {name} TEMPLATE {server.template}")
+    try:
+        yield _beside(server.address, name)
+    finally:
+        _run(server.address, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@contextmanager
+def _template(address: str) -> Iterator[str]:
+    name = _new_name()
+    _run(address, f"CREATE DATABASE {name} TEMPLATE template0")
+    try:
+        asyncio.run(_migrate(_beside(address, name)))
+        yield name
+    finally:
+        _run(address, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def _new_name() -> str:
+    """A database name that no other worker or run on the same server has."""
+    return f"ringfence_test_{os.environ.get('PYTEST_XDIST_WORKER', 'alone')}_{os.getpid()}_{next(_numbers)}"
+
+
+def _beside(address: str, name: str) -> str:
+    """The address of another database on the same server."""
+    parts = urlsplit(address)
+    return f"{parts.scheme}://{parts.netloc}/{name}?{parts.query}"
+
+
+async def _migrate(address: str) -> None:
+    connection = await connect(address, application_name="ringfence tests")
+    try:
+        await migrate(connection)
+    finally:
+        await connection.close()
+
+
+def _run(address: str, statement: str) -> None:
+    async def run() -> None:
+        connection = await connect(address, application_name="ringfence tests")
+        try:
+            await connection.execute(statement)
+        finally:
+            await connection.close()
+    asyncio.run(run())

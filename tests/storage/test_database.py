@@ -1,0 +1,223 @@
+"""Connections, named statements and locks."""
+from __future__ import annotations
+
+from importlib import resources
+from urllib.parse import urlsplit
+
+import asyncpg
+import pytest
+
+from ringfence.storage.database import (
+    DatabaseUnavailable,
+    DatabaseUnsuitable,
+    connect,
+    load_queries,
+    noticing_loss,
+    parse_queries,
+    pool,
+    try_lock,
+    unlock,
+    verify,
+)
+
+QUERY_FILES = sorted(file.name.removesuffix(".sql") for file in resources.files("ringfence.storage").joinpath("queries").iterdir()
+                     if file.name.endswith(".sql"))
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("name", QUERY_FILES)
+async def test_every_statement_fits_the_schema(name: str, database: str):
+    """PostgreSQL can prepare each statement of each query file against the migrated schema: names, types and parameters agree."""
+    connection = await connect(database, application_name="test")
+    try:
+        queries = load_queries(name)
+        assert queries._fields
+        for query in queries:
+            try:
+                await connection.prepare(query)
+            except asyncpg.PostgresError as why:
+                pytest.fail(f"{query.splitlines()[0]}: {why}")
+    finally:
+        await connection.close()
+
+
+@pytest.mark.parametrize("name", QUERY_FILES)
+def test_every_statement_is_described(name: str):
+    """Each statement of each query file has a sentence of its own."""
+    text = resources.files("ringfence.storage").joinpath("queries", f"{name}.sql").read_text("utf-8")
+    queries = parse_queries(text)
+    assert queries
+    for query in queries.values():
+        assert query.description[0].isupper()
+        assert query.description.endswith((".", ":"))
+
+
+def test_a_query_file_becomes_names_descriptions_and_statements():
+    """A heading, a description over two lines, then SQL with its own comments; what stands before the first heading is prose."""
+    text = "-- About this file.\n\n-- first_one --\n-- Say\n-- one.\nSELECT 1\n  -- really\n;\n\n-- second --\n-- Say two.\nSELECT 2;\n"
+    queries = parse_queries(text)
+    assert {name: tuple(query) for name, query in queries.items()} == {
+        "first_one": ("Say one.", "SELECT 1\n  -- really\n;"),
+        "second": ("Say two.", "SELECT 2;"),
+    }
+
+
+@pytest.mark.parametrize(("text", "message"), [
+    ("-- twice --\n-- One.\nSELECT 1;\n-- twice --\n-- Two.\nSELECT 2;\n", "twice: given twice"),
+    ("-- silent --\nSELECT 1;\n", "silent: needs a description"),
+    ("-- idle --\n-- Nothing.\n", "idle: needs a description and a statement"),
+])
+def test_a_careless_query_file_is_refused(text: str, message: str):
+    """Two statements of one name, and a statement without description or SQL, are mistakes of ours."""
+    with pytest.raises(ValueError, match=message):
+        parse_queries(text)
+
+
+def test_loaded_statements_are_frozen_and_carry_their_name():
+    """Statements are attributes that cannot be changed, and the server's views show where each comes from."""
+    queries = load_queries("schema")
+    assert queries.columns.startswith("-- schema.columns\nSELECT")
+    with pytest.raises(AttributeError):
+        queries.columns = "SELECT 1"
+
+
+@pytest.mark.anyio
+async def test_a_connection_says_who_it_is_and_speaks_utc(database: str):
+    """The application's name shows in the server's views; instants come in UTC whatever the server's zone."""
+    connection = await connect(database, application_name="lane 7")
+    try:
+        assert await connection.fetchrow("SELECT current_setting('application_name'), current_setting('timezone')") == ("lane 7", "UTC")
+    finally:
+        await connection.close()
+
+
+@pytest.mark.anyio
+async def test_commits_that_do_not_wait_for_the_disk_are_refused(database: str):
+    """A database whose sessions start with synchronous_commit off is not used, by a lane or by the pool."""
+    connection = await connect(database, application_name="test")
+    try:
+        await connection.execute(f"ALTER DATABASE {urlsplit(database).path[1:]} SET synchronous_commit = off")
+    finally:
+        await connection.close()
+    with pytest.raises(DatabaseUnsuitable, match=r"synchronous_commit = off.*Set synchronous_commit = on"):
+        await connect(database, application_name="test")
+    async with pool(database, 2) as reading:
+        with pytest.raises(DatabaseUnsuitable, match="synchronous_commit"):
+            await reading.fetchval("SELECT 1")
+
+
+class Reporting:
+    """Stands for a server that reports these settings."""
+
+    def __init__(self, **found: object) -> None:
+        self._found = {"version": 150_000, "fsync": "on", "full_page_writes": "on", "synchronous_commit": "on"} | found
+
+    def is_closed(self) -> bool:
+        return False
+
+    async def fetchrow(self, _: str) -> dict[str, object]:
+        return self._found
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(("found", "message"), [
+    ({"version": 140_012}, "PostgreSQL 14; Ringfence needs 15"),
+    ({"fsync": "off"}, "fsync = off"),
+    ({"full_page_writes": "off"}, "full_page_writes = off"),
+    ({"synchronous_commit": "local"}, "synchronous_commit = local"),
+])
+async def test_an_unsafe_server_is_refused(found: dict[str, object], message: str):
+    """A server that is too old, or could lose or tear what it acknowledged, is refused with the setting's name."""
+    with pytest.raises(DatabaseUnsuitable, match=message):
+        await verify(Reporting(**found))
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("found", [{}, {"version": 180_004, "synchronous_commit": "remote_apply"}])
+async def test_a_safe_server_is_accepted(found: dict[str, object]):
+    """The oldest version with the settings on, and the stricter remote_apply, are good."""
+    await verify(Reporting(**found))
+
+
+@pytest.mark.anyio
+async def test_a_database_that_does_not_exist_is_refused(database: str):
+    """The server's own words are passed on, and the password is not."""
+    parts = urlsplit(database)
+    with pytest.raises(DatabaseUnsuitable, match="nowhere") as refused:
+        await connect(f"{parts.scheme}://{parts.netloc}/nowhere?{parts.query}", application_name="test")
+    assert parts.password is None or parts.password not in str(refused.value)
+
+
+@pytest.mark.anyio
+async def test_a_server_that_is_not_there_is_unavailable():
+    """No server behind the socket: one exception, whichever way the driver says it."""
+    with pytest.raises(DatabaseUnavailable):
+        await connect("postgresql://ringfence@/ringfence?host=/nonexistent", application_name="test")
+
+
+@pytest.mark.anyio
+async def test_a_lost_connection_is_unavailable(database: str):
+    """A session ended by the server fails with one exception, during the loss and on every later use."""
+    connection = await connect(database, application_name="test")
+    other = await connect(database, application_name="test")
+    try:
+        await other.execute("SELECT pg_terminate_backend($1, 5000)", connection.get_server_pid())
+        for _ in range(2):
+            with pytest.raises(DatabaseUnavailable), noticing_loss(connection):
+                await connection.fetchval("SELECT 1")
+    finally:
+        await other.close()
+        connection.terminate()
+
+
+@pytest.mark.anyio
+async def test_a_pools_connection_lost_in_a_transaction_is_unavailable(database: str):
+    """A pool takes a broken connection back at once; the loss is still the same exception, and the pool connects anew."""
+    other = await connect(database, application_name="test")
+    try:
+        async with pool(database, 1) as reading:
+            with pytest.raises(DatabaseUnavailable):
+                async with reading.acquire() as connection:
+                    with noticing_loss(connection):
+                        async with connection.transaction():
+                            await other.execute("SELECT pg_terminate_backend($1, 5000)", connection.get_server_pid())
+                            await connection.fetchval("SELECT 1")
+            assert await reading.fetchval("SELECT 1") == 1
+    finally:
+        await other.close()
+
+
+@pytest.mark.anyio
+async def test_other_errors_are_not_a_loss(database: str):
+    """A unique violation, a cancelled statement and a misuse of the driver pass as they are."""
+    connection = await connect(database, application_name="test")
+    try:
+        await connection.execute("CREATE TEMPORARY TABLE once (n int PRIMARY KEY); INSERT INTO once VALUES (1)")
+        with pytest.raises(asyncpg.UniqueViolationError), noticing_loss(connection):
+            await connection.execute("INSERT INTO once VALUES (1)")
+        await connection.execute("SET statement_timeout = 1")
+        with pytest.raises(asyncpg.QueryCanceledError), noticing_loss(connection):
+            await connection.execute("SELECT pg_sleep(5)")
+        with pytest.raises(asyncpg.InterfaceError), noticing_loss(connection):
+            await connection.fetchval("SELECT $1::int", 1, 2)
+    finally:
+        await connection.close()
+
+
+@pytest.mark.anyio
+async def test_a_lock_has_one_holder_until_its_session_ends(database: str):
+    """A second session does not get the lock; it does after an unlock, and after the holder's session ended."""
+    first, second, third = [await connect(database, application_name="test") for _ in range(3)]
+    try:
+        assert await try_lock(first, 7, 1)
+        assert not await try_lock(second, 7, 1)
+        assert await try_lock(second, 7, 2)
+        assert await try_lock(second, 8, 1)
+        await unlock(first, 7, 1)
+        assert await try_lock(second, 7, 1)
+        await third.execute("SELECT pg_terminate_backend($1, 5000)", second.get_server_pid())
+        assert await try_lock(third, 7, 1)
+    finally:
+        await first.close()
+        second.terminate()
+        await third.close()
