@@ -1,0 +1,85 @@
+"""Many callers, one transaction: whoever arrives while a batch is being committed joins the next one.
+
+There is no timer and nothing to tune.  A lone caller is served at once, a crowd is served together.  A batch that raises is
+halved and tried again, so that a poisoned message fails alone; the batcher itself never dies.
+"""
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, TypeVar
+
+BATCH_LIMIT = 256
+
+log = logging.getLogger(__name__)
+
+Message = TypeVar("Message")
+Reply = TypeVar("Reply")
+
+
+class CommitFailed(Exception):
+    """The whole batch has one fate, and halving it would not help: the database is away, or the end of the commit is
+    not known.  Subclasses say which."""
+
+
+class Batcher(Generic[Message, Reply]):
+    """Collects messages for ``commit``, which takes many and returns a reply for each, in order."""
+
+    def __init__(
+        self, commit: Callable[[Sequence[Message]], Awaitable[Sequence[Reply]]], *, limit: int = BATCH_LIMIT
+    ) -> None:
+        self._commit, self._limit = commit, limit
+        self._waiting: deque[tuple[Message, asyncio.Future[Reply]]] = deque()
+        self._draining: asyncio.Task[None] | None = None
+
+    def submit(self, message: Message) -> asyncio.Future[Reply]:
+        """The future reply.  It raises what ``commit`` raised for this message."""
+        loop = asyncio.get_running_loop()
+        reply: asyncio.Future[Reply] = loop.create_future()
+        self._waiting.append((message, reply))
+        if self._draining is None:
+            self._draining = loop.create_task(self._drain())
+        return reply
+
+    @property
+    def waiting(self) -> int:
+        """Messages that have not joined a batch yet."""
+        return len(self._waiting)
+
+    async def idle(self) -> None:
+        """Returns once everything submitted so far is answered."""
+        while self._draining is not None:
+            await asyncio.wait([self._draining])
+
+    async def _drain(self) -> None:
+        waiting = self._waiting
+        try:
+            while waiting:
+                await self._commit_or_halve([waiting.popleft() for _ in range(min(self._limit, len(waiting)))])
+        finally:
+            self._draining = None
+            if waiting:     # only if the drain itself was cancelled: the next caller must find a working batcher
+                self._draining = asyncio.get_running_loop().create_task(self._drain())
+
+    async def _commit_or_halve(self, batch: list[tuple[Message, asyncio.Future[Reply]]]) -> None:
+        try:
+            replies = await self._commit([message for message, _ in batch])
+        except CommitFailed as failure:
+            for _, reply in batch:
+                if not reply.done():
+                    reply.set_exception(failure)
+        except Exception as error:
+            if len(batch) > 1:
+                middle = len(batch) // 2
+                await self._commit_or_halve(batch[:middle])
+                await self._commit_or_halve(batch[middle:])
+                return
+            log.exception("a message failed alone")
+            if not batch[0][1].done():
+                batch[0][1].set_exception(error)
+        else:
+            for (_, reply), value in zip(batch, replies, strict=True):
+                if not reply.done():        # its caller may have gone
+                    reply.set_result(value)

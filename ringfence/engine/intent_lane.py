@@ -1,0 +1,210 @@
+"""The counter where intents are committed: keys claimed, amounts reserved.
+
+New payments are one statement for the whole batch.  Operations on existing payments are loaded and locked in key order,
+decided in turn and saved, in the same transaction.  No processor is asked here.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
+
+import asyncpg
+
+from ringfence.core.events import Event
+from ringfence.core.payment import FIRST, Decision, Operation, Payment, decide
+from ringfence.core.refusals import Refusal
+from ringfence.engine.intents import Earlier, Intent, Reserved, Result
+from ringfence.engine.lane import Lane
+from ringfence.storage import payments as rows
+from ringfence.storage.payments import EventRow, Held, Key, Keyed, OperationRow
+
+DUPLICATE_WINDOW = timedelta(seconds=60)
+"""Two captures or refunds with one content within this time raise ``possible_duplicate``."""
+
+FINAL = frozenset({"approved", "declined", "reversed", "not_asked"})
+
+
+class TokenChanged(NamedTuple):
+    """The token is not as it was read: read it again and try once more."""
+
+
+Reply = Reserved | Result | TokenChanged
+
+
+class IntentLane:
+    """Commits batches of intents on one lane."""
+
+    def __init__(self, lane: Lane, *, now: Callable[[], datetime], ask_seconds: float) -> None:
+        """``now``: business time, UTC.  ``ask_seconds``: how long an owner may take to ask and write the outcome."""
+        self._lane, self._now, self._ask = lane, now, timedelta(seconds=ask_seconds)
+
+    async def commit(self, intents: Sequence[Intent]) -> list[Reply]:
+        """A reply for each intent, in order."""
+        batch = _Batch(intents, self._now(), datetime.now(UTC) + self._ask)
+        return await self._lane.run(batch.commit, batch.committed)
+
+
+class _Batch:
+    """One batch on its way through one commit."""
+
+    def __init__(self, intents: Sequence[Intent], now: datetime, deadline: datetime) -> None:
+        self._intents, self._now, self._deadline = intents, now, deadline
+        self._replies: list[Reply | None] = []
+        self._claims: list[tuple[OperationRow, int]] = []       # row, place in the batch
+
+    async def commit(self, connection: asyncpg.Connection) -> list[Reply]:
+        self._replies, self._claims = [None] * len(self._intents), []
+        later = []
+        for place, intent in enumerate(self._intents):
+            if intent.command.kind in FIRST:
+                self._begin(place, intent)
+            else:
+                later.append(place)
+        if not later:
+            stored = await self._claim(connection)
+        else:
+            async with connection.transaction():
+                stored = await self._claim(connection)
+                await self._operate(connection, later)
+        return await self._settled(connection, stored)
+
+    async def committed(self, connection: asyncpg.Connection) -> list[Reply] | None:
+        """After a lost answer: the batch was stored if any of its operations is there."""
+        accepted = [reply for reply in self._replies if isinstance(reply, Reserved)]
+        if not accepted or None in self._replies:
+            return None
+        stored = await rows.present(
+            connection, [(one.intent.merchant_id, one.intent.payment_id, one.operation.id) for one in accepted]
+        )
+        return await self._settled(connection, stored) if stored else None
+
+    def _begin(self, place: int, intent: Intent) -> None:
+        """A new payment: nothing to load, so it is decided at once."""
+        verdict = decide(Payment(intent.payment_id, intent.command.currency), intent.command, self._now)
+        if isinstance(verdict, Refusal):
+            self._replies[place] = Result(refusal=verdict)
+            return
+        assert verdict.operation is not None
+        self._accept(place, intent, verdict.operation, Held(verdict.payment), intent.key)
+
+    def _accept(self, place: int, intent: Intent, operation: Operation, held: Held, key: str | None) -> None:
+        row = operation_row(intent, operation, key, self._now, self._deadline)
+        self._replies[place] = Reserved(intent, operation, held, row, self._deadline)
+        self._claims.append((row, place))
+
+    async def _claim(self, connection: asyncpg.Connection) -> set[int]:
+        """Store the new payments' intents, in the order of their keys: two lanes cannot embrace."""
+        if not self._claims:
+            return set()
+        claims = sorted((row for row, _ in self._claims), key=lambda row: (row.merchant_id, row.key or "", row.operation_id))
+        return await rows.claim(connection, claims)
+
+    async def _operate(self, connection: asyncpg.Connection, places: Sequence[int]) -> None:
+        """Operations on existing payments: load and lock, decide in turn, save."""
+        keys = sorted({_key(self._intents[place]) for place in places})
+        held = await rows.lock(connection, keys)
+        with_key = sorted({_key(self._intents[place]) for place in places if self._intents[place].key} & held.keys())
+        keyed = await rows.keyed(connection, with_key) if with_key else {}
+        missing = [key for key in keys if key not in held]
+        begun = await rows.begun(connection, missing) if missing else set()
+        claims_before, changed, events = len(self._claims), {}, []
+        for place in places:
+            intent, key = self._intents[place], _key(self._intents[place])
+            if key not in held:
+                refusal = Refusal.OPERATION_IN_PROGRESS if key in begun else Refusal.PAYMENT_NOT_FOUND
+                self._replies[place] = Result(refusal=refusal)
+                continue
+            name, reply = _name_of(intent, keyed.get(key, ()))
+            if reply is not None:
+                self._replies[place] = reply._replace(payment=held[key].payment)
+                continue
+            verdict = decide(held[key].payment, intent.command, self._now)
+            if isinstance(verdict, Refusal):
+                self._replies[place] = Result(held[key].payment, refusal=verdict)
+                continue
+            held[key], told = self._noted(intent, held[key], verdict)
+            events += told
+            changed[key] = held[key]
+            self._accept(place, intent, verdict.operation, held[key], name)
+            if name:
+                keyed.setdefault(key, []).append(Keyed(
+                    intent.payment_id, verdict.operation.id, name, intent.content, intent.command.kind, verdict.operation.minor,
+                    None, None,
+                ))
+        if changed:
+            claims = [row for row, _ in self._claims[claims_before:]]
+            stored = await rows.claim(connection, claims)
+            assert len(stored) == len(claims), "keys of one payment are claimed under its lock"
+            await rows.reserve(connection, changed, self._now)
+        if events:
+            await rows.tell(connection, events)
+
+    def _noted(self, intent: Intent, held: Held, verdict: Decision) -> tuple[Held, list[EventRow]]:
+        """The payment after an accepted command; without a key, an identical one within a minute is told."""
+        assert verdict.operation is not None
+        if intent.key:
+            return held._replace(payment=verdict.payment), []
+        repeated = (
+            held.last_content == intent.content and held.last_asked_at is not None
+            and self._now - held.last_asked_at <= DUPLICATE_WINDOW
+        )
+        after = Held(verdict.payment, held.sequence + repeated, intent.content, self._now)
+        if not repeated:
+            return after, []
+        return after, [EventRow(
+            intent.merchant_id, intent.payment_id, after.sequence, Event.POSSIBLE_DUPLICATE.value, verdict.operation.id, 1,
+            self._now, 0,
+        )]
+
+    async def _settled(self, connection: asyncpg.Connection, stored: set[int]) -> list[Reply]:
+        """The replies; new payments that were not stored learn why."""
+        turned_down = [
+            place for row, place in self._claims if row.operation_id not in stored and row.kind in FIRST
+        ]
+        if turned_down:
+            wanted = [(self._intents[place].merchant_id, self._intents[place].key) for place in turned_down]
+            owners = await rows.key_owners(connection, [pair for pair in wanted if pair[1]])
+            for place, pair in zip(turned_down, wanted, strict=True):
+                owner = owners.get(pair)
+                self._replies[place] = TokenChanged() if owner is None else Result(
+                    refusal=Refusal.KEY_USED, earlier=Earlier(*owner, None, None, False)
+                )
+        return self._replies     # type: ignore[return-value]
+
+
+def _key(intent: Intent) -> Key:
+    return intent.merchant_id, intent.payment_id
+
+
+def _name_of(intent: Intent, keyed: Sequence[Keyed]) -> tuple[str | None, Result | None]:
+    """The key to store, or the reply to a repeat.  Asked again after a decline, a key gets a number behind it."""
+    if intent.key is None:
+        return None, None
+    same = [one for one in keyed if one.key == intent.key or one.key.startswith(intent.key + "#")]
+    if not same:
+        return intent.key, None
+    last = same[-1]
+    earlier = Earlier(last.payment_id, last.operation_id, last.result, last.response_code, last.content == intent.content)
+    if last.result not in FINAL:
+        return None, Result(refusal=Refusal.KEY_IN_PROGRESS, earlier=earlier)
+    if intent.asks_again and last.result != "approved":
+        return f"{intent.key}#{len(same) + 1}", None
+    refusal = Refusal.KEY_USED if earlier.same_content or intent.asks_again else Refusal.KEY_CONTENT_DIFFERS
+    return None, Result(refusal=refusal, earlier=earlier)
+
+
+def operation_row(
+    intent: Intent, operation: Operation, key: str | None, asked_at: datetime, deadline: datetime
+) -> OperationRow:
+    """The intent as it is stored."""
+    card = intent.card
+    token = card.token if card else None
+    return OperationRow(
+        intent.merchant_id, intent.payment_id, operation.id, operation.kind.value, operation.minor,
+        intent.command.currency, intent.door, intent.reference, key, intent.content, intent.details, intent.actor,
+        intent.source, intent.processor, card.stored.card_id if card and card.stored else None,
+        token.name if token else None, token.version if token else None, intent.initiation.value, intent.channel,
+        operation.accepts_partial, operation.reason.value, operation.hold_seconds,
+        [number for part in operation.allotment for number in part] or None, asked_at, deadline,
+    )

@@ -1,0 +1,55 @@
+"""Ids of one process: an ``IdSource`` under a worker number that is leased from the database.
+
+A lease is long and renewed often, so it outlasts every outage that a service survives.  Should a number be lost all the same, a new one
+is taken; an id that was made twice meanwhile is refused by the primary key it would break.
+"""
+from __future__ import annotations
+
+import secrets
+import time
+
+import asyncpg
+
+from ringfence.core.ids import WORKERS, IdSource
+from ringfence.storage import workers as rows
+
+LEASE_SECONDS = 900.0
+RENEW_SECONDS = 60.0
+
+
+class NoNumberFree(Exception):
+    """As many processes as there are worker numbers write to this database, or died within the last lease."""
+
+
+class Numbering:
+    """Makes ids, and keeps the number they carry."""
+
+    def __init__(self, pool: asyncpg.Pool) -> None:
+        """Call ``take`` before the first id."""
+        self._pool, self._owner, self.number = pool, secrets.token_hex(8), -1
+        self._source: IdSource | None = None
+
+    def next(self) -> int:
+        """A new id."""
+        assert self._source is not None, "take() comes first"
+        return self._source.next()
+
+    async def take(self) -> None:
+        """Lease a number.  Raises ``NoNumberFree``."""
+        number = await rows.lease(self._pool, self._owner, WORKERS, LEASE_SECONDS)
+        if number is None:
+            raise NoNumberFree(f"all {WORKERS} worker numbers are taken; those of processes that died are free within {LEASE_SECONDS / 60:.0f} minutes")
+        self.number, self._source = number, IdSource(number, lambda: time.time_ns() // 1_000_000)
+
+    async def renew(self) -> int:
+        """Hold on to the number, or take another; run it every ``RENEW_SECONDS``.  1 where the number changed."""
+        if await rows.renew(self._pool, self.number, self._owner, LEASE_SECONDS):
+            return 0
+        await self.take()
+        return 1
+
+    async def give_back(self) -> None:
+        """Free the number; no ids may be made afterwards."""
+        number, self._source = self.number, None
+        if number >= 0:
+            await rows.give_back(self._pool, number, self._owner)

@@ -1,0 +1,101 @@
+"""Reading: what doors, pages and jobs may know of a payment.
+
+One value, ``Story`` of steps and standing, answers all of them.  It reads the primary, decides nothing and changes nothing.
+"""
+from __future__ import annotations
+
+from datetime import datetime
+from typing import NamedTuple
+
+import asyncpg
+
+from ringfence.core.payment import FIRST, Payment
+from ringfence.engine.engine import processor_key
+from ringfence.engine.intents import CardInHand
+from ringfence.engine.vault import StoredCard, Vault
+from ringfence.processors.processor import Original
+from ringfence.storage import reading as rows
+from ringfence.storage.reading import Step
+
+__all__ = ["Reading", "Step", "View"]
+
+
+class View(NamedTuple):
+    """A payment as it stands (``None`` before its first outcome), and its operations, oldest first."""
+
+    merchant_id: int
+    payment_id: int
+    payment: Payment | None
+    steps: tuple[Step, ...]
+
+    @property
+    def first(self) -> Step:
+        """The operation the payment began with."""
+        return self.steps[0]
+
+    @property
+    def last(self) -> Step:
+        """The operation that says where the payment stands.
+
+        That is the latest one that is approved or has no certain end; what was declined later changed nothing, so it is
+        the answer only where it was the first.
+        """
+        for step in reversed(self.steps):
+            if step.result in (None, "unknown", "approved", "challenge"):
+                return step
+        return self.first
+
+    @property
+    def original(self) -> Original | None:
+        """What later messages cite of the first one, once that was approved."""
+        first = self.first
+        if first.result != "approved":
+            return None
+        return Original(
+            processor_key(first.operation_id, first.attempt or 1), first.minor, first.approval_code or "",
+            first.processor_reference or "", first.scheme_reference or "",
+        )
+
+
+class Reading:
+    """Every query that a door, page or job needs."""
+
+    def __init__(self, pool: asyncpg.Pool, vault: Vault) -> None:
+        self._pool, self._vault = pool, vault
+
+    async def view(self, merchant_id: int, payment_id: int) -> View | None:
+        """A merchant's payment; ``None`` where it has none of that id."""
+        steps = await rows.steps(self._pool, merchant_id, payment_id)
+        if not steps or steps[0].kind not in FIRST:
+            return None
+        return View(merchant_id, payment_id, await rows.payment(self._pool, merchant_id, payment_id), tuple(steps))
+
+    async def view_by_key(self, merchant_id: int, key: str) -> View | None:
+        """The payment that a key began."""
+        payment_id = await rows.payment_by_key(self._pool, merchant_id, key)
+        return None if payment_id is None else await self.view(merchant_id, payment_id)
+
+    async def card_of(self, view: View) -> CardInHand | None:
+        """The means a payment was begun with, for messages that follow; without security code, and without the number
+        where the vault does not keep it."""
+        stored = await self.stored_card(view)
+        return None if stored is None else CardInHand(None, stored=stored)
+
+    async def stored_card(self, view: View) -> StoredCard | None:
+        """The card record behind a payment."""
+        card_id = view.first.card_id
+        return None if card_id is None else await self._vault.card(view.merchant_id, card_id)
+
+    async def claim_service(
+        self, merchant_id: int, door: str, service: str, reference: str, payment_id: int | None, now: datetime
+    ) -> bool:
+        """Use up the reference of a request that is not a payment; false where it was used before."""
+        return await rows.claim_service(self._pool, merchant_id, door, service, reference, payment_id, now)
+
+    async def service_payment(self, merchant_id: int, door: str, service: str, reference: str) -> int | None:
+        """The payment behind such a reference."""
+        return await rows.service_payment(self._pool, merchant_id, door, service, reference)
+
+    async def keep_sdk_token(self, merchant_id: int, sdk_token: str, device_id: str, expires_at: datetime) -> None:
+        """Store a token made for one device; ``expires_at`` is business time."""
+        await rows.keep_sdk_token(self._pool, merchant_id, sdk_token, device_id, expires_at)

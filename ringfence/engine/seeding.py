@@ -1,0 +1,70 @@
+"""The sandbox's first merchants.
+
+Decides their names and credentials.  Those of the first are the same everywhere, so that a signed example in a manual works as it
+is printed; those of the others follow from the sandbox's seed.  Public test values all: live mode refuses to start with them.
+"""
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from ringfence.engine.directory import Directory, Merchant, Rejected
+from ringfence.storage.merchants import CredentialRow, MerchantRow
+
+_LETTERS = "ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz23456789"
+
+
+class Seeded(NamedTuple):
+    """One merchant to make: its wire names and phrases."""
+
+    identifier: str
+    name: str
+    access_code: str
+    request_phrase: str
+    response_phrase: str
+    algorithm: str
+
+
+FIRST = Seeded("RingfenceOne", "Dates & Coffee", "RingfenceSandboxOne1", "TESTSHAIN-one", "TESTSHAOUT-one", "SHA-256")
+"""The merchant of every printed example."""
+
+_OTHERS = (
+    ("RingfenceTwo", "Harbour Books", "SHA-256"),
+    ("RingfenceThree", "Oasis Cinema", "SHA-512"),
+    ("RingfenceFour", "Northern Tools", "HMAC-256"),
+)
+
+
+def sandbox_merchants(seed: int) -> list[Seeded]:
+    """The merchants of a sandbox with this seed."""
+    return [FIRST] + [
+        Seeded(identifier, name, _derived(seed, identifier, "access code", 20), _derived(seed, identifier, "request", 24),
+               _derived(seed, identifier, "response", 24), algorithm)
+        for identifier, name, algorithm in _OTHERS
+    ]
+
+
+async def seed_sandbox(directory: Directory, seed: int) -> list[Merchant]:
+    """Make those merchants that are missing; whoever exists stays as it is.  All merchants of the directory come back."""
+    for one in sandbox_merchants(seed):
+        if directory.merchant(one.identifier) is None:
+            made = await directory.create(
+                one.identifier, one.name, access_code=one.access_code, request_phrase=one.request_phrase,
+                response_phrase=one.response_phrase, algorithm=one.algorithm,
+            )
+            assert not isinstance(made, Rejected), made
+    return directory.merchants()
+
+
+def sandbox_names(merchants: Iterable[MerchantRow], credentials: Iterable[CredentialRow]) -> list[str]:
+    """The seeded identifiers and public access codes among these rows: live mode must not start beside them."""
+    seeded = {FIRST.identifier, *(identifier for identifier, _, _ in _OTHERS)}
+    return [row.identifier for row in merchants if row.identifier in seeded] + [
+        row.public_name for row in credentials if row.public_name == FIRST.access_code]
+
+
+def _derived(seed: int, identifier: str, what: str, length: int) -> str:
+    digest = hmac.digest(str(seed).encode("ascii"), f"{identifier}:{what}".encode("ascii"), hashlib.sha512)
+    return "".join(_LETTERS[byte % len(_LETTERS)] for byte in digest[:length])

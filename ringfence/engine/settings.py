@@ -1,0 +1,239 @@
+"""What each merchant may set, as one table: name, default, what is allowed, what it means.
+
+The wire never sees a setting that was not checked here.  Texts come in (from the command line, the admin API, the database),
+frozen ``Settings`` come out; an unknown key or a value that is not allowed is refused by name.  Refuses to know merchants.
+"""
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import Field, dataclass, field, fields, replace
+from types import MappingProxyType
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+from ringfence.core.commands import MAX_MINOR
+from ringfence.core.money import CURRENCIES
+
+CHANNELS = ("redirection", "merchant_page", "trusted", "recurring", "moto", "mobile_sdk", "batch", "invoicing")
+"""How a payment reaches the service over APS; each can be switched off, and each has its own addresses."""
+
+PAYMENT_OPTIONS = ("VISA", "MASTERCARD", "AMEX", "MADA", "MEEZA", "DISCOVER", "DINERS", "JCB", "UNIONPAY", "MAESTRO")
+"""Card brands as APS names them (``payment_option``)."""
+
+Read = Callable[[str], Any]
+Write = Callable[[Any], str]
+
+
+class Rule(NamedTuple):
+    """How a setting is read from text, written back, and described.  ``read`` raises ``ValueError`` for what is not allowed."""
+
+    read: Read
+    write: Write
+    allowed: str
+
+
+class SettingError(NamedTuple):
+    """A change that was refused: the key, and what is allowed there."""
+
+    key: str
+    problem: str
+
+
+# ---------------------------------------------------------------------------------------------------------- the kinds
+
+def _read_flag(text: str) -> bool:
+    return {"on": True, "true": True, "yes": True, "1": True, "off": False, "false": False, "no": False, "0": False}[text.lower()]
+
+
+FLAG = Rule(_read_flag, lambda value: "on" if value else "off", "on or off")
+
+
+def _read_not_yet(text: str) -> bool:
+    if _read_flag(text):
+        raise ValueError
+    return False
+
+
+NOT_YET = Rule(_read_not_yet, FLAG.write, "off (this service is not offered yet)")
+
+
+def one_of(*words: str) -> Rule:
+    """Exactly one of the words; upper and lower case are the same."""
+    by_lower = {word.lower(): word for word in words}
+    return Rule(lambda text: by_lower[text.lower()], str, " or ".join(words))
+
+
+def some_of(words: Iterable[str], allowed: str) -> Rule:
+    """A set of words separated by commas; empty means all."""
+    known = frozenset(words)
+
+    def read(text: str) -> frozenset[str]:
+        chosen = frozenset(word.strip().upper() for word in text.split(",") if word.strip())
+        if not chosen <= known:
+            raise ValueError
+        return chosen
+
+    return Rule(read, lambda value: ",".join(sorted(value)), allowed)
+
+
+def whole(lowest: int, highest: int, unit: str) -> Rule:
+    """A whole number within limits, both included."""
+    def read(text: str) -> int:
+        if not re.fullmatch(r"\d{1,12}", text, re.ASCII) or not lowest <= int(text) <= highest:
+            raise ValueError
+        return int(text)
+
+    return Rule(read, str, f"{lowest} to {highest} {unit}")
+
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+def _read_networks(text: str) -> tuple[Network, ...]:
+    return tuple(ipaddress.ip_network(part.strip(), strict=False) for part in text.split(",") if part.strip())
+
+
+NETWORKS = Rule(_read_networks, lambda value: ",".join(str(network) for network in value),
+                "IP addresses or networks such as 192.0.2.7,2001:db8::/32; empty for any")
+
+
+def _read_address(text: str) -> str:
+    parts = urlsplit(text)
+    if text and (parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.password
+                 or len(text) > 400 or not text.isascii() or not text.isprintable() or " " in text):
+        raise ValueError
+    return text
+
+
+ADDRESS = Rule(_read_address, str, "an http or https address of at most 400 characters, or empty")
+
+
+def _read_origins(text: str) -> tuple[str, ...]:
+    origins = tuple(part.strip().rstrip("/") for part in text.split(",") if part.strip())
+    for origin in origins:
+        if _read_address(origin) and urlsplit(origin).path:
+            raise ValueError
+    return origins
+
+
+ORIGINS = Rule(_read_origins, ",".join, "addresses without a path such as https://shop.example, separated by commas; empty for any")
+
+
+# ---------------------------------------------------------------------------------------------------------- the table
+
+def setting(rule: Rule, default: Any, meaning: str, *, per_channel: bool = False) -> Any:
+    """One row.  ``per_channel`` rows hold a value for all channels and may be told apart as ``KEY.CHANNEL``."""
+    metadata = {"rule": rule, "meaning": meaning, "per_channel": per_channel}
+    if per_channel:
+        values = MappingProxyType({"": default})
+        return field(default_factory=lambda: values, metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """One merchant's settings.  A per-channel row is a mapping from channel to value, ``""`` being all the others."""
+
+    # channels: a request over one that is off is refused (046, 093, 068, 038)
+    channel_redirection: bool = setting(FLAG, True, "hosted checkout page")
+    channel_merchant_page: bool = setting(FLAG, True, "merchant page and payments with a token")
+    channel_trusted: bool = setting(FLAG, True, "card data in the request, server to server")
+    channel_recurring: bool = setting(FLAG, True, "merchant-initiated payments (eci RECURRING)")
+    channel_moto: bool = setting(FLAG, True, "mail and telephone orders (eci MOTO)")
+    channel_mobile_sdk: bool = setting(FLAG, True, "tokens for the mobile SDK (SDK_TOKEN)")
+    channel_batch: bool = setting(NOT_YET, False, "payments by file")
+    channel_invoicing: bool = setting(NOT_YET, False, "payment links")
+
+    # services
+    service_tokenization: bool = setting(FLAG, True, "tokens, and remember_me")
+    service_verify_card: bool = setting(FLAG, True, "VERIFY_CARD and its query")
+    service_three_d_secure: bool = setting(NOT_YET, False, "3-D Secure on every cardholder-initiated payment")
+    service_flex_3ds: bool = setting(NOT_YET, False, "3-D Secure chosen per payment")
+    service_fraud: bool = setting(NOT_YET, False, "fraud scoring; fraud fields are accepted and signed either way")
+    service_installments: bool = setting(NOT_YET, False, "instalment plans")
+    service_payment_links: bool = setting(NOT_YET, False, "PAYMENT_LINK")
+    service_currency_conversion: bool = setting(NOT_YET, False, "CURRENCY_CONVERSION")
+    service_reporting: bool = setting(NOT_YET, False, "reportingApi")
+
+    # what is taken, and from where
+    currencies: frozenset[str] = setting(
+        some_of((code for code in CURRENCIES), "ISO 4217 codes separated by commas; empty for all"), frozenset(), "allowed currencies (013)")
+    payment_options: frozenset[str] = setting(
+        some_of(PAYMENT_OPTIONS, f"{', '.join(PAYMENT_OPTIONS)}; empty for all"), frozenset(), "allowed card brands (003, 014)")
+    source_ips: tuple[Network, ...] = setting(NETWORKS, (), "where requests may come from (040)")
+    source_urls: tuple[str, ...] = setting(ORIGINS, (), "pages that may send a payer's browser here (040)")
+
+    # how payments run
+    hold_days: int = setting(whole(1, 30, "days"), 7, "an authorization not captured by then is given back")
+    verify_minor: int = setting(whole(1, MAX_MINOR, "minor units"), 100, "what VERIFY_CARD authorizes and voids")
+    sdk_token_seconds: int = setting(whole(60, 86_400, "seconds"), 3_600, "how long an SDK token is good")
+    magic_amounts: bool = setting(FLAG, True, "sandbox: certain amounts choose the issuer's answer")
+
+    statement_descriptor: bool = setting(FLAG, False, "a payment may carry its own descriptor for the cardholder's statement")
+
+    # how answers look, and where they go
+    card_mask: str = setting(one_of("6-4", "8-4"), "6-4", "digits of the card number shown at its start and end")
+    response_type: str = setting(one_of("JSON"), "JSON", "form of paymentApi answers")
+    return_url: Mapping[str, str] = setting(ADDRESS, "", "where the browser returns when the request names no return_url", per_channel=True)
+    return_method: Mapping[str, str] = setting(one_of("POST", "GET"), "POST", "how the browser returns", per_channel=True)
+    feedback_url: Mapping[str, str] = setting(ADDRESS, "", "direct transaction feedback goes here", per_channel=True)
+    notification_url: Mapping[str, str] = setting(ADDRESS, "", "notification feedback goes here", per_channel=True)
+    feedback_format: str = setting(one_of("json", "form", "xml"), "json", "body of feedback")
+    feedback_attempts: int = setting(whole(1, 50, "attempts"), 11, "deliveries of one feedback, the first included")
+    feedback_interval: int = setting(whole(1, 86_400, "seconds"), 10, "pause between two deliveries")
+
+    def at(self, key: str, channel: str) -> Any:
+        """The value of a per-channel row for one channel."""
+        values: Mapping[str, Any] = getattr(self, key)
+        return values[channel] if channel in values else values[""]
+
+
+DEFAULTS = Settings()
+ROWS: Mapping[str, Field[Any]] = MappingProxyType({row.name: row for row in fields(Settings)})
+
+
+def changed(settings: Settings, changes: Mapping[str, str]) -> Settings | list[SettingError]:
+    """The settings with the changes made, or every change that is refused.  An empty text is a value like any other."""
+    errors: list[SettingError] = []
+    values: dict[str, Any] = {}
+    for key, text in changes.items():
+        name, _, channel = key.partition(".")
+        row = ROWS.get(name)
+        if row is None or ("." in key and not row.metadata["per_channel"]):
+            errors.append(SettingError(key, f"is not a setting; there are {', '.join(ROWS)}"))
+            continue
+        if "." in key and channel not in CHANNELS:
+            errors.append(SettingError(key, f"names no channel; there are {', '.join(CHANNELS)}"))
+            continue
+        rule: Rule = row.metadata["rule"]
+        try:
+            value = rule.read(text)
+        except (ValueError, KeyError):
+            errors.append(SettingError(key, f"must be {rule.allowed}"))
+            continue
+        if row.metadata["per_channel"]:
+            before = values.get(name, getattr(settings, name))
+            value = MappingProxyType({**before, channel: value})
+        values[name] = value
+    return errors or replace(settings, **values)
+
+
+def as_texts(settings: Settings) -> dict[str, str]:
+    """Every setting as the text that would set it; per-channel values follow as ``KEY.CHANNEL``."""
+    texts: dict[str, str] = {}
+    for name, row in ROWS.items():
+        write: Write = row.metadata["rule"].write
+        value = getattr(settings, name)
+        if row.metadata["per_channel"]:
+            texts |= {f"{name}.{channel}" if channel else name: write(one) for channel, one in sorted(value.items())}
+        else:
+            texts[name] = write(value)
+    return texts
+
+
+def differing(settings: Settings) -> dict[str, str]:
+    """Only what differs from the defaults: what is stored, so that a new default reaches those who never chose."""
+    standard = as_texts(DEFAULTS)
+    return {key: text for key, text in as_texts(settings).items() if standard.get(key) != text}

@@ -1,0 +1,280 @@
+"""The vault: card numbers sealed, found again by their fingerprints, and handed out by token.
+
+Decides which record a number belongs to, and what a token stands for.  A number of one merchant has one record, whoever asks and
+however often; a token may be switched off, its card stays for what refunds need.  Refuses to know security codes altogether:
+none of its functions takes one.
+"""
+from __future__ import annotations
+
+import secrets
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
+from typing import NamedTuple, TypeVar
+
+import asyncpg
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from ringfence.core.card import Pan
+from ringfence.engine.batcher import Batcher, CommitFailed
+from ringfence.engine.keys import Keyring
+from ringfence.engine.sealing import Sealed, opened
+from ringfence.storage import cards as rows
+from ringfence.storage.borrowing import borrowed
+from ringfence.storage.cards import CardRow, NewCard, TokenRow
+from ringfence.storage.database import DatabaseUnavailable
+
+Asked = TypeVar("Asked")
+Found = TypeVar("Found")
+Work = Callable[[asyncpg.Connection, Sequence[Asked]], Awaitable[Sequence[Found]]]
+
+CACHED_TOKENS = 10_000
+CACHED_CIPHERS = 1_500
+"""Of the cards opened last: about 3 kB each."""
+TRIES = 10
+"""How often a card is looked for and stored in turn; each further try means that another process was quicker, or that keys rotate."""
+
+
+class StoredCard(NamedTuple):
+    """A card as the vault has it.  ``sealed`` is ``None`` where only first and last digits are kept."""
+
+    merchant_id: int
+    card_id: int
+    brand: str
+    bin: str
+    last4: str
+    sealed: Sealed | None
+    first_reference: str            # scheme reference of the first approved cardholder-initiated payment, or ''
+    blocked: str                    # what ended merchant-initiated payments, or ''
+
+    @property
+    def masked(self) -> str:
+        """First six and last four digits around six asterisks."""
+        return f"{self.bin[:6]}******{self.last4}"
+
+
+class Token(NamedTuple):
+    """A merchant's name for a stored card.  ``expiry`` is YYMM; ``created_at`` business time.
+
+    ``version`` grows with every change of the token or of what its card may do: an intent that was made with an older one is
+    not stored.
+    """
+
+    merchant_id: int
+    name: str
+    card: StoredCard
+    expiry: str
+    holder: str
+    active: bool
+    version: int
+    created_at: datetime
+
+
+class NameTaken(NamedTuple):
+    """The merchant has a token of that name already."""
+
+    name: str
+
+
+class NotFound(NamedTuple):
+    """The merchant has no token of that name."""
+
+    name: str
+
+
+class _Away(CommitFailed):
+    """The database is away; nothing of this kind is half done."""
+
+
+class Vault:
+    """The vault of one process."""
+
+    def __init__(
+        self, pool: asyncpg.Pool, keyring: Keyring, *, new_id: Callable[[], int], keeps: Callable[[Pan], bool],
+        now: Callable[[], datetime], new_name: Callable[[], str] = lambda: secrets.token_hex(16).upper(),
+    ) -> None:
+        """``keeps``: whether a number is stored whole (live: always; sandbox: its own test numbers).  ``now``: business time."""
+        self._pool, self._ring = pool, keyring
+        self._new_id, self._keeps, self._now, self._new_name = new_id, keeps, now, new_name
+        self._tokens: OrderedDict[tuple[int, str], Token] = OrderedDict()
+        self._ciphers: dict[bytes, AESGCM] = {}         # by wrapped data key; a number opens at its own place only, whoever asks
+        self._keeping: Batcher[tuple[int, Pan], StoredCard] = _together(pool, self._keep)
+        self._loading: Batcher[tuple[int, str], Token | None] = _together(pool, self._load)
+
+    # -- cards
+
+    async def keep(self, merchant_id: int, pan: Pan) -> StoredCard:
+        """The record of a number; committed.  Many callers share one statement.  Raises ``DatabaseUnavailable``."""
+        return await _answered(self._keeping.submit((merchant_id, pan)))
+
+    async def card(self, merchant_id: int, card_id: int) -> StoredCard | None:
+        """A record by its id: what the messages that follow a payment need.  Raises ``DatabaseUnavailable``."""
+        async with borrowed(self._pool) as connection:
+            row = await rows.load(connection, merchant_id, card_id)
+            if row is not None and not self._ring.holds(row.key_id):
+                await self._ring.refresh(connection)
+        return row and _card(row)
+
+    def reveal(self, card: StoredCard) -> Pan | None:
+        """The number, or ``None`` where it was not kept.  Raises ``NotOpened`` where the record was tampered with."""
+        sealed = card.sealed
+        if sealed is None:
+            return None
+        merchant_id, card_id = card[:2]
+        cipher = self._ciphers.get(sealed.wrapped_key)
+        if cipher is None:
+            cipher = self._ring.key(sealed.key_id).cipher(merchant_id, card_id, sealed)
+            self._ciphers[sealed.wrapped_key] = cipher
+            if len(self._ciphers) > CACHED_CIPHERS:
+                del self._ciphers[next(iter(self._ciphers))]
+        return opened(cipher, merchant_id, card_id, sealed)
+
+    async def _keep(self, connection: asyncpg.Connection, wanted: Sequence[tuple[int, Pan]]) -> list[StoredCard]:
+        """The records of a batch: look for all, store what is missing, look again for what somebody else stored meanwhile."""
+        records: dict[tuple[int, Pan], StoredCard] = {}
+        missing = list(dict.fromkeys(wanted))
+        for _ in range(TRIES):
+            key = self._ring.current
+            prints = [(merchant_id, key.fingerprint(merchant_id, pan)) for merchant_id, pan in missing]
+            found = await rows.find(connection, key.number, prints)
+            for one, row in zip(missing, found, strict=True):
+                if row is not None:
+                    records[one] = _card(row)
+            missing = [one for one in missing if one not in records]
+            if missing:
+                records.update(await self._insert(connection, missing))
+                missing = [one for one in missing if one not in records]
+            if not all(self._ring.holds(card.sealed and card.sealed.key_id) for card in records.values()):
+                await self._ring.refresh(connection)
+            if not missing:
+                return [records[one] for one in wanted]
+            await self._ring.refresh(connection)
+        raise RuntimeError(f"{len(missing)} cards could be neither found nor stored")
+
+    async def _insert(self, connection: asyncpg.Connection, missing: Sequence[tuple[int, Pan]]) -> dict[tuple[int, Pan], StoredCard]:
+        """Those of the cards that were stored now."""
+        made = {}
+        for merchant_id, pan in missing:
+            card_id = self._new_id()
+            sealed = self._ring.sealing.seal(merchant_id, card_id, pan) if self._keeps(pan) else None
+            made[merchant_id, card_id] = (
+                (merchant_id, pan), StoredCard(merchant_id, card_id, str(pan.brand or ""), pan.bin, pan.last4, sealed, "", "")
+            )
+        state = self._ring.in_force
+        # In the order of their fingerprints: two processes that store the same cards wait for each other in turn.
+        fresh = sorted((self._new_row(pan, card) for (_, pan), card in made.values()), key=lambda row: (row.merchant_id, row[2:4]))
+        stored = await rows.insert(connection, state.current, state.next, fresh, self._now())
+        return {made[key][0]: made[key][1] for key in stored}
+
+    def _new_row(self, pan: Pan, card: StoredCard) -> NewCard:
+        prints: list[bytes | None] = [None, None]
+        for key in (self._ring.current, self._ring.next):
+            if key is not None:
+                prints[key.number % 2] = key.fingerprint(card.merchant_id, pan)
+        return NewCard(
+            card.merchant_id, card.card_id, prints[1], prints[0], *(card.sealed or (None, None, None)), card.brand, card.bin, card.last4
+        )
+
+    # -- tokens
+
+    async def token(self, merchant_id: int, name: str, *, fresh: bool = False) -> Token | None:
+        """The token of that name, or ``None``.  ``fresh`` reads it again even if it is cached.
+
+        Only active tokens are cached: one that is off, or not there, is looked for each time.  A cached one may have changed in
+        another process; its version tells when the intent commits.  Raises ``DatabaseUnavailable``.
+        """
+        key = (merchant_id, name)
+        cached = self._tokens.get(key)
+        if cached is not None and not fresh:
+            self._tokens.move_to_end(key)
+            return cached
+        return self._cache(key, await _answered(self._loading.submit(key)))
+
+    def forget(self, merchant_id: int, name: str) -> None:
+        """Drop a token from the cache."""
+        self._tokens.pop((merchant_id, name), None)
+
+    async def create_token(self, merchant_id: int, card: StoredCard, *, name: str | None, expiry: str, holder: str) -> Token | NameTaken:
+        """Give a stored card a name (``name`` ``None``: one of 32 upper-case hexadecimal digits).  Raises ``DatabaseUnavailable``."""
+        for _ in range(1 if name else TRIES):
+            chosen = name or self._new_name()
+            async with borrowed(self._pool) as connection:
+                made = await rows.insert_tokens(connection, [(merchant_id, chosen, card.card_id, expiry, holder)], self._now())
+            if made:
+                token = await self.token(merchant_id, chosen, fresh=True)
+                assert token is not None, "a token is not removed"
+                return token
+        return NameTaken(chosen)
+
+    async def update_token(
+        self, merchant_id: int, name: str, *, active: bool | None = None, expiry: str | None = None, holder: str | None = None,
+        new_name: str | None = None,
+    ) -> Token | NotFound | NameTaken:
+        """Change a token; ``None`` leaves as it is.  Switching it off keeps the card.  Raises ``DatabaseUnavailable``."""
+        self.forget(merchant_id, name)
+        try:
+            async with borrowed(self._pool) as connection:
+                changed = await rows.update_token(
+                    connection, merchant_id, name, active=active, expiry=expiry, holder=holder, new_name=new_name
+                )
+        except asyncpg.UniqueViolationError:
+            return NameTaken(new_name or name)
+        self.forget(merchant_id, name)          # again: it may have been read while the change was on its way
+        if not changed:
+            return NotFound(name)
+        return await self.token(merchant_id, new_name or name, fresh=True) or NotFound(new_name or name)
+
+    async def tokens(
+        self, merchant_id: int, *, since: datetime, until: datetime, after: str | None = None, limit: int = 100
+    ) -> list[Token]:
+        """Tokens made from ``since`` until before ``until`` (business time), oldest first, active or not.
+
+        ``after``: those behind the token of that name.  Raises ``DatabaseUnavailable``.
+        """
+        async with borrowed(self._pool) as connection:
+            found = await rows.list_tokens(connection, merchant_id, since, until, after, limit)
+        return [_token(row) for row in found]
+
+    async def _load(self, connection: asyncpg.Connection, wanted: Sequence[tuple[int, str]]) -> list[Token | None]:
+        distinct = list(dict.fromkeys(wanted))
+        found = {one: row and _token(row) for one, row in zip(distinct, await rows.load_tokens(connection, distinct), strict=True)}
+        if not all(self._ring.holds(row.card.sealed and row.card.sealed.key_id) for row in found.values() if row):
+            await self._ring.refresh(connection)
+        return [found[one] for one in wanted]
+
+    def _cache(self, key: tuple[int, str], token: Token | None) -> Token | None:
+        if token is None or not token.active:
+            self._tokens.pop(key, None)
+            return token
+        self._tokens[key] = token
+        self._tokens.move_to_end(key)
+        if len(self._tokens) > CACHED_TOKENS:
+            self._tokens.popitem(last=False)
+        return token
+
+
+def _together(pool: asyncpg.Pool, work: Work[Asked, Found]) -> Batcher[Asked, Found]:
+    """A counter where callers who arrive at once share one ``work``, and one fate where the database is away."""
+    async def commit(batch: Sequence[Asked]) -> Sequence[Found]:
+        try:
+            async with borrowed(pool) as connection:
+                return await work(connection, batch)
+        except DatabaseUnavailable as why:
+            raise _Away() from why
+    return Batcher(commit)
+
+
+async def _answered(reply: Awaitable[Found]) -> Found:
+    try:
+        return await reply
+    except _Away:
+        raise DatabaseUnavailable("the vault cannot reach its database") from None
+
+
+def _card(row: CardRow) -> StoredCard:
+    sealed = None if row.key_id is None else Sealed(row.key_id, row.wrapped_key or b"", row.ciphertext or b"")
+    return StoredCard(row.merchant_id, row.card_id, row.brand, row.bin, row.last4, sealed, row.first_reference, row.blocked)
+
+
+def _token(row: TokenRow) -> Token:
+    return Token(row.merchant_id, row.token_name, _card(row.card), row.expiry, row.holder, row.active, row.version, row.created_at)
