@@ -1,0 +1,295 @@
+"""The operator's API: proof, clock, merchants, payments and the simulator, as JSON behind one bearer token.
+
+Parses, calls the engine, and writes what it says.  Every wrong input is answered 400 with the field's name.
+"""
+from __future__ import annotations
+
+import hmac
+import re
+import secrets
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from ringfence.api.http import error_response, json_response, read_body
+from ringfence.engine.clock import Clock, ClockError, WallClock, parse_duration, parse_instant
+from ringfence.engine.directory import Credential, Directory, Merchant, Rejected
+from ringfence.engine.settings import as_texts
+
+BODY_LIMIT = 65_536
+
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+class BadInput(Exception):
+    """A request that cannot be understood; becomes a 400 that names the field."""
+
+    def __init__(self, field: str, problem: str) -> None:
+        super().__init__(field)
+        self.field, self.problem = field, problem
+
+
+class Services(NamedTuple):
+    """What the endpoints work with, handed down by ``main``.
+
+    ``prove(merchant, at, full)`` and ``explain(name, merchant)`` return what can be written as JSON, ``None`` where nothing has
+    that name; ``prove`` raises ``ValueError`` for an instant that cannot be proved.  ``everywhere`` returns once every process works
+    with the directory as it is here, or after a while.  ``simulator`` is ``None`` in live mode.
+    """
+
+    token: str
+    is_live: bool
+    clock: Clock | WallClock
+    directory: Directory
+    everywhere: Callable[[], Awaitable[None]]
+    prove: Callable[[str | None, datetime | None, bool], Awaitable[object]]
+    explain: Callable[[str, str | None], Awaitable[object | None]]
+    simulator: SimulatorDesk | None
+
+
+class SimulatorDesk(NamedTuple):
+    """The simulator's control, as plain functions: ``show()`` and ``control(order)``; the latter raises ``ValueError(field, problem)``."""
+
+    show: Callable[[], Awaitable[object]]
+    control: Callable[[dict[str, Any]], Awaitable[object]]
+
+
+def admin_routes(services: Services) -> list[Route]:
+    """The routes below ``/admin``."""
+    expected = b"Bearer " + services.token.encode("ascii")
+
+    def guarded(endpoint: Callable[[Services, Request], Awaitable[Response]]) -> Endpoint:
+        async def answer(request: Request) -> Response:
+            given = request.headers.get("authorization", "").encode("utf-8")
+            if not hmac.compare_digest(given, expected):
+                return json_response({"error": "the admin token is missing or wrong"}, 401, {"www-authenticate": "Bearer"})
+            try:
+                return await endpoint(services, request)
+            except BadInput as bad:
+                return error_response(400, bad.problem, bad.field)
+        return answer
+
+    return [
+        Route("/admin/proof", guarded(_proof)),
+        Route("/admin/clock", guarded(_clock), methods=["GET", "POST"]),
+        Route("/admin/merchants", guarded(_merchants), methods=["GET", "POST"]),
+        Route("/admin/merchants/{identifier}", guarded(_merchant), methods=["GET", "PATCH"]),
+        Route("/admin/merchants/{identifier}/credentials", guarded(_credentials), methods=["POST"]),
+        Route("/admin/payments/{name}", guarded(_payment)),
+        Route("/admin/simulator", guarded(_simulator), methods=["GET", "POST"]),
+    ]
+
+
+# ---------------------------------------------------------------------------------------------------------- reading input
+
+async def _object(request: Request) -> dict[str, Any]:
+    body = await read_body(request.scope, request.receive, BODY_LIMIT)
+    try:
+        decoded = msgspec.json.decode(body)
+    except (ValueError, RecursionError):
+        raise BadInput("body", "must be a JSON object") from None
+    if not isinstance(decoded, dict):
+        raise BadInput("body", "must be a JSON object")
+    return decoded
+
+
+def _only(given: dict[str, Any], *allowed: str) -> None:
+    for name in given:
+        if name not in allowed:
+            raise BadInput(name, f"is not known here; there are {', '.join(allowed)}")
+
+
+def _text(given: dict[str, Any], name: str, default: str | None = None) -> str:
+    value = given.get(name, default)
+    if value is None:
+        raise BadInput(name, "is missing")
+    if not isinstance(value, str) or "\0" in value or not value.isprintable():
+        raise BadInput(name, "must be a printable text")
+    return value
+
+
+def _query_flag(request: Request, name: str) -> bool:
+    value = request.query_params.get(name, "false").lower()
+    if value not in ("", "1", "true", "yes", "on", "0", "false", "no", "off"):
+        raise BadInput(name, "must be true or false")
+    return value in ("", "1", "true", "yes", "on")
+
+
+def _known_merchant(services: Services, request: Request) -> str | None:
+    identifier = request.query_params.get("merchant") or None
+    if identifier is not None and services.directory.merchant(identifier) is None:
+        raise BadInput("merchant", "there is no merchant of that identifier")
+    return identifier
+
+
+# ---------------------------------------------------------------------------------------------------------- endpoints
+
+async def _proof(services: Services, request: Request) -> Response:
+    at = None
+    if text := request.query_params.get("at"):
+        at = parse_instant(text)
+        if at is None:
+            raise BadInput("at", "must be an ISO 8601 instant with its offset, such as 2026-11-21T12:00:00Z")
+    full, merchant = _query_flag(request, "full"), _known_merchant(services, request)
+    try:
+        return json_response(await services.prove(merchant, at, full))
+    except ValueError as refused:
+        raise BadInput("at", str(refused)) from refused
+
+
+async def _clock(services: Services, request: Request) -> Response:
+    clock = services.clock
+    if request.method == "POST":
+        order = await _object(request)
+        if not isinstance(clock, Clock):
+            return error_response(409, "the clock of live mode cannot be moved")
+        _only(order, "advance", "to", "freeze", "resume")
+        if len(order) != 1:
+            raise BadInput("body", "must name one of advance, to, freeze, resume")
+        try:
+            _move(clock, order)
+        except ClockError as refused:
+            raise BadInput(next(iter(order)), str(refused)) from refused
+    reading = clock.show()
+    return json_response({
+        "now": reading.now, "wall": reading.wall, "ahead_seconds": reading.ahead // timedelta(microseconds=1) / 1e6,
+        "frozen": reading.frozen, "movable": clock.movable,
+    })
+
+
+def _move(clock: Clock, order: dict[str, Any]) -> None:
+    if "advance" in order:
+        value = order["advance"]
+        try:
+            by = timedelta(seconds=value) if type(value) is int else parse_duration(value) if isinstance(value, str) else None
+        except OverflowError:
+            by = None
+        if by is None:
+            raise BadInput("advance", "must be a length of time such as 46h or 7d12h, or whole seconds")
+        clock.advance(by)
+    elif "to" in order:
+        instant = parse_instant(_text(order, "to"))
+        if instant is None:
+            raise BadInput("to", "must be an ISO 8601 instant with its offset")
+        clock.advance_to(instant)
+    elif next(iter(order.values())) is not True:
+        raise BadInput(next(iter(order)), "must be true")
+    elif "freeze" in order:
+        clock.freeze()
+    else:
+        clock.resume()
+
+
+async def _merchants(services: Services, request: Request) -> Response:
+    if request.method == "GET":
+        return json_response({"merchants": [shown(one) for one in services.directory.merchants()]})
+    given = await _object(request)
+    _only(given, "identifier", "name", "settings", "access_code", "sha_request_phrase", "sha_response_phrase", "sha_type")
+    identifier = _text(given, "identifier")
+    made = await services.directory.create(
+        identifier, _text(given, "name", identifier), settings=_settings(given), **_credential_fields(given))
+    return await _made(services, made, 201)
+
+
+async def _merchant(services: Services, request: Request) -> Response:
+    identifier = request.path_params["identifier"]
+    if request.method == "GET":
+        merchant = services.directory.merchant(identifier)
+        if merchant is None:
+            return error_response(404, "there is no merchant of that identifier")
+        if phrases := _query_flag(request, "phrases"):
+            if services.is_live:
+                return error_response(403, "phrases are shown in the sandbox only")
+        return json_response(shown(merchant, phrases=phrases))
+    given = await _object(request)
+    _only(given, "settings", "name", "active")
+    active = given.get("active")
+    if active is not None and not isinstance(active, bool):
+        raise BadInput("active", "must be true or false")
+    name = _text(given, "name") if "name" in given else None
+    changed = await services.directory.change(identifier, _settings(given), name=name, active=active)
+    return await _made(services, changed, 200, phrases=False)
+
+
+async def _credentials(services: Services, request: Request) -> Response:
+    given = await _object(request)
+    _only(given, "access_code", "sha_request_phrase", "sha_response_phrase", "sha_type")
+    made = await services.directory.add_credential(request.path_params["identifier"], **_credential_fields(given))
+    return await _made(services, made, 201)
+
+
+async def _payment(services: Services, request: Request) -> Response:
+    name = request.path_params["name"]
+    if not re.fullmatch(r"[ -~]{1,100}", name, re.ASCII):
+        raise BadInput("name", "must be an id or a reference of at most 100 characters")
+    story = await services.explain(name, _known_merchant(services, request))
+    return error_response(404, "no payment has that id or reference") if story is None else json_response(story)
+
+
+async def _simulator(services: Services, request: Request) -> Response:
+    desk = services.simulator
+    if desk is None:
+        return error_response(404, "live mode has no simulator")
+    if request.method == "GET":
+        return json_response(await desk.show())
+    order = await _object(request)
+    try:
+        return json_response(await desk.control(order))
+    except ValueError as refused:
+        field, problem = refused.args if len(refused.args) == 2 else ("body", str(refused))
+        raise BadInput(field, problem) from refused
+
+
+# ---------------------------------------------------------------------------------------------------------- merchants as JSON
+
+def shown(merchant: Merchant, *, phrases: bool = False) -> dict[str, Any]:
+    """A merchant for operators; phrases only where they are asked for and just made, or in the sandbox."""
+    return {
+        "identifier": merchant.identifier, "name": merchant.name, "active": merchant.active, "settings": as_texts(merchant.settings),
+        "credentials": [credential_json(one) if phrases else {"access_code": one.public_name, "sha_type": one.algorithm}
+                        for one in merchant.credentials],
+    }
+
+
+def credential_json(credential: Credential) -> dict[str, str]:
+    """An APS credential set with everything a client needs."""
+    return {
+        "merchant_identifier": credential.identifier, "access_code": credential.public_name,
+        "sha_request_phrase": credential.request_phrase, "sha_response_phrase": credential.response_phrase,
+        "sha_type": credential.algorithm,
+    }
+
+
+async def _made(services: Services, merchant: Merchant | Rejected | None, status: int, *, phrases: bool = True) -> Response:
+    if merchant is None:
+        return error_response(404, "there is no merchant of that identifier")
+    if isinstance(merchant, Rejected):
+        first = merchant.errors[0]
+        return json_response({"error": first.problem, "field": first.key,
+                              "errors": [{"field": error.key, "error": error.problem} for error in merchant.errors]}, 400)
+    await services.everywhere()
+    return json_response(shown(merchant, phrases=phrases), status)
+
+
+def _settings(given: dict[str, Any]) -> dict[str, str]:
+    settings = given.get("settings", {})
+    if not isinstance(settings, dict):
+        raise BadInput("settings", "must be an object of texts")
+    for key, value in settings.items():
+        if not isinstance(value, str):
+            raise BadInput(key, "must be a text")
+    return settings
+
+
+def _credential_fields(given: dict[str, Any]) -> dict[str, str]:
+    return {
+        "access_code": _text(given, "access_code", secrets.token_hex(10)),
+        "request_phrase": _text(given, "sha_request_phrase", secrets.token_urlsafe(24)),
+        "response_phrase": _text(given, "sha_response_phrase", secrets.token_urlsafe(24)),
+        "algorithm": _text(given, "sha_type", "SHA-256"),
+    }

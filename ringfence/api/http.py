@@ -1,0 +1,147 @@
+"""The root of everything served over HTTP: which path goes where, and the answers that belong to no door.
+
+A payment path is found by one dictionary look-up and handed to its door as a plain ASGI callable; everything else is Starlette.
+Refuses to know what doors do.
+"""
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from time import perf_counter
+from typing import Any
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from ringfence.engine.metrics import CRASHES, REQUEST_SECONDS, REQUESTS_APS, REQUESTS_OTHER, Counters, Metrics, exposition
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+DRAINED = 8 * 2**20
+"""So many bytes of a body that is too large are still taken off the caller, who would otherwise not read the answer."""
+
+
+class BodyTooLarge(Exception):
+    """A body over the limit; the answer is 413."""
+
+
+class CallerGone(Exception):
+    """The caller hung up before the body was complete; there is nobody to answer."""
+
+
+async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
+    """The whole body.  Raises ``BodyTooLarge`` above ``limit`` bytes, ``CallerGone`` when the connection ends first."""
+    message = await receive()
+    if message["type"] != "http.request":
+        raise CallerGone
+    body = message["body"]
+    if not message.get("more_body"):            # the usual case: one packet held it all
+        if len(body) > limit:
+            raise BodyTooLarge
+        return body
+    parts, size = [body], len(body)
+    while message.get("more_body"):
+        if size > limit + DRAINED or size > limit and _announced(scope) > limit + DRAINED:
+            raise BodyTooLarge
+        message = await receive()
+        if message["type"] != "http.request":
+            raise CallerGone
+        size += len(message["body"])
+        if size <= limit:
+            parts.append(message["body"])
+    if size > limit:
+        raise BodyTooLarge
+    return b"".join(parts)
+
+
+def _announced(scope: Scope) -> int:
+    return next((int(value) for name, value in scope["headers"] if name == b"content-length" and value.isdigit()), 0)
+
+
+JSON = b"application/json"
+
+
+async def send_json(send: Send, status: int, body: bytes, *headers: tuple[bytes, bytes]) -> None:
+    """Answer with a JSON text."""
+    await send({"type": "http.response.start", "status": status, "headers": [
+        (b"content-type", JSON), (b"content-length", b"%d" % len(body)), *headers]})
+    await send({"type": "http.response.body", "body": body})
+
+
+def json_response(content: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """The same for a Starlette endpoint."""
+    return Response(msgspec.json.encode(content), status, headers, JSON.decode())
+
+
+def error_response(status: int, problem: str, field: str | None = None) -> Response:
+    """A refusal outside of any door: what is wrong and, where one is to blame, which field."""
+    return json_response({"error": problem} | ({"field": field} if field else {}), status)
+
+
+def service_routes(*, ready: Callable[[], Awaitable[list[str]]], metrics: Metrics) -> list[Route]:
+    """``/healthz`` (this process lives), ``/readyz`` (it can take payments, or why not) and ``/metrics`` (of all processes)."""
+    async def healthz(request: Request) -> Response:
+        return json_response({"status": "ok"})
+
+    async def readyz(request: Request) -> Response:
+        missing = await ready()
+        return json_response({"status": "ready"} if not missing else {"status": "not ready", "missing": missing}, 503 if missing else 200)
+
+    async def numbers(request: Request) -> Response:
+        return Response(exposition(metrics), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    return [Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", numbers)]
+
+
+def root(doors: Mapping[str, App], routes: Sequence[BaseRoute], counters: Counters) -> App:
+    """The ASGI application of one worker.  ``doors`` maps exact paths to callables that take POST only."""
+    rest = _rest(routes)
+
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        door = doors.get(scope["path"])
+        if door is None:
+            await rest(scope, receive, send)
+            counters.add(REQUESTS_OTHER)
+            return
+        if scope["method"] != "POST":
+            await send_json(send, 405, b'{"error":"only POST is possible here"}', (b"allow", b"POST"))
+            return
+        began = perf_counter()
+        try:
+            await door(scope, receive, send)
+        except BodyTooLarge:
+            await send_json(send, 413, b'{"error":"the body is too large"}', (b"connection", b"close"))
+        except CallerGone:
+            return
+        except Exception:
+            counters.add(CRASHES)
+            raise                               # uvicorn logs it and answers 500, where nothing was answered yet
+        counters.observe(REQUEST_SECONDS, perf_counter() - began)
+        counters.add(REQUESTS_APS)
+
+    return application
+
+
+def _rest(routes: Sequence[BaseRoute]) -> App:
+    async def refused(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        problem = {404: "there is nothing at this path", 405: "this method is not possible here"}.get(error.status_code, error.detail)
+        return json_response({"error": problem}, error.status_code, error.headers)
+
+    async def too_large(request: Request, error: Exception) -> Response:
+        return json_response({"error": "the body is too large"}, 413, {"connection": "close"})
+
+    async def gone(request: Request, error: Exception) -> Response:
+        return Response(status_code=499)
+
+    async def crashed(request: Request, error: Exception) -> Response:
+        return json_response({"error": "something is broken here; the log says what"}, 500)
+
+    return Starlette(routes=list(routes), exception_handlers={
+        HTTPException: refused, BodyTooLarge: too_large, CallerGone: gone, Exception: crashed})

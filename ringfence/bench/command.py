@@ -1,0 +1,123 @@
+"""``ringfence bench``: the command line of the benchmark."""
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from ringfence.bench.bench import BenchFailed, Plan, alone, run
+from ringfence.bench.load import LoadFailed
+from ringfence.bench.neighbour import Neighbour, NeighbourFailed
+from ringfence.bench.report import Report, show
+from ringfence.bench.service import ServiceFailed, running, started
+from ringfence.failures import Exit, Failure
+from ringfence.storage.database import DatabaseUnavailable, DatabaseUnsuitable
+from ringfence.storage.postgres import PostgresError, find_binaries
+
+FOLDERS = ("/var/tmp", ".")             # not /tmp, which may be memory: what is measured is a disk
+
+
+@click.group(name="bench", invoke_without_command=True, epilog="""\b
+Examples:
+  ringfence bench                             a fresh service, three rounds, about two minutes
+  ringfence bench --json                      the same for machines
+  ringfence bench --rounds 5 --seconds 15     longer, for a noisy machine
+  ringfence bench --sandbox data/sandbox.json the service that already runs there
+
+Ends with 0 when every acknowledged payment is there exactly once, 1 where anything was wrong, 2 for a wrong command line.""")
+@click.option("--rounds", default=3, show_default=True, type=click.IntRange(1), help="Rounds of the service, each between two of pgbench.")
+@click.option("--seconds", default=8.0, show_default=True, type=click.FloatRange(1, 3600), help="How long each side runs.")
+@click.option("--connections", default=256, show_default=True, type=click.IntRange(1, 10_000), help="Kept connections.")
+@click.option("--workers", default=2, show_default=True, type=click.IntRange(1), help="Worker processes of the service.")
+@click.option("--data", type=click.Path(path_type=Path, file_okay=False),
+              help="Data folder to start a service on; a new one otherwise, removed at the end.")
+@click.option("--sandbox", type=click.Path(path_type=Path, dir_okay=False, exists=True),
+              help="Its sandbox.json: measure a service that already runs.")
+@click.option("--scale", default=50, show_default=True, type=click.IntRange(1), help="Scale of pgbench's TPC-B.")
+@click.option("--skip-pgbench", is_flag=True, help="The service alone; there is no ratio then.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
+@click.pass_context
+def bench_command(context: click.Context, rounds: int, seconds: float, connections: int, workers: int, data: Path | None, sandbox: Path | None,
+                  scale: int, skip_pgbench: bool, as_json: bool) -> None:
+    """Measure durable payments a second beside pgbench, on the same server and disk.
+
+    Purchases with stored cards go over the APS API as merchants send them: signed, each with a new reference, over kept connections.
+    Afterwards the database and the proof are asked for every payment that was acknowledged.
+    """
+    if context.invoked_subcommand is not None:
+        return
+    if data and sandbox:
+        raise click.UsageError("--data starts a service and --sandbox names one that runs: give one of them.")
+    console = Console(stderr=as_json)
+    plan = Plan(rounds=rounds, seconds=seconds, warm_up=min(2.0, seconds / 4), connections=connections)
+    try:
+        with ExitStack() as stack:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ringfence-bench-", dir=disk_folder())))
+            step = stack.enter_context(steps(console, quiet=as_json))
+            step("Starting", 2)
+            service = running(sandbox) if sandbox else stack.enter_context(started(data or folder / "data", workers))
+            if not skip_pgbench:
+                step(f"Filling pgbench's tables, scale {scale}", scale / 6)
+            neighbour = alone() if skip_pgbench else Neighbour(service.dsn, find_binaries(), scale)
+            report = run(plan, service, neighbour, folder / "acknowledged.jsonl", step)
+    except (BenchFailed, LoadFailed, NeighbourFailed, ServiceFailed, PostgresError, DatabaseUnavailable, DatabaseUnsuitable) as why:
+        if as_json:
+            click.echo(json.dumps({"errors": 1, "failures": [str(why)], "verified": False}))
+        raise Failure(Exit.CHECK_FAILED, str(why)) from why
+    announce(report, console, as_json)
+    if not report.passed:
+        context.exit(Exit.CHECK_FAILED)
+
+
+def announce(report: Report, console: Console, as_json: bool) -> None:
+    """Prints the report: one JSON object, or tables."""
+    if as_json:
+        click.echo(json.dumps(report.as_json(), indent=2))
+    else:
+        show(report, console)
+
+
+def disk_folder() -> str:
+    """Where temporary data goes: on a disk, and not into anybody's project unless there is no other place."""
+    return next((folder for folder in FOLDERS if os.access(folder, os.W_OK)), tempfile.gettempdir())
+
+
+@contextmanager
+def steps(console: Console, quiet: bool) -> Iterator[Callable[[str, float], None]]:
+    """A function that shows what happens now and how far it should be; silent when *quiet*.
+
+    The bar moves by the clock twice a second, so that drawing it costs the measured machine nothing that could be seen.
+    """
+    if quiet:
+        yield lambda name, seconds: None
+        return
+    with Progress(TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn(), console=console, auto_refresh=False, transient=True) as bars:
+        task = bars.add_task("", total=1.0)
+        began, lasting, ended = [time.monotonic()], [1.0], threading.Event()
+
+        def step(name: str, seconds: float) -> None:
+            began[0], lasting[0] = time.monotonic(), max(seconds, 0.1)
+            bars.reset(task, description=name, total=lasting[0])
+            bars.refresh()
+
+        def draw() -> None:
+            while not ended.wait(0.5):
+                bars.update(task, completed=min(time.monotonic() - began[0], lasting[0]))
+                bars.refresh()
+
+        drawing = threading.Thread(target=draw, daemon=True)
+        drawing.start()
+        try:
+            yield step
+        finally:
+            ended.set()
+            drawing.join()

@@ -1,0 +1,4 @@
+"""``python -m ringfence.cli``."""
+from ringfence.cli import main
+
+main()

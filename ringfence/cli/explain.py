@@ -1,0 +1,32 @@
+"""``ringfence explain``."""
+from __future__ import annotations
+
+from urllib.parse import quote, urlencode
+
+import click
+
+from ringfence.cli.options import configuration, data_option, json_option
+from ringfence.cli.printing import print_json
+from ringfence.cli.service import admin
+
+
+@click.command(epilog="""\b
+Examples:
+  ringfence explain ORD-1002
+  ringfence explain 169996200024611493 --json
+  ringfence explain ORD-1002 --merchant RingfenceOne
+
+\b
+Exit codes: 0 told · 6 database · 9 no payment has that name""")
+@click.argument("name", metavar="REFERENCE_OR_ID")
+@click.option("--merchant", metavar="ID", help="Only among this merchant's payments.")
+@data_option
+@json_option
+def explain(name: str, merchant: str | None, data: str | None, as_json: bool) -> None:
+    """Tell a payment's story in sentences: requests, decisions, processor messages, transfers."""
+    story = admin(configuration(data), "GET", f"/admin/payments/{quote(name, safe='')}" + (f"?{urlencode({'merchant': merchant})}" if merchant else ""))
+    if as_json:
+        print_json(story)
+        return
+    for sentence in story["sentences"]:
+        click.echo(sentence)

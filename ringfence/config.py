@@ -1,0 +1,214 @@
+"""Configuration: one frozen value, read once from environment variables.
+
+``VARIABLES`` is the whole table: what may be set, what is allowed, what it means.  Every wrong value is reported at once, by
+name.  Nothing else in the program reads the environment, but for the key ring and the search for PostgreSQL's programs, which
+read their own variables of this table.
+"""
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+
+class Mode(StrEnum):
+    """Sandbox is a product of its own; live refuses everything that belongs to it."""
+
+    SANDBOX = "sandbox"
+    LIVE = "live"
+
+
+class Variable(NamedTuple):
+    """One environment variable.  ``field`` is its name in ``Config``, empty where another module reads it.
+
+    ``read`` turns a text into the value, and raises ``ValueError`` for what is not ``allowed``.
+    """
+
+    name: str
+    field: str
+    read: Callable[[str], Any]
+    default: Any
+    allowed: str
+    meaning: str
+
+
+class ConfigError(NamedTuple):
+    """A variable whose value cannot be used."""
+
+    name: str
+    problem: str
+
+
+def _whole(lowest: int, highest: int) -> Callable[[str], int]:
+    def read(text: str) -> int:
+        if not re.fullmatch(r"\d{1,18}", text, re.ASCII) or not lowest <= int(text) <= highest:
+            raise ValueError(text)
+        return int(text)
+    return read
+
+
+def _seconds(lowest: float, highest: float) -> Callable[[str], float]:
+    def read(text: str) -> float:
+        if not re.fullmatch(r"\d{1,6}(\.\d{1,3})?", text, re.ASCII) or not lowest <= float(text) <= highest:
+            raise ValueError(text)
+        return float(text)
+    return read
+
+
+def _flag(text: str) -> bool:
+    return {"on": True, "true": True, "yes": True, "1": True, "off": False, "false": False, "no": False, "0": False}[text.lower()]
+
+
+def _host(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9.:_-]{1,255}", text, re.ASCII):
+        raise ValueError(text)
+    return text
+
+
+def _database(text: str) -> str:
+    if urlsplit(text).scheme not in ("postgresql", "postgres"):
+        raise ValueError(text)
+    return text
+
+
+def _base(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        raise ValueError(text)
+    return text.rstrip("/")
+
+
+def _token(text: str) -> str:
+    if not re.fullmatch(r"[!-~]{20,200}", text, re.ASCII):
+        raise ValueError("too short or not printable")      # never the value: it is a secret
+    return text
+
+
+def _level(text: str) -> str:
+    if text.upper() not in ("DEBUG", "INFO", "WARNING", "ERROR"):
+        raise ValueError(text)
+    return text.upper()
+
+
+def _processor(text: str) -> str:
+    if text != "simulator":
+        raise ValueError(text)
+    return text
+
+
+_READ_ELSEWHERE = ""
+_PATH = "a path"
+
+#: Every variable, in the order of the manual.
+VARIABLES: tuple[Variable, ...] = (
+    Variable("RINGFENCE_MODE", "mode", Mode, Mode.SANDBOX, "sandbox or live", "what this installation is"),
+    Variable("RINGFENCE_DATA", "data", Path, Path("data"), _PATH, "folder of the private database, keys, clock and logs"),
+    Variable("RINGFENCE_HOST", "host", _host, "127.0.0.1", "a host name or address", "where to listen"),
+    Variable("RINGFENCE_PORT", "port", _whole(0, 65535), 8080, "0 to 65535; 0 takes a free one", "the port to listen on"),
+    Variable("RINGFENCE_BASE_URL", "base_url", _base, "", "an http or https address", "how callers reach the service; empty: host and port"),
+    Variable("RINGFENCE_WORKERS", "workers", _whole(1, 64), 2, "1 to 64", "worker processes"),
+    Variable("RINGFENCE_SEED", "seed", _whole(0, 2**62), 1, "0 to 4611686018427387904", "sandbox: what the simulator and the seeded credentials follow from"),
+    Variable("RINGFENCE_DATABASE_URL", "database_url", _database, "", "postgresql://…", "a PostgreSQL 15 or newer; empty: a private one below the data folder"),
+    Variable("RINGFENCE_POSTGRES_BIN", _READ_ELSEWHERE, str, "", _PATH, "folder of PostgreSQL's programs; empty: the newest found"),
+    Variable("RINGFENCE_READERS", "readers", _whole(1, 32), 2, "1 to 32", "reading connections of each worker"),
+    Variable("RINGFENCE_PROCESSOR", "processor", _processor, "simulator", "simulator", "who is asked for payments"),
+    Variable("RINGFENCE_ANSWER_SECONDS", "answer_seconds", _seconds(0.05, 120), 2.0, "0.05 to 120", "how long a processor may think before its answer counts as unknown"),
+    Variable("RINGFENCE_ADMIN_TOKEN", "admin_token", _token, "", "20 to 200 printable characters", "bearer token of /admin; sandbox: made at the first start"),
+    Variable("RINGFENCE_MASTER_KEY", _READ_ELSEWHERE, str, "", "32 bytes in base64", "the vault's master key; sandbox: made at the first start"),
+    Variable("RINGFENCE_MASTER_KEY_FILE", _READ_ELSEWHERE, str, "", _PATH, "a file that holds the master key"),
+    Variable("RINGFENCE_MASTER_KEY_COMMAND", _READ_ELSEWHERE, str, "", "a command", "its output is the master key"),
+    Variable("RINGFENCE_TLS", "tls", _flag, False, "on or off", "serve https with a certificate made at first start"),
+    Variable("RINGFENCE_TLS_CERT", "tls_cert", Path, None, _PATH, "one's own certificate chain (PEM)"),
+    Variable("RINGFENCE_TLS_KEY", "tls_key", Path, None, _PATH, "its private key (PEM)"),
+    Variable("RINGFENCE_BODY_LIMIT", "body_limit", _whole(1_024, 2**30), 65_536, "1024 to 1073741824", "bytes of a request body; above it 413"),
+    Variable("RINGFENCE_HEAD_LIMIT", "head_limit", _whole(1_024, 2**20), 65_536, "1024 to 1048576", "bytes of a request head; above it 431"),
+    Variable("RINGFENCE_REQUEST_SECONDS", "request_seconds", _seconds(1, 600), 30.0, "1 to 600", "time a caller has to send a whole request"),
+    Variable("RINGFENCE_KEEP_ALIVE_SECONDS", "keep_alive_seconds", _whole(1, 3_600), 75, "1 to 3600", "an idle connection is closed after that"),
+    Variable("RINGFENCE_DRAIN_SECONDS", "drain_seconds", _whole(1, 600), 30, "1 to 600", "time for requests in flight when the service stops"),
+    Variable("RINGFENCE_SWEEP_SECONDS", "sweep_seconds", _seconds(0.1, 3_600), 1.0, "0.1 to 3600", "pause between two looks for expired authorizations"),
+    Variable("RINGFENCE_LOG_LEVEL", "log_level", _level, "INFO", "DEBUG, INFO, WARNING or ERROR", "what is logged (JSON lines on standard error)"),
+)
+
+
+class Config(NamedTuple):
+    """The configuration.  Times in seconds, sizes in bytes.  Prints without secrets."""
+
+    mode: Mode
+    data: Path
+    host: str
+    port: int
+    base_url: str
+    workers: int
+    seed: int
+    database_url: str
+    readers: int
+    processor: str
+    answer_seconds: float
+    admin_token: str
+    tls: bool
+    tls_cert: Path | None
+    tls_key: Path | None
+    body_limit: int
+    head_limit: int
+    request_seconds: float
+    keep_alive_seconds: int
+    drain_seconds: int
+    sweep_seconds: float
+    log_level: str
+
+    def __repr__(self) -> str:
+        hidden = {"database_url", "admin_token"}
+        shown = (f"{name}={'…' if name in hidden and value else repr(value)}" for name, value in zip(self._fields, self, strict=True))
+        return f"Config({', '.join(shown)})"
+
+    __str__ = __repr__
+
+    @property
+    def is_live(self) -> bool:
+        """Whether this is live mode."""
+        return self.mode is Mode.LIVE
+
+    @property
+    def scheme(self) -> str:
+        """``https`` where TLS is served here, else ``http``."""
+        return "https" if self.tls else "http"
+
+
+def read(environment: Mapping[str, str], options: Mapping[str, str] | None = None) -> Config | list[ConfigError]:
+    """The configuration, or everything that is wrong with it.
+
+    ``options`` are values from the command line by variable name; they win.  A variable that is set but empty counts as not set.
+    """
+    given = {name: text for name, text in environment.items() if name in _NAMES and text} | (dict(options) if options else {})
+    errors: list[ConfigError] = []
+    values: dict[str, Any] = {}
+    for variable in VARIABLES:
+        if not variable.field:
+            continue
+        values[variable.field] = variable.default
+        if variable.name in given:
+            try:
+                values[variable.field] = variable.read(given[variable.name])
+            except (ValueError, KeyError):
+                errors.append(ConfigError(variable.name, f"must be {variable.allowed}"))
+    if (values["tls_cert"] is None) != (values["tls_key"] is None):
+        missing = "RINGFENCE_TLS_KEY" if values["tls_key"] is None else "RINGFENCE_TLS_CERT"
+        errors.append(ConfigError(missing, "is needed beside the other: a certificate and its key come together"))
+    if errors:
+        return errors
+    values["tls"] = values["tls"] or values["tls_cert"] is not None
+    values["data"] = values["data"].expanduser().absolute()
+    return Config(**values)
+
+
+def strangers(environment: Mapping[str, str]) -> list[str]:
+    """Variables that look like ours and are not: probably typing mistakes, worth a warning."""
+    return sorted(name for name in environment if name.startswith("RINGFENCE_") and name not in _NAMES and not name.startswith(_FOREIGN))
+
+
+_NAMES = frozenset(variable.name for variable in VARIABLES)
+_FOREIGN = ("RINGFENCE_TEST_", "RINGFENCE_MASTER_KEY_")
+"""Prefixes that are read elsewhere: by the test suite, and by the key ring while it changes keys."""

@@ -1,0 +1,65 @@
+"""The admin application without a service: the same answers from the same code, on a database that nobody serves.
+
+Builds what the admin endpoints need and nothing that takes payments, answers one request, and goes.
+"""
+from __future__ import annotations
+
+import json
+from collections.abc import MutableMapping
+from contextlib import AsyncExitStack
+from typing import Any
+from urllib.parse import urlsplit
+
+from starlette.applications import Starlette
+
+from ringfence.config import Config
+from ringfence.failures import Exit, Failure
+from ringfence.main import admin_of, clock_of, open_keyring
+from ringfence.engine.directory import Directory
+from ringfence.storage import database
+from ringfence.storage.migrations import MigrationError, status
+
+TOKEN = "nobody-else-can-ask"
+
+
+async def nobody_else() -> None:
+    """Without a service no other process has to hear of a change."""
+
+
+async def answer(config: Config, database_url: str, method: str, path: str, body: object = None) -> tuple[int, Any]:
+    """Status and decoded JSON of one admin request."""
+    async with AsyncExitStack() as ends:
+        try:
+            pool = await ends.enter_async_context(database.pool(database_url, 2, application_name="ringfence command"))
+            async with pool.acquire() as connection:
+                missing = [one for one in await status(connection) if one.applied_at is None]
+        except (MigrationError, database.DatabaseUnavailable, database.DatabaseUnsuitable, OSError) as error:
+            raise Failure(Exit.DATABASE, str(error)) from error
+        if missing:
+            raise Failure(Exit.DATABASE, f"The database lacks {len(missing)} migrations of this program; run: ringfence migrate")
+        keyring = await open_keyring(config, pool)
+        clock = clock_of(config)
+        directory = Directory(pool, keyring, clock.now)
+        await directory.load()
+        return await _asked(Starlette(routes=admin_of(config, TOKEN, pool, keyring, clock, directory, nobody_else, ends)), method, path, body)
+
+
+async def _asked(app: Starlette, method: str, path: str, body: object) -> tuple[int, Any]:
+    """One request through an ASGI application."""
+    parts = urlsplit(path)
+    sent: list[MutableMapping[str, Any]] = []
+    scope = {
+        "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": method, "path": parts.path, "raw_path": parts.path.encode(),
+        "query_string": parts.query.encode(), "root_path": "", "scheme": "http", "server": None, "client": None,
+        "headers": [(b"authorization", b"Bearer " + TOKEN.encode())],
+    }
+
+    async def receive() -> MutableMapping[str, Any]:
+        return {"type": "http.request", "body": b"" if body is None else json.dumps(body).encode(), "more_body": False}
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        sent.append(message)
+
+    await app(scope, receive, send)
+    text = b"".join(message.get("body", b"") for message in sent)
+    return sent[0]["status"], json.loads(text or b"null")

@@ -1,0 +1,140 @@
+"""What must be true before a service starts: the schema, the keys, the sandbox's merchants, and all that live mode insists on.
+
+Runs once, in a process of its own, before the workers.  Every obstacle becomes one sentence and an exit code.
+"""
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import secrets
+from pathlib import Path
+from typing import Any
+
+from ringfence.api.admin import credential_json
+from ringfence.config import Config
+from ringfence.engine.clock import is_moved
+from ringfence.engine.directory import Directory, Merchant
+from ringfence.engine.key_sources import live_reasons as master_key_reasons
+from ringfence.engine.seeding import sandbox_names, seed_sandbox
+from ringfence.failures import Exit, Failure
+from ringfence.main import admin_token, clock_of, open_keyring
+from ringfence.processors.simulator import test_cards
+from ringfence.storage import database, merchants
+from ringfence.storage.migrations import MigrationError, migrate
+
+SANDBOX_FILE = "sandbox.json"
+
+log = logging.getLogger(__name__)
+
+
+def live_reasons(config: Config) -> list[str]:
+    """Every reason outside of the database why live mode must not start."""
+    reasons = master_key_reasons(os.environ, config.data, config.data / "postgres")
+    if not config.admin_token:
+        reasons.append("RINGFENCE_ADMIN_TOKEN is not set: the admin API needs a token of your own.")
+    if config.processor == "simulator":
+        reasons.append("No processor is configured: the issuer simulator moves no money.")
+    if is_moved(config.data / "clock"):
+        reasons.append(f"The clock in {config.data / 'clock'} was moved: this data folder belongs to a sandbox.")
+    return reasons
+
+
+def prepare(config: Config, database_url: str, reasons: list[str], say: int) -> int:
+    """Make everything ready, and write to the pipe ``say`` what the supervisor needs: the merchants, or a failure.  The exit code."""
+    try:
+        answer: dict[str, Any] = {"merchants": asyncio.run(_prepare(config, database_url, reasons))}
+    except Failure as failure:
+        answer = {"code": int(failure.code), "sentence": failure.sentence}
+    except Exception:
+        log.exception("the preparation broke")
+        return Exit.CHECK_FAILED
+    with os.fdopen(say, "wb") as pipe:
+        pipe.write(json.dumps(answer).encode())
+    return Exit.OK
+
+
+async def _prepare(config: Config, database_url: str, reasons: list[str]) -> list[dict[str, object]]:
+    if config.is_live:
+        if database_url:
+            reasons = reasons + await _sandbox_traces(database_url)
+        if reasons:
+            raise Failure(Exit.CONFIGURATION, "Live mode refuses to start:\n" + "\n".join(f"  - {reason}" for reason in reasons))
+    try:
+        connection = await database.connect(database_url, application_name="ringfence migrations")
+        try:
+            for migration in await migrate(connection):
+                log.info("applied migration %04d_%s", migration.number, migration.name)
+        finally:
+            await connection.close()
+        async with database.pool(database_url, 1, application_name="ringfence start") as pool:
+            keyring = await open_keyring(config, pool)
+            directory = Directory(pool, keyring, clock_of(config).now)
+            await directory.load()
+            seeded = directory.merchants() if config.is_live else await seed_sandbox(directory, config.seed)
+            return [merchant_json(one) for one in seeded if one.credentials] if not config.is_live else []
+    except (MigrationError, database.DatabaseUnsuitable, database.DatabaseUnavailable) as error:
+        raise Failure(Exit.DATABASE, _sentence(error)) from error
+
+
+async def _sandbox_traces(database_url: str) -> list[str]:
+    """What a sandbox left in the database, as reasons."""
+    try:
+        connection = await database.connect(database_url, application_name="ringfence start")
+    except (database.DatabaseUnsuitable, database.DatabaseUnavailable) as error:
+        return [_sentence(error)]
+    try:
+        if await connection.fetchval("SELECT to_regclass('credentials')") is None:
+            return []
+        stored = await merchants.everything(connection)
+    finally:
+        await connection.close()
+    found = sandbox_names(stored.merchants, stored.credentials)
+    return [f"The database holds sandbox credentials, public to everybody: {', '.join(found)}."] if found else []
+
+
+def _sentence(error: Exception) -> str:
+    text = str(error).strip() or type(error).__name__
+    return text[0].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")
+
+
+def base_url(config: Config, port: int) -> str:
+    """How callers reach the service."""
+    if config.base_url:
+        return config.base_url
+    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(config.host, f"[{config.host}]" if ":" in config.host else config.host)
+    return f"{config.scheme}://{host}:{port}"
+
+
+def merchant_json(merchant: Merchant) -> dict[str, object]:
+    """One merchant of ``sandbox.json``; the first credential set of each door."""
+    first = next(one for one in merchant.credentials if one.door == "aps")
+    return {"identifier": merchant.identifier, "name": merchant.name, "aps": credential_json(first)}
+
+
+def make_admin_token(config: Config) -> str:
+    """The token of this installation: the configured one, else the sandbox's, made at its first start."""
+    path = config.data / "admin.token"
+    if not config.admin_token and not path.exists():
+        write_privately(path, secrets.token_urlsafe(32) + "\n")
+    return admin_token(config)
+
+
+def write_sandbox_file(config: Config, port: int, seeded: list[dict[str, object]]) -> None:
+    """``sandbox.json``: all that a client of this sandbox needs, for its owner's eyes."""
+    content = {
+        "base_url": base_url(config, port), "admin": make_admin_token(config), "ca": str(config.data / "tls" / "ca.pem") if config.tls and not config.tls_cert else None,
+        "pid": os.getpid(), "merchants": seeded, "test_cards": test_cards(),
+    }
+    write_privately(config.data / SANDBOX_FILE, json.dumps({name: value for name, value in content.items() if value is not None}, indent=2) + "\n")
+
+
+def write_privately(path: Path, text: str) -> None:
+    """Whole or not at all, mode 0600."""
+    beside = path.with_name(f".{path.name}.new")
+    beside.unlink(missing_ok=True)
+    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+    os.replace(beside, path)

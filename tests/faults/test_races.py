@@ -1,0 +1,130 @@
+"""Many operations on one payment at once, through two worker processes.
+
+Whatever the interleaving, what happened must be one of the serial stories that the protocol allows.
+"""
+import asyncio
+import random
+
+import pytest
+
+from tests.sandbox import Client, Sandbox
+
+CONNECTIONS = 64
+
+
+@pytest.fixture(scope="module")
+def sandbox():
+    with Sandbox(workers=2) as running:
+        yield running
+
+
+async def crowd(sandbox):
+    """As many kept connections as there are operations; the kernel spreads them over both workers."""
+    return [await Client(sandbox.port, sandbox.merchant()).connect() for _ in range(CONNECTIONS)]
+
+
+async def all_at_once(clients, operations):
+    return await asyncio.gather(*(operation(client) for client, operation in zip(clients, operations, strict=True)))
+
+
+def codes(answers):
+    return sorted(answer["response_code"] for answer in answers)
+
+
+async def play(sandbox, trials, one):
+    clients = await crowd(sandbox)
+    try:
+        for trial in range(trials):
+            await one(clients, f"RACE-{one.__name__}-{trial}", random.Random(trial))
+    finally:
+        for client in clients:
+            await client.close()
+
+
+async def mixed(clients, reference, chance):
+    """Captures, refunds and voids in any mix: exactly one serial story explains all answers."""
+    amount = chance.choice((64, 100, 1000, 6400))
+    assert (await clients[0].authorize(reference, amount))["response_code"] == "02000"
+    wanted = []
+    for _ in range(CONNECTIONS):
+        kind = chance.choices(("capture", "refund", "void"), (6, 3, 1))[0]
+        minor = chance.randint(1, max(1, amount // 8))
+        wanted.append((kind, minor))
+    operations = [
+        (lambda client, kind=kind, minor=minor: client.void(reference) if kind == "void" else getattr(client, kind)(reference, minor))
+        for kind, minor in wanted
+    ]
+    answers = await all_at_once(clients, operations)
+    captured = sum(minor for (kind, minor), answer in zip(wanted, answers, strict=True) if answer["response_code"] == "04000")
+    refunded = sum(minor for (kind, minor), answer in zip(wanted, answers, strict=True) if answer["response_code"] == "06000")
+    voids = [answer["response_code"] for (kind, _), answer in zip(wanted, answers, strict=True) if kind == "void"]
+    status = await clients[0].status(reference)
+    assert (status["captured_amount"], status["refunded_amount"]) == (str(captured), str(refunded))
+    assert captured <= amount and refunded <= captured
+    # Either one void won, and nothing was ever captured, or none did.
+    assert voids.count("08000") <= 1
+    if "08000" in voids:
+        assert captured == refunded == 0 and status["transaction_code"] == "08000"
+    allowed = {
+        "capture": {"04000", "05042", "05773", "05784"}, "refund": {"06000", "07048", "07773", "07784"},
+        "void": {"08000", "09034", "09047", "09784"},
+    }
+    for (kind, _), answer in zip(wanted, answers, strict=True):
+        assert answer["response_code"] in allowed[kind], answer
+    # A capture is refused only where the money was spoken for: what is left cannot take the smallest refused one.
+    refused = [minor for (kind, minor), answer in zip(wanted, answers, strict=True) if answer["response_code"] == "05042"]
+    if refused:
+        assert captured + min(refused) > amount
+
+
+async def equal_shares(clients, reference, chance):
+    """64 captures of a 64th each all succeed."""
+    assert (await clients[0].authorize(reference, 6400))["response_code"] == "02000"
+    answers = await all_at_once(clients, [lambda client: client.capture(reference, 100)] * CONNECTIONS)
+    assert codes(answers) == ["04000"] * CONNECTIONS
+    assert (await clients[0].status(reference))["captured_amount"] == "6400"
+
+
+async def too_much(clients, reference, chance):
+    """Of 64 captures of 300 from 1000 exactly three succeed."""
+    assert (await clients[0].authorize(reference, 1000))["response_code"] == "02000"
+    answers = await all_at_once(clients, [lambda client: client.capture(reference, 300)] * CONNECTIONS)
+    assert codes(answers) == ["04000"] * 3 + ["05042"] * 61
+
+
+async def same_order(clients, reference, chance):
+    """64 purchases under one order number: one pays, 63 hear that the number is used."""
+    answers = await all_at_once(clients, [lambda client: client.purchase(reference, 500)] * CONNECTIONS)
+    assert codes(answers) == ["13007"] * 63 + ["14000"]
+
+
+async def same_refund(clients, reference, chance):
+    """64 refunds under one maintenance reference move money once."""
+    assert (await clients[0].purchase(reference, 64_000))["response_code"] == "14000"
+    answers = await all_at_once(clients, [lambda client: client.refund(reference, 10, maintenance_reference="RF-1")] * CONNECTIONS)
+    assert codes(answers).count("06000") == 1 and set(codes(answers)) <= {"06000", "07066", "07784"}
+    assert (await clients[0].status(reference))["refunded_amount"] == "10"
+
+
+RACES = (mixed, equal_shares, too_much, same_order, same_refund)
+
+
+@pytest.mark.parametrize("race", RACES, ids=lambda race: race.__name__)
+def test_races_end_in_one_legal_story(sandbox, race):
+    """Ten trials of each race; the long suite runs 2,000."""
+    asyncio.run(play(sandbox, 10, race))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("race", RACES, ids=lambda race: race.__name__)
+def test_two_thousand_races(sandbox, race):
+    """Two thousand trials in all."""
+    asyncio.run(play(sandbox, 400, race))
+
+
+def test_the_books_agree_after_the_races(sandbox):
+    """The proof passes, the simulator's book included."""
+    proof = sandbox.json("proof", "--full")
+    for books in proof["books"] if "books" in proof else []:
+        assert all(check["ok"] for check in books["checks"].values()), books
+    assert sandbox.command("proof", "--full").returncode == 0

@@ -1,0 +1,182 @@
+"""A sandbox to test against, as a user has it: ``ringfence up`` in its own process, and a client that signs.
+
+Both know only what the manual says: the ready line, ``sandbox.json``, and HTTP.
+"""
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from ringfence.api.aps import signature
+
+READY_SECONDS = 60
+
+
+class Sandbox:
+    """One data folder, and the service on it while it runs."""
+
+    def __init__(self, *, workers: int = 2, environment: dict[str, str] | None = None, arguments: tuple[str, ...] = ()) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="ringfence-test-"))
+        self.data = self.folder / "data"
+        self.port = _free_port()
+        self.workers, self._environment, self._arguments = workers, environment or {}, arguments
+        self.process: subprocess.Popen[str] | None = None
+        self.output = self.folder / "output"
+
+    def start(self) -> Sandbox:
+        """Start the service and wait for its ready line."""
+        with self.output.open("a") as errors:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "ringfence.cli", "up", "--data", str(self.data), "--port", str(self.port),
+                 "--workers", str(self.workers), "--seed", "1", *self._arguments],
+                stdout=subprocess.PIPE, stderr=errors, text=True, env={**os.environ, **self._environment},
+                start_new_session=True,
+            )
+        deadline = time.monotonic() + READY_SECONDS
+        assert self.process.stdout is not None
+        said = []
+        while line := self.process.stdout.readline():
+            said.append(line)
+            if line.strip() == "Ringfence is ready":
+                return self
+            assert time.monotonic() < deadline, "not ready in time"
+        raise AssertionError(f"the service ended with {self.process.wait()}: {''.join(said)}{self.output.read_text()[-2000:]}")
+
+    def stop(self) -> int:
+        """SIGTERM, and the exit code."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGTERM)
+        code = self.process.wait(60)
+        self.process.stdout.close()
+        return code
+
+    def kill(self) -> None:
+        """SIGKILL for the supervising process; whatever hangs on it dies with it or is found by the next start."""
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait()
+        self.process.stdout.close()
+
+    def remove(self) -> None:
+        """Stop what still runs, and leave nothing behind."""
+        if self.process is not None and self.process.poll() is None:
+            self.stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def __enter__(self) -> Sandbox:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.remove()
+
+    @property
+    def description(self) -> dict[str, Any]:
+        """``sandbox.json``."""
+        return json.loads((self.data / "sandbox.json").read_text())
+
+    def merchant(self, number: int = 0) -> dict[str, str]:
+        """The APS credentials of a seeded merchant."""
+        return self.description["merchants"][number]["aps"]
+
+    def command(self, *words: str, input: str | None = None) -> subprocess.CompletedProcess[str]:
+        """Run another command of the same installation on this data folder."""
+        return subprocess.run(
+            [sys.executable, "-m", "ringfence.cli", *words, "--data", str(self.data)], capture_output=True, text=True,
+            env={**os.environ, **self._environment}, input=input, check=False, timeout=120,
+        )
+
+    def json(self, *words: str) -> Any:
+        """The JSON that a command prints."""
+        done = self.command(*words, "--json")
+        return json.loads(done.stdout)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def request(merchant: dict[str, str], **fields: str) -> bytes:
+    """A signed request body of that merchant."""
+    params = {
+        "merchant_identifier": merchant["merchant_identifier"], "access_code": merchant["access_code"], "language": "en",
+        **fields,
+    }
+    params["signature"] = signature.sign(params, merchant["sha_request_phrase"], merchant["sha_type"])
+    return json.dumps(params).encode()
+
+
+class Client:
+    """One kept connection to ``/FortAPI/paymentApi``."""
+
+    def __init__(self, port: int, merchant: dict[str, str]) -> None:
+        self._port, self.merchant = port, merchant
+        self._reader: asyncio.StreamReader | None = None
+        self._writer: asyncio.StreamWriter | None = None
+
+    async def connect(self) -> Client:
+        self._reader, self._writer = await asyncio.open_connection("127.0.0.1", self._port)
+        return self
+
+    async def close(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+
+    async def post(self, body: bytes, headers: dict[str, str] | None = None) -> dict[str, Any]:
+        """The answer to a body; a status other than 200 is an error of the test."""
+        if self._writer is None:
+            await self.connect()
+        assert self._reader is not None and self._writer is not None
+        extra = "".join(f"{name}: {value}\r\n" for name, value in (headers or {}).items())
+        self._writer.write(
+            f"POST /FortAPI/paymentApi HTTP/1.1\r\nhost: ringfence\r\ncontent-type: application/json\r\n{extra}"
+            f"content-length: {len(body)}\r\n\r\n".encode() + body
+        )
+        head = await self._reader.readuntil(b"\r\n\r\n")
+        status = int(head.split(b" ", 2)[1])
+        length = next(int(line.split(b":")[1]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length"))
+        answer = await self._reader.readexactly(length)
+        assert status == 200, (status, answer)
+        return json.loads(answer)
+
+    async def ask(self, headers: dict[str, str] | None = None, /, **fields: str) -> dict[str, Any]:
+        """Sign and post."""
+        return await self.post(request(self.merchant, **fields), headers)
+
+    async def authorize(self, reference: str, amount: int, **fields: str) -> dict[str, Any]:
+        """An authorization with a card that approves everything."""
+        return await self.ask(**{**CARD, "command": "AUTHORIZATION", "merchant_reference": reference, "amount": str(amount), **fields})
+
+    async def purchase(self, reference: str, amount: int, **fields: str) -> dict[str, Any]:
+        """A purchase with that card."""
+        return await self.ask(**{**CARD, "command": "PURCHASE", "merchant_reference": reference, "amount": str(amount), **fields})
+
+    async def capture(self, reference: str, amount: int, **fields: str) -> dict[str, Any]:
+        return await self.ask(command="CAPTURE", merchant_reference=reference, amount=str(amount), currency="AED", **fields)
+
+    async def refund(self, reference: str, amount: int, **fields: str) -> dict[str, Any]:
+        return await self.ask(command="REFUND", merchant_reference=reference, amount=str(amount), currency="AED", **fields)
+
+    async def void(self, reference: str) -> dict[str, Any]:
+        return await self.ask(command="VOID_AUTHORIZATION", merchant_reference=reference)
+
+    async def status(self, reference: str) -> dict[str, Any]:
+        return await self.ask(query_command="CHECK_STATUS", merchant_reference=reference)
+
+
+#: A card of the sandbox that approves everything, and what every payment carries.
+CARD = {
+    "card_number": "4000009900000004", "expiry_date": "3512", "card_security_code": "123", "customer_email": "a@shop.example",
+    "customer_ip": "192.0.2.7", "currency": "AED", "remember_me": "NO",
+}
