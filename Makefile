@@ -9,7 +9,7 @@ PIP     = PIP_ROOT_USER_ACTION=ignore .venv/bin/python -m pip --disable-pip-vers
 PYTEST  = .venv/bin/python -m pytest
 LOCK    = uv pip compile --quiet --no-header --no-annotate --universal --python-version 3.11 --generate-hashes pyproject.toml requirements/build.in
 
-.PHONY: help install run test test-long lint schema lock
+.PHONY: help install run test test-long lint schema docs lock
 
 help:  ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*##\(.*\)/make \1\t\2/p' Makefile | expand -t 20
@@ -30,6 +30,9 @@ lint: .venv/.installed-test  ## look for mistakes and bad form
 
 schema: .venv/.installed-test  ## write the schema that the migrations add up to into ringfence/storage/schema.txt
 	@.venv/bin/python -m ringfence.storage.schema
+
+docs: .venv/.installed-test  ## write the tables of the manual anew from the code
+	@.venv/bin/python -m docs.tables
 
 lock:  ## choose the newest allowed versions and write them into requirements/ (needs uv)
 	@$(LOCK) --upgrade --extra embedded --output-file requirements/run.txt

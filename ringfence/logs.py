@@ -15,7 +15,7 @@ import msgspec
 
 from ringfence.core.card import luhn_valid
 
-_NUMBER = re.compile(r"(?<![\w.])\d(?:[ -]?\d){12,18}(?![\w.])", re.ASCII)
+_NUMBER = re.compile(r"(?<![\d.])\d(?:[ -]?\d){12,18}(?!\d)", re.ASCII)
 _SECRET = re.compile(
     r"""(?P<name>["']?(?:card_)?(?:security_code|cvv2?|cvc2?|signature|password|authorization|(?:sha_)?(?:request|response)_phrase|master_key|admin_token)["']?
         \s*[:=]\s*)(?P<value>"[^"]*"|'[^']*'|Bearer\s+\S+|[^\s,;&}]+)""", re.IGNORECASE | re.VERBOSE)

@@ -17,11 +17,13 @@ from typing import Any
 import asyncpg
 from starlette.routing import Route
 
+from ringfence.api import openapi
 from ringfence.api.admin import Services, admin_routes
 from ringfence.api.aps.app import PaymentApi
 from ringfence.api.aps.door import Service as ApsService
-from ringfence.api.http import App, root, service_routes
+from ringfence.api.http import App, Door, root, service_routes
 from ringfence.background import abandoned, expiry, reversals
+from ringfence.background.dropped import DroppedHolds
 from ringfence.background.worker import Background, Sweep
 from ringfence.config import Config
 from ringfence.core.business_day import business_day
@@ -32,10 +34,10 @@ from ringfence.engine.counting import CountedIntents, CountedOutcomes
 from ringfence.engine.directory import Directory
 from ringfence.engine.engine import Engine
 from ringfence.engine.intent_lane import IntentLane
-from ringfence.engine.key_sources import KeyUnreadable, KeySource
+from ringfence.engine.key_sources import KeySource, KeyUnreadable
 from ringfence.engine.lane import Lane, NotCommitted
-from ringfence.engine.metrics import Metrics
-from ringfence.engine.numbering import RENEW_SECONDS, Numbering
+from ringfence.engine.metrics import Counters, Metrics
+from ringfence.engine.numbering import RENEW_SECONDS, NoNumberFree, Numbering
 from ringfence.engine.outcome_lane import OutcomeLane
 from ringfence.engine.proof import Totals, prove
 from ringfence.engine.reading import Reading
@@ -61,9 +63,11 @@ ASKING_SECONDS = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """What ``build`` made: the ASGI application, whether it can take payments (else why not), and how to end it in order."""
+    """What ``build`` made: the ASGI application and its doors, what counts, whether payments can be taken (else why not), and the end in order."""
 
     app: App
+    doors: dict[str, Door]
+    counters: Counters
     ready: Callable[[], Awaitable[list[str]]]
     close: Callable[[], Awaitable[None]]
 
@@ -73,7 +77,7 @@ async def build(config: Config, database_url: str, number: int, metrics: Metrics
     ends = AsyncExitStack()
     try:
         return await _build(config, database_url, number, metrics, ends)
-    except (database.DatabaseUnavailable, database.DatabaseUnsuitable, NotCommitted) as error:
+    except (database.DatabaseUnavailable, database.DatabaseUnsuitable, NotCommitted, NoNumberFree) as error:
         await ends.aclose()
         raise Failure(Exit.DATABASE, f"The database cannot be used: {error or type(error).__name__}") from error
     except BaseException:
@@ -98,10 +102,10 @@ async def _build(config: Config, database_url: str, number: int, metrics: Metric
     vault = Vault(pool, keyring, new_id=numbering.next, keeps=_keeps(config), now=clock.now)
 
     # who is asked
-    processor: Processor = Simulator(
+    processor = Simulator(
         config.data / "simulator", seed=config.seed, worker=number, t1_seconds=config.answer_seconds)
     ends.push_async_callback(processor.close)
-    processors = {processor.name: processor}
+    processors: dict[str, Processor] = {processor.name: processor}
 
     # the two counters, each with its own connection, and the engine between them
     def connect(what: str) -> Callable[[], Awaitable[asyncpg.Connection]]:
@@ -126,6 +130,7 @@ async def _build(config: Config, database_url: str, number: int, metrics: Metric
         engine=engine, reading=reading, vault=vault, content_key=keyring.content_key, route=lambda merchant, brand: processor.name,
         new_token_name=lambda: secrets.token_hex(16).upper(), new_sdk_token=lambda: secrets.token_hex(16).upper(), now=clock.now,
     ), directory, sandbox=not config.is_live)
+    doors = {"/FortAPI/paymentApi": Door(aps.handle, config.body_limit)}
 
     # what operators ask
     async def ready() -> list[str]:
@@ -144,6 +149,7 @@ async def _build(config: Config, database_url: str, number: int, metrics: Metric
 
     routes = [
         *service_routes(ready=ready, metrics=metrics),
+        *openapi.routes(),
         *admin_of(config, admin_token(config), pool, keyring, clock, directory, everywhere, ends),
     ]
 
@@ -156,6 +162,7 @@ async def _build(config: Config, database_url: str, number: int, metrics: Metric
         Sweep("worker number", numbering.renew, RENEW_SECONDS),
         Sweep("expiry", lambda: expiry.sweep(pool, directory, reading, engine), config.sweep_seconds),
         Sweep("abandoned operations", lambda: abandoned.sweep(pool, directory, engine), config.sweep_seconds),
+        Sweep("dropped holds", DroppedHolds(processor.name, processor.dropped, directory, engine).sweep, config.sweep_seconds),
         Sweep("reversals", lambda: reversals.sweep(pool, directory, reading, engine), config.sweep_seconds),
     ])
     background.start()
@@ -163,7 +170,7 @@ async def _build(config: Config, database_url: str, number: int, metrics: Metric
     noticing = asyncio.create_task(keys.keep_noticing(pool, keyring, f"worker {number} of process {os.getpid()}"))
     ends.push_async_callback(_cancelled, noticing)
 
-    return Worker(root({"/FortAPI/paymentApi": aps}, routes, counters), ready, ends.aclose)
+    return Worker(root(doors, routes, counters), doors, counters, ready, ends.aclose)
 
 
 def admin_of(

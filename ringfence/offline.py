@@ -5,6 +5,7 @@ Builds what the admin endpoints need and nothing that takes payments, answers on
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import MutableMapping
 from contextlib import AsyncExitStack
 from typing import Any
@@ -13,13 +14,13 @@ from urllib.parse import urlsplit
 from starlette.applications import Starlette
 
 from ringfence.config import Config
+from ringfence.engine.directory import Directory
 from ringfence.failures import Exit, Failure
 from ringfence.main import admin_of, clock_of, open_keyring
-from ringfence.engine.directory import Directory
 from ringfence.storage import database
 from ringfence.storage.migrations import MigrationError, status
 
-TOKEN = "nobody-else-can-ask"
+TOKEN = secrets.token_hex(16)
 
 
 async def nobody_else() -> None:

@@ -123,11 +123,12 @@ def make_admin_token(config: Config) -> str:
 
 def write_sandbox_file(config: Config, port: int, seeded: list[dict[str, object]]) -> None:
     """``sandbox.json``: all that a client of this sandbox needs, for its owner's eyes."""
-    content = {
-        "base_url": base_url(config, port), "admin": make_admin_token(config), "ca": str(config.data / "tls" / "ca.pem") if config.tls and not config.tls_cert else None,
-        "pid": os.getpid(), "merchants": seeded, "test_cards": test_cards(),
+    content: dict[str, object] = {
+        "base_url": base_url(config, port), "admin": make_admin_token(config), "pid": os.getpid(), "merchants": seeded, "test_cards": test_cards(),
     }
-    write_privately(config.data / SANDBOX_FILE, json.dumps({name: value for name, value in content.items() if value is not None}, indent=2) + "\n")
+    if config.tls and config.tls_cert is None:
+        content["ca"] = str(config.data / "tls" / "ca.pem")
+    write_privately(config.data / SANDBOX_FILE, json.dumps(content, indent=2) + "\n")
 
 
 def write_privately(path: Path, text: str) -> None:

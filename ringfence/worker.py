@@ -19,11 +19,11 @@ from collections.abc import Awaitable, Callable, Iterator
 import uvicorn
 import uvloop
 
-from ringfence.api.connection import limited, watch
+from ringfence.api.connection import connection_class, watch
 from ringfence.config import Config
 from ringfence.engine.metrics import Metrics
 from ringfence.failures import Exit, Failure
-from ringfence.main import build
+from ringfence.main import Worker, build
 from ringfence.tls import TlsFiles
 
 PR_SET_PDEATHSIG = 1                    # prctl(2)
@@ -60,7 +60,7 @@ def die_with_parent(parent: int) -> None:
 async def _serve(config: Config, database_url: str, number: int, listener: socket.socket, say: int, metrics: Metrics, tls: TlsFiles | None) -> None:
     service = await build(config, database_url, number, metrics)
     try:
-        server = Server(_settings(config, service.app, tls), lambda: _answering(say, service.ready))
+        server = Server(_settings(config, service, tls), lambda: _answering(say, service.ready))
         _listen_to_signals(server, tls)
         watching = asyncio.create_task(watch(server.server_state.connections, config.request_seconds))
         try:
@@ -109,10 +109,11 @@ class Server(uvicorn.Server):
         self.should_exit = True
 
 
-def _settings(config: Config, app: object, tls: TlsFiles | None) -> uvicorn.Config:
+def _settings(config: Config, service: Worker, tls: TlsFiles | None) -> uvicorn.Config:
+    connection = connection_class(config.head_limit, service.doors, service.counters)
     return uvicorn.Config(
-        app, http=limited(config.head_limit), ws="none", lifespan="off", interface="asgi3", log_config=None, access_log=False,
-        server_header=False, date_header=False, proxy_headers=False, backlog=2048, timeout_keep_alive=config.keep_alive_seconds,
+        service.app, http=connection, ws="none", lifespan="off", interface="asgi3", log_config=None, access_log=False, server_header=False,
+        date_header=False, proxy_headers=False, backlog=2048, timeout_keep_alive=config.keep_alive_seconds,
         timeout_graceful_shutdown=config.drain_seconds,
         ssl_certfile=str(tls.certificate) if tls else None, ssl_keyfile=str(tls.key) if tls else None,
     )

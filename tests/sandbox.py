@@ -42,15 +42,14 @@ class Sandbox:
                 stdout=subprocess.PIPE, stderr=errors, text=True, env={**os.environ, **self._environment},
                 start_new_session=True,
             )
-        deadline = time.monotonic() + READY_SECONDS
         assert self.process.stdout is not None
-        said = []
-        while line := self.process.stdout.readline():
+        deadline, said = time.monotonic() + READY_SECONDS, []
+        while time.monotonic() < deadline and (line := self.process.stdout.readline()):
             said.append(line)
             if line.strip() == "Ringfence is ready":
                 return self
-            assert time.monotonic() < deadline, "not ready in time"
-        raise AssertionError(f"the service ended with {self.process.wait()}: {''.join(said)}{self.output.read_text()[-2000:]}")
+        self.kill()
+        raise AssertionError(f"not ready: {''.join(said)}{self.output.read_text()[-2000:]}")
 
     def stop(self) -> int:
         """SIGTERM, and the exit code."""
@@ -74,7 +73,11 @@ class Sandbox:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def __enter__(self) -> Sandbox:
-        return self.start()
+        try:
+            return self.start()
+        except BaseException:
+            self.remove()
+            raise
 
     def __exit__(self, *_: object) -> None:
         self.remove()

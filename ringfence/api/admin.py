@@ -202,9 +202,8 @@ async def _merchant(services: Services, request: Request) -> Response:
         merchant = services.directory.merchant(identifier)
         if merchant is None:
             return error_response(404, "there is no merchant of that identifier")
-        if phrases := _query_flag(request, "phrases"):
-            if services.is_live:
-                return error_response(403, "phrases are shown in the sandbox only")
+        if (phrases := _query_flag(request, "phrases")) and services.is_live:
+            return error_response(403, "phrases are shown in the sandbox only")
         return json_response(shown(merchant, phrases=phrases))
     given = await _object(request)
     _only(given, "settings", "name", "active")

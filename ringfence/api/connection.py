@@ -1,47 +1,155 @@
-"""One HTTP connection with the limits that every caller gets: how large a request's head may be, and how long it may take.
+"""One HTTP connection: the limits that every caller gets, and the short way for the request that comes by the thousand.
 
-uvicorn parses and answers; this only counts and looks at the clock.  Refuses to know paths and bodies: a body's size is the
-business of whoever reads it.
+uvicorn parses and answers; this counts, looks at the clock, and answers a door's request whose head the connection has seen before
+without parsing it again.  Whatever is in any way different goes uvicorn's way.  Refuses to know what bodies say.
 """
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from time import perf_counter
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from ringfence.api.http import Door
+from ringfence.api.known_head import KnownHead, known_head
+from ringfence.engine.metrics import CRASHES, REQUEST_SECONDS, REQUESTS_APS, Counters
+
 log = logging.getLogger(__name__)
+
+LESSONS = 64
+"""So many heads of one connection are looked at; a caller whose heads never repeat is not studied for ever."""
 
 _REASON = b'{"error":"the head of the request is too large"}'
 _TOO_LARGE = (b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: application/json\r\nconnection: close\r\n"
               b"content-length: %d\r\n\r\n%s") % (len(_REASON), _REASON)
+
+_ANSWER = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n%b%b\r\n%b"
+_RECEIPT = b"ringfence-receipt: %b\r\n"
+_CLOSE = b"connection: close\r\n"
+_BROKEN = (b"HTTP/1.1 500 Internal Server Error\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: 21\r\n"
+           b"connection: close\r\n\r\nInternal Server Error")
 
 
 class HeadTooLarge(Exception):
     """Raised inside the parser; the answer has been written."""
 
 
-def limited(head_limit: int) -> type[HttpToolsProtocol]:
-    """The connection class for one limit, in bytes of a request's head."""
+class _Nobody:
+    """Whom uvicorn wakes when a connection ends: on the short way nobody waits for more of a body."""
+
+    def set(self) -> None:
+        """Nothing to wake."""
+
+
+class Exchange:
+    """One request on the short way and its answer: what uvicorn's connection asks of its own ``RequestResponseCycle``."""
+
+    __slots__ = ("body", "disconnected", "door", "keep_alive", "response_complete", "task")
+    message_event = _Nobody()
+    more_body = False
+
+    def __init__(self, door: Door, body: bytes) -> None:
+        self.door, self.body = door, body
+        self.task: asyncio.Task[None] | None = None
+        self.disconnected = self.response_complete = False
+        self.keep_alive = True
+
+
+def connection_class(head_limit: int, doors: Mapping[str, Door], counters: Counters) -> type[HttpToolsProtocol]:
+    """The class of a worker's connections.  ``head_limit`` is in bytes; ``doors`` are those of ``api.http.root``."""
+    by_path = {path.encode(): door for path, door in doors.items()}
 
     class Connection(HttpToolsProtocol):
-        """See the module.  ``waiting_since`` is when the present request began to arrive (loop time), ``None`` while none does."""
+        """See the module.
+
+        ``waiting_since`` is when the present request began to arrive (loop time), ``None`` while none does; ``idle_since`` is when the
+        last answer left, ``None`` while anything is under way.
+        """
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
             self.waiting_since: float | None = self.loop.time()
+            self.idle_since: float | None = None
             self._head_bytes, self._in_head = 0, True
+            self._source_ip = self.client[0] if self.client else ""
+
+            # The short way: what is known, and whether the parser stands between two requests, so that it may be passed by.
+            self._known: KnownHead | None = None
+            self._door: Door | None = None
+            self._between = True
+            self._held, self._needed = bytearray(), 0       # of a request with a known head, until its body is complete
+            self._unread: bytes | None = None               # what the parser is given, while its first head is of interest
+            # The short way has no place for uvicorn's options of logging, counting and decorating.
+            self._lessons = 0 if self.access_log or self.limit_concurrency is not None or self.server_state.default_headers else LESSONS
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            super().connection_lost(exc)
+            if self.timeout_keep_alive_task is not None:
+                self.timeout_keep_alive_task.cancel()
+
+        # -- what arrives --
 
         def data_received(self, data: bytes) -> None:
+            if self._between and self._known is not None:
+                data = self._take_known(data)
+                if not data:
+                    return
+            self._parse(data)
+
+        def _take_known(self, data: bytes) -> bytes:
+            """Start the requests with the known head at the beginning of *data*; what is left is for the parser."""
+            known, door = self._known, self._door
+            assert known is not None and door is not None
+            if self._held:
+                self._held += data
+                if len(self._held) < self._needed:
+                    return b""
+                data, self._held = bytes(self._held), bytearray()
+            at, arrived = 0, len(data)
+            while at < arrived and (place := known.body_of(data, at)) is not None:
+                start, end = place
+                if end - start > door.body_limit:
+                    break
+                if end > arrived:
+                    self._hold(data[at:], end - at)
+                    return b""
+                self._take(door, data[start:end])
+                at = end
+            return data[at:] if at else data
+
+        def _hold(self, part: bytes, needed: int) -> None:
+            self._held, self._needed = bytearray(part), needed
+            self.waiting_since, self.idle_since = self.loop.time(), None
+
+        def _take(self, door: Door, body: bytes) -> None:
+            """Answer a body, now or when the answers before it have left."""
+            self.waiting_since = self.idle_since = None
+            previous, exchange = self.cycle, Exchange(door, body)
+            self.cycle = exchange  # type: ignore[assignment]
+            if previous is None or previous.response_complete:
+                self._start(exchange)
+            else:
+                self.flow.pause_reading()
+                self.pipeline.appendleft((exchange, self.app))  # type: ignore[arg-type]
+
+        def _parse(self, data: bytes) -> None:
             if self.waiting_since is None:
                 self.waiting_since = self.loop.time()
             if self._in_head:
                 self._head_bytes += len(data)
+            self._unread = data if self._between and self._lessons else None
             super().data_received(data)
             if self._in_head and self._head_bytes > head_limit:
                 self._refuse()
+
+        # -- what the parser says --
+
+        def on_message_begin(self) -> None:
+            self._between = False
+            super().on_message_begin()
 
         def on_headers_complete(self) -> None:
             self._in_head = False
@@ -49,10 +157,111 @@ def limited(head_limit: int) -> type[HttpToolsProtocol]:
                 self._refuse()
                 raise HeadTooLarge
             super().on_headers_complete()
+            if self._unread is not None:
+                self._learn(self._unread)
+                self._unread = None
 
         def on_message_complete(self) -> None:
             self.waiting_since, self._head_bytes, self._in_head = None, 0, True
+            self._between = True
             super().on_message_complete()
+
+        def _learn(self, received: bytes) -> None:
+            """Know the head again that the parser has just read at the beginning of *received*, if it is a door's and asks for nothing else."""
+            door = by_path.get(self.url)
+            if door is None or self.parser.get_method() != b"POST" or self.parser.should_upgrade() or not self.parser.should_keep_alive():
+                return
+            self._lessons -= 1
+            if (known := known_head(received, self.url, self.headers)) is not None:
+                self._known, self._door = known, door
+
+        # -- what is answered --
+
+        def _start(self, exchange: Exchange) -> None:
+            exchange.task = self.loop.create_task(self._answer(exchange))
+            self.tasks.add(exchange.task)           # so that the end of the service waits for it; it takes itself out again
+
+        async def _answer(self, exchange: Exchange) -> None:
+            """Carry a body to the door and its answer back, in one write."""
+            body, exchange.body = exchange.body, b""        # an idle connection remembers no card
+            answer, receipt = b"", None                     # a door's receipt is never None: that is an exception
+            began = perf_counter()
+            try:
+                try:
+                    answer, receipt = await exchange.door.handle(body, self._source_ip, "")
+                except BaseException as error:              # as uvicorn: also a task that the end of the service cancels answers
+                    if isinstance(error, Exception):
+                        counters.add(CRASHES)
+                    self.logger.error("Exception in ASGI application\n", exc_info=error)
+                if self.flow.write_paused and not exchange.disconnected:
+                    await self.flow.drain()
+                if not exchange.disconnected:
+                    self._send(exchange, answer, receipt)
+            finally:
+                self.tasks.discard(exchange.task)
+            if receipt is not None:
+                counters.observe(REQUEST_SECONDS, perf_counter() - began)
+                counters.add(REQUESTS_APS)
+
+        def _send(self, exchange: Exchange, answer: bytes, receipt: str | None) -> None:
+            if receipt is None:
+                exchange.keep_alive = False
+                self.transport.write(_BROKEN)
+            else:
+                self.transport.write(_ANSWER % (
+                    len(answer), _RECEIPT % receipt.encode() if receipt else b"", b"" if exchange.keep_alive else _CLOSE, answer))
+            exchange.response_complete = True
+            if not exchange.keep_alive:
+                self.transport.close()
+            self.on_response_complete()
+
+        def on_response_complete(self) -> None:
+            """Start what is queued; read on only when nothing is, so that a caller cannot queue faster than it is answered."""
+            self.server_state.total_requests += 1
+            if self.transport.is_closing():
+                return
+            if self.pipeline:
+                cycle, app = self.pipeline.pop()
+                if isinstance(cycle, Exchange):
+                    self._start(cycle)
+                else:
+                    self._start_asgi_task(cycle, app)
+                return
+            self.flow.resume_reading()
+            self.idle_since = self.loop.time()
+            if self.timeout_keep_alive_task is None:
+                self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
+
+        # -- how it ends --
+
+        def eof_received(self) -> bool:
+            """The caller sends no more.  It still hears the answer to a request that came whole; TLS knows no half of a connection."""
+            answering = self.cycle is not None and not self.cycle.response_complete and not self.cycle.more_body
+            if not answering or self._held or self.scheme == "https":
+                return False
+            self.cycle.keep_alive = False
+            return True
+
+        def timeout_keep_alive_handler(self) -> None:
+            """Close the connection if it was idle for long enough.  One timer serves many requests: it looks, and looks again later."""
+            self.timeout_keep_alive_task = None
+            if self.idle_since is None:             # something is under way; its answer sets the timer again
+                return
+            left = self.idle_since + self.timeout_keep_alive - self.loop.time()
+            if left > 0:
+                self.timeout_keep_alive_task = self.loop.call_later(left, self.timeout_keep_alive_handler)
+            elif not self.transport.is_closing():
+                self.transport.close()
+
+        def _unset_keepalive_if_required(self) -> None:
+            self.idle_since = None
+
+        def shutdown(self) -> None:
+            """Close, or let what is under way be the last; a request whose body is still arriving is under way, and waits at the parser."""
+            if self._held:
+                held, self._held = bytes(self._held), bytearray()
+                self._parse(held)
+            super().shutdown()
 
         def send_400_response(self, msg: str) -> None:
             if not self.transport.is_closing():

@@ -1,13 +1,13 @@
 """The root of everything served over HTTP: which path goes where, and the answers that belong to no door.
 
-A payment path is found by one dictionary look-up and handed to its door as a plain ASGI callable; everything else is Starlette.
+A payment path is found by one dictionary look-up, and its door takes a body and gives one back; everything else is Starlette.
 Refuses to know what doors do.
 """
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from time import perf_counter
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from starlette.applications import Starlette
@@ -22,6 +22,16 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+class Door(NamedTuple):
+    """A path that takes POST and answers every body with 200 and a JSON text.
+
+    ``handle(body, source_ip, idempotency_key)`` gives the answer and its receipt ("" for none); ``body_limit`` is in bytes.
+    """
+
+    handle: Callable[[bytes, str, str], Awaitable[tuple[bytes, str]]]
+    body_limit: int
+
 
 DRAINED = 8 * 2**20
 """So many bytes of a body that is too large are still taken off the caller, who would otherwise not read the answer."""
@@ -47,7 +57,7 @@ async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
         return body
     parts, size = [body], len(body)
     while message.get("more_body"):
-        if size > limit + DRAINED or size > limit and _announced(scope) > limit + DRAINED:
+        if size > limit + DRAINED or (size > limit and _announced(scope) > limit + DRAINED):
             raise BodyTooLarge
         message = await receive()
         if message["type"] != "http.request":
@@ -99,8 +109,8 @@ def service_routes(*, ready: Callable[[], Awaitable[list[str]]], metrics: Metric
     return [Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", numbers)]
 
 
-def root(doors: Mapping[str, App], routes: Sequence[BaseRoute], counters: Counters) -> App:
-    """The ASGI application of one worker.  ``doors`` maps exact paths to callables that take POST only."""
+def root(doors: Mapping[str, Door], routes: Sequence[BaseRoute], counters: Counters) -> App:
+    """The ASGI application of one worker.  ``doors`` are found by their exact paths."""
     rest = _rest(routes)
 
     async def application(scope: Scope, receive: Receive, send: Send) -> None:
@@ -114,7 +124,10 @@ def root(doors: Mapping[str, App], routes: Sequence[BaseRoute], counters: Counte
             return
         began = perf_counter()
         try:
-            await door(scope, receive, send)
+            body = await read_body(scope, receive, door.body_limit)
+            client = scope.get("client")
+            answer, receipt = await door.handle(body, client[0] if client else "", _idempotency_key(scope["headers"]))
+            await send_json(send, 200, answer, *((b"ringfence-receipt", receipt.encode()),) if receipt else ())
         except BodyTooLarge:
             await send_json(send, 413, b'{"error":"the body is too large"}', (b"connection", b"close"))
         except CallerGone:
@@ -126,6 +139,10 @@ def root(doors: Mapping[str, App], routes: Sequence[BaseRoute], counters: Counte
         counters.add(REQUESTS_APS)
 
     return application
+
+
+def _idempotency_key(headers: Sequence[tuple[bytes, bytes]]) -> str:
+    return next((value.decode("latin-1") for name, value in headers if name == b"idempotency-key"), "")
 
 
 def _rest(routes: Sequence[BaseRoute]) -> App:

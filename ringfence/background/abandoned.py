@@ -16,7 +16,8 @@ from ringfence.core.outcomes import Silence, Unknown
 from ringfence.core.payment import FIRST, Decision, Operation, Payment, decide
 from ringfence.engine.directory import Directory
 from ringfence.engine.engine import Engine
-from ringfence.engine.intents import Ended, Intent, Reserved
+from ringfence.engine.intents import Ended, Intent, Reserved, Result
+from ringfence.engine.lane import LANES
 from ringfence.storage import payments as rows
 from ringfence.storage.payments import Held, OperationRow
 
@@ -33,18 +34,28 @@ async def sweep(pool: asyncpg.Pool, directory: Directory, engine: Engine) -> int
     """Write ``unknown`` for every operation whose owner is gone; how many there were."""
     since = await rows.swept_until(pool, JOB) or BEGINNING
     until = datetime.now(UTC) - GRACE
+    if oldest := await rows.oldest_commit(pool, LANES):
+        until = min(until, oldest)      # its intents may still become visible; their deadlines are later than its beginning
     ended = 0
     while True:
         found = await rows.abandoned(pool, since, until, AT_ONCE)
-        await asyncio.gather(*(engine.finish(Ended(_reserved(row, directory, engine.now()), Unknown(Silence.OWNER_GONE)))
-                               for row in found))
-        ended += len(found)
+        results = await asyncio.gather(*(
+            engine.finish(Ended(_reserved(row, directory, engine.now()), Unknown(Silence.OWNER_GONE))) for row in found))
+        ended += sum(map(_is_written, results))
+        if not all(map(_is_written, results)):
+            log.warning("operations without an owner wait for the database")
+            break                       # and for the next sweep, which begins where this one did
         if len(found) < AT_ONCE:
+            await rows.note_swept(pool, JOB, until)
             break
-    await rows.note_swept(pool, JOB, until)
     if ended:
         log.warning("%d operations lost their owner; their outcome is unknown", ended)
     return ended
+
+
+def _is_written(result: Result) -> bool:
+    """Whether the attempt has an outcome now: ours, or one that somebody else was quicker to write."""
+    return bool(result.receipt) or result.outcome == Unknown(Silence.SUPERSEDED)
 
 
 def _reserved(row: OperationRow, directory: Directory, now: datetime) -> Reserved:

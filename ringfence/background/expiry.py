@@ -12,6 +12,7 @@ import logging
 import asyncpg
 
 from ringfence.core.commands import Command, Kind, VoidReason
+from ringfence.core.outcomes import Approved, Declined
 from ringfence.engine.directory import Directory, Merchant
 from ringfence.engine.engine import Engine
 from ringfence.engine.intents import Intent, Result
@@ -30,19 +31,17 @@ async def sweep(pool: asyncpg.Pool, directory: Directory, reading: Reading, engi
     for merchant in directory.merchants():
         while due := await rows.expiring(pool, merchant.merchant_id, engine.now(), AT_ONCE):
             results = await asyncio.gather(*(_expire(merchant, payment_id, currency, reading, engine) for payment_id, currency in due))
-            done = sum(result is not None and result.refusal is None for result in results)
-            ended += done
-            if done < len(due):
-                break                       # what did not end now is tried again with the next sweep
+            ended += sum(isinstance(result.outcome, Approved) for result in results)
+            if not all(isinstance(result.outcome, Approved | Declined) for result in results):
+                break                       # what is still due as it was is tried again with the next sweep
     if ended:
         log.info("expired %d authorizations", ended)
     return ended
 
 
-async def _expire(merchant: Merchant, payment_id: int, currency: str, reading: Reading, engine: Engine) -> Result | None:
+async def _expire(merchant: Merchant, payment_id: int, currency: str, reading: Reading, engine: Engine) -> Result:
     view = await reading.view(merchant.merchant_id, payment_id)
-    if view is None:
-        return None
+    assert view is not None, "a payment has a first operation"
     operation_id = engine.new_id()
     return await engine.execute(Intent(
         merchant.merchant_id, merchant.identifier, payment_id,

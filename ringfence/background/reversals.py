@@ -10,8 +10,8 @@ from ringfence.core.commands import Command, Initiation, Kind
 from ringfence.core.payment import Operation, Payment
 from ringfence.engine.directory import Directory, Merchant
 from ringfence.engine.engine import Engine
-from ringfence.engine.intents import CardInHand, Intent, Reserved
 from ringfence.engine.intent_lane import operation_row
+from ringfence.engine.intents import CardInHand, Intent, Reserved
 from ringfence.engine.reading import Reading
 from ringfence.storage import payments as rows
 from ringfence.storage.payments import Held, ReversalDue

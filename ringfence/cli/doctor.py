@@ -143,10 +143,12 @@ async def _look_into(config: Config, url: str) -> list[Finding]:
     try:
         async with database.pool(url, 1, application_name="ringfence doctor") as pool:
             async with pool.acquire() as connection:
-                version = connection.get_server_version()
-                findings = [Finding("database", True, f"PostgreSQL {version.major}.{version.minor}; fsync, full_page_writes and synchronous_commit are on")]
+                version = await connection.fetchval("SHOW server_version")
+                found = f"PostgreSQL {version.split()[0]}; fsync, full_page_writes and synchronous_commit are on"
+                findings = [Finding("database", True, found)]
                 missing = [state.name for state in await status(connection) if state.applied_at is None]
-            findings.append(Finding("schema", not missing, f"missing: {', '.join(missing)}; run: ringfence migrate" if missing else "as this program needs it"))
+            said = f"missing: {', '.join(missing)}; run: ringfence migrate" if missing else "as this program needs it"
+            findings.append(Finding("schema", not missing, said))
             if not missing:
                 ring = await open_keyring(config, pool)
                 findings.append(Finding("master key", True, f"number {ring.current.number} opens this vault"))

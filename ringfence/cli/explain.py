@@ -24,9 +24,13 @@ Exit codes: 0 told · 6 database · 9 no payment has that name""")
 @json_option
 def explain(name: str, merchant: str | None, data: str | None, as_json: bool) -> None:
     """Tell a payment's story in sentences: requests, decisions, processor messages, transfers."""
-    story = admin(configuration(data), "GET", f"/admin/payments/{quote(name, safe='')}" + (f"?{urlencode({'merchant': merchant})}" if merchant else ""))
+    only = f"?{urlencode({'merchant': merchant})}" if merchant else ""
+    story = admin(configuration(data), "GET", f"/admin/payments/{quote(name, safe='')}{only}")
     if as_json:
         print_json(story)
         return
-    for sentence in story["sentences"]:
-        click.echo(sentence)
+    for payment in story["payments"]:
+        click.echo(f"Payment {payment['payment']} of {payment['merchant']}")
+        for told in payment["story"]:
+            at = told["at"][:19].replace("T", " ") if told["at"] else ""
+            click.echo(f"  {at:19}  {told['text']}")

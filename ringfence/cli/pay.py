@@ -24,7 +24,7 @@ ENDINGS = ("02", "04", "06", "08", "12", "14")     # status of an operation that
 @click.command(epilog="""\b
 Examples:
   ringfence pay
-  ringfence pay --amount 25.50 --currency SAR --card 4000009900510008
+  ringfence pay --amount 25.50 --currency SAR --card 4000009900510002
   ringfence pay --command AUTHORIZATION --reference ORD-7
   ringfence pay --command CAPTURE --reference ORD-7 --amount 4.00
   ringfence pay --token 6207788D28CAD4F63355D19679FD6B7E --merchant RingfenceTwo --json
@@ -32,7 +32,8 @@ Examples:
 
 \b
 Exit codes: 0 done · 1 declined, refused or unknown: the answer says which · 8 no service runs""")
-@click.option("--command", "operation", default="PURCHASE", show_default=True, type=click.Choice(list(OPERATIONS), case_sensitive=False), help="What to ask.")
+@click.option("--command", "operation", default="PURCHASE", show_default=True, help="What to ask.",
+              type=click.Choice(list(OPERATIONS), case_sensitive=False))
 @click.option("--amount", default="10.00", show_default=True, help="With the currency's decimals.")
 @click.option("--currency", default="AED", show_default=True, help="ISO 4217.")
 @click.option("--card", metavar="NUMBER", help="A card number.  [default: a test card that is approved]")
@@ -78,7 +79,8 @@ def pay(operation: str, amount: str, currency: str, card: str | None, expiry: st
     sys.exit(Exit.OK if answer["status"] in ENDINGS and answer["response_code"].endswith("000") else Exit.CHECK_FAILED)
 
 
-_FIRST = ("response_code", "response_message", "status", "merchant_reference", "fort_id", "amount", "currency", "authorization_code", "card_number", "token_name")
+_FIRST = ("response_code", "response_message", "status", "merchant_reference", "fort_id", "amount", "currency", "authorization_code",
+          "card_number", "token_name")
 
 
 def _importance(name: str) -> tuple[int, str]:

@@ -16,6 +16,8 @@ from ringfence.cli.service import database_of
 from ringfence.config import Config
 from ringfence.failures import Exit, Failure
 
+FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
+
 
 @click.command(epilog="""\b
 Examples:
@@ -31,8 +33,8 @@ Exit codes: 0 everything agrees · 1 a check failed · 6 database · 7 master ke
 @click.option("--merchant", metavar="ID", help="Only the books of this merchant.")
 @click.option("--at", metavar="INSTANT", help="As of a past instant (ISO 8601 with its offset); the answer for it never changes.")
 @click.option("--full", is_flag=True, help="Trust no earlier proof: recompute the chain from its first batch.")
-@click.option("--since", type=click.Path(path_type=Path, dir_okay=False, exists=True), help="A proof's JSON saved earlier: its heads must still be there.")
-@click.option("--acknowledged", type=click.Path(path_type=Path, dir_okay=False, exists=True), help="JSON lines of operations that clients saw acknowledged.")
+@click.option("--since", type=FILE, help="A proof's JSON saved earlier: its heads must still be there.")
+@click.option("--acknowledged", type=FILE, help="JSON lines of operations that clients saw acknowledged.")
 @click.option("--receipt", metavar="TEXT", help="Check one receipt, and nothing else.")
 @data_option
 @json_option
@@ -54,7 +56,9 @@ def proof(merchant: str | None, at: str | None, full: bool, since: Path | None, 
     sys.exit(Exit.OK if result["ok"] else Exit.CHECK_FAILED)
 
 
-async def _run(config: Config, url: str, merchant: str | None, at: Any, full: bool, since: Any, acknowledged: Any, receipt: str | None) -> dict[str, Any]:
+async def _run(
+    config: Config, url: str, merchant: str | None, at: Any, full: bool, since: Any, acknowledged: Any, receipt: str | None,
+) -> dict[str, Any]:
     from ringfence.engine.chain_check import check_receipt
     from ringfence.engine.proof import CannotProve, prove
     from ringfence.main import books_of, open_keyring

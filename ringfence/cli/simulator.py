@@ -88,7 +88,7 @@ Examples:
   ringfence simulator set --offline
   ringfence simulator set --latency 1.5
   ringfence simulator set --card 4000009900000004 --scenario 0051
-  ringfence simulator set --card 4000009910100001 --balance 50000 --currency AED
+  ringfence simulator set --card 4000009910100000 --balance 50000 --currency AED
   ringfence simulator set --reset""")
 @click.option("--reset", is_flag=True, help="Forget balances, holds, counters and everything set here.")
 @click.option("--offline/--online", default=None, help="Whether anything reaches the issuer.")

@@ -12,6 +12,7 @@ EPOCH = datetime(2020, 1, 1, tzinfo=UTC)
 EPOCH_MS = int(EPOCH.timestamp() * 1000)
 WORKER_BITS, SEQUENCE_BITS = 10, 12
 WORKERS = 1 << WORKER_BITS
+_MS_SHIFT, _SEQUENCE = WORKER_BITS + SEQUENCE_BITS, (1 << SEQUENCE_BITS) - 1
 LARGEST = (1 << 63) - 1
 
 
@@ -21,32 +22,39 @@ class IdSource:
     Never repeats and never goes back, even when the wall clock does: it then counts on from the last millisecond it used.
     """
 
-    __slots__ = ("_now_ms", "_worker", "_ms", "_sequence")
+    __slots__ = ("_last", "_ms", "_now_ms", "_worker")
 
     def __init__(self, worker: int, now_ms: Callable[[], int], floor_ms: int = 0) -> None:
         """``now_ms`` is wall time in Unix milliseconds; ``floor_ms`` an instant this number may have used before."""
         if not 0 <= worker < WORKERS:
             raise ValueError(f"worker number {worker} is outside 0..{WORKERS - 1}")
         self._now_ms, self._worker = now_ms, worker << SEQUENCE_BITS
-        self._ms, self._sequence = max(0, floor_ms - EPOCH_MS), 0
+        self._ms = max(EPOCH_MS, floor_ms)
+        self._last = self._first_of(self._ms) | _SEQUENCE       # as if it were used up
 
     def next(self) -> int:
         """The next id."""
-        ms = self._now_ms() - EPOCH_MS
+        ms = self._now_ms()
         if ms > self._ms:
-            self._ms, self._sequence = ms, 0
-        elif self._sequence >> SEQUENCE_BITS:       # this millisecond is used up: borrow the next
-            self._ms, self._sequence = self._ms + 1, 0
-        made = self._ms << (WORKER_BITS + SEQUENCE_BITS) | self._worker | self._sequence
-        self._sequence += 1
+            self._ms, made = ms, self._first_of(ms)
+        else:
+            made = self._last + 1
+            if not made & _SEQUENCE:                # this millisecond is used up: borrow the next
+                self._ms += 1
+                made = self._first_of(self._ms)
+        self._last = made
         return made
+
+    def _first_of(self, ms: int) -> int:
+        """This worker's first id of a millisecond."""
+        return ms - EPOCH_MS << _MS_SHIFT | self._worker
 
 
 def made_at(id: int) -> datetime:
     """When an id was made, UTC, to the millisecond."""
-    return EPOCH + timedelta(milliseconds=id >> (WORKER_BITS + SEQUENCE_BITS))
+    return EPOCH + timedelta(milliseconds=id >> _MS_SHIFT)
 
 
 def first_id_at(instant: datetime) -> int:
     """The smallest id that can have been made at ``instant`` or later."""
-    return max(0, int(instant.timestamp() * 1000) - EPOCH_MS) << (WORKER_BITS + SEQUENCE_BITS)
+    return max(0, int(instant.timestamp() * 1000) - EPOCH_MS) << _MS_SHIFT

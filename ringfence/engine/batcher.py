@@ -1,7 +1,9 @@
 """Many callers, one transaction: whoever arrives while a batch is being committed joins the next one.
 
-There is no timer and nothing to tune.  A lone caller is served at once, a crowd is served together.  A batch that raises is
-halved and tried again, so that a poisoned message fails alone; the batcher itself never dies.
+There is no timer and nothing to tune.  A lone caller is served at once, a crowd is served together: before a commit begins,
+those who are at the door already (requests in socket buffers, tasks about to run) are let in, because a commit costs nearly
+as much for one as for a hundred.  A batch that raises is halved and tried again, so that a poisoned message fails alone; the
+batcher itself never dies.
 """
 from __future__ import annotations
 
@@ -57,11 +59,20 @@ class Batcher(Generic[Message, Reply]):
         waiting = self._waiting
         try:
             while waiting:
+                await self._let_in()
                 await self._commit_or_halve([waiting.popleft() for _ in range(min(self._limit, len(waiting)))])
         finally:
             self._draining = None
             if waiting:     # only if the drain itself was cancelled: the next caller must find a working batcher
                 self._draining = asyncio.get_running_loop().create_task(self._drain())
+
+    async def _let_in(self) -> None:
+        """Turn the event loop until nobody came during two turns: one reads a request, the next runs it up to here."""
+        waiting, quiet = self._waiting, 0
+        while quiet < 2 and len(waiting) < self._limit:
+            before = len(waiting)
+            await asyncio.sleep(0)
+            quiet = 0 if len(waiting) > before else quiet + 1
 
     async def _commit_or_halve(self, batch: list[tuple[Message, asyncio.Future[Reply]]]) -> None:
         try:

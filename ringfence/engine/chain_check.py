@@ -12,7 +12,6 @@ from typing import NamedTuple
 import asyncpg
 
 from ringfence.core.chain import GENESIS, Link
-from ringfence.engine.chaining import digest
 from ringfence.core.proof import Head, mark_of, parse_receipt
 from ringfence.engine.chaining import digest
 from ringfence.storage import reports
@@ -120,7 +119,7 @@ async def check_receipt(pool: asyncpg.Pool, key: bytes, text: str) -> str | None
     receipt = parse_receipt(text.strip())
     if receipt is None:
         return "This is not a receipt: lane.number.digest, as in 1.27.0123456789abcdef, is expected."
-    async with pool.acquire() as connection, reports.snapshot(connection):
+    async with reports.borrowed(pool) as connection, reports.snapshot(connection):
         link = await reports.link(connection, receipt.lane, receipt.number)
         if link is None:
             return f"Lane {receipt.lane} has no batch {receipt.number}: it was removed, or never made here."

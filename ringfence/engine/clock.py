@@ -74,10 +74,11 @@ class Clock:
 
     def now(self) -> datetime:
         """The instant, UTC.  Costs well under a microsecond: the payment path asks it several times."""
-        frozen = self._numbers[_FROZEN]
-        if frozen:
+        if frozen := self._numbers[_FROZEN]:
             return EPOCH + timedelta(microseconds=frozen)
         offset = self._numbers[_OFFSET]
+        if not offset:
+            return datetime.now(UTC)
         if offset != self._offset:
             self._offset, self._ahead = offset, timedelta(microseconds=offset)
         return datetime.now(UTC) + self._ahead

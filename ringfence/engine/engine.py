@@ -9,29 +9,33 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from hashlib import blake2b
 
 import asyncpg
 
 from ringfence.core.card import Pan
 from ringfence.core.commands import Initiation
+from ringfence.core.notices import Notice
 from ringfence.core.outcomes import Declined, NotAsked, Outcome, Silence, Unknown
 from ringfence.core.refusals import Refusal
 from ringfence.engine.batcher import Batcher, CommitFailed
 from ringfence.engine.intent_lane import IntentLane, TokenChanged
 from ringfence.engine.intents import CardInHand, Ended, Intent, Reserved, Result
-from ringfence.engine.lane import NotCommitted
+from ringfence.engine.lane import CONNECTION_LOST, NotCommitted
+from ringfence.engine.outcome_batch import Told
 from ringfence.engine.outcome_lane import OutcomeLane
-from ringfence.engine.vault import Vault
+from ringfence.engine.vault import Token, Vault
 from ringfence.processors.processor import Ask, Processor
 from ringfence.storage.payments import SQL
 
 log = logging.getLogger(__name__)
 
+FRESH_TOKENS = 3
+"""How often a token that keeps changing is read again before the payment is refused."""
+
 
 def processor_key(operation_id: int, attempt: int) -> str:
-    """The key a processor sees: the same after a crash, new for a new attempt."""
-    return blake2b(b"%d.%d" % (operation_id, attempt), digest_size=16).hexdigest()
+    """The key a processor sees: the same after a crash, new for a new attempt.  Twenty hexadecimal digits: the two numbers, side by side."""
+    return f"{operation_id:016x}{attempt:04x}"
 
 
 class Engine:
@@ -54,23 +58,28 @@ class Engine:
         no believable answer, or where its answer could not be committed.
         """
         if intent.initiation is not Initiation.CARDHOLDER and (refused := await self._may_initiate(intent)):
-            return refused
+            return Result(refusal=refused)
+        fresh: CardInHand | None = None
         try:
             reply = await self._intents.submit(intent)
+            for _ in range(FRESH_TOKENS):
+                if not isinstance(reply, TokenChanged):
+                    break
+                changed = await self._with_fresh_token(intent)
+                if isinstance(changed, Refusal):
+                    return Result(refusal=changed)
+                intent, fresh = changed, changed.card
+                reply = await self._intents.submit(intent)
             if isinstance(reply, TokenChanged):
-                fresh = await self._with_fresh_token(intent)
-                if isinstance(fresh, Result):
-                    return fresh
-                intent, reply = fresh, await self._intents.submit(fresh)
-                if isinstance(reply, TokenChanged):
-                    return Result(refusal=Refusal.TOKEN_INACTIVE)
+                return Result(refusal=Refusal.TOKEN_INACTIVE)
         except NotCommitted:
             return Result(refusal=Refusal.SERVICE_UNAVAILABLE)
         except CommitFailed:
             return Result(outcome=Unknown(Silence.OWNER_GONE))
         if isinstance(reply, Result):
             return reply
-        return await self.finish(Ended(reply, await self._ask(reply)))
+        result = await self.finish(Ended(reply, await self._ask(reply)))
+        return result if fresh is None else result._replace(card=fresh)
 
     async def finish(self, ended: Ended) -> Result:
         """Commit an outcome; see ``execute``."""
@@ -81,6 +90,14 @@ class Engine:
             return Result(reserved.held.payment, reserved.operation, Unknown(Silence.OWNER_GONE))
         self._after(reserved, result)
         return result
+
+    async def notice(self, merchant_id: int, payment_id: int, processor: str, notice: Notice) -> Result:
+        """Book a fact from outside, once per identity.
+
+        A refusal says that it was booked before (``KEY_USED``), or that the payment has no outcome yet
+        (``PAYMENT_NOT_FOUND``): tell it again later.  Raises ``CommitFailed`` where it could not be committed.
+        """
+        return await self._outcomes.submit(Told(merchant_id, payment_id, self.new_id(), processor, notice))
 
     async def idle(self) -> None:
         """Returns once every submitted intent and outcome is committed."""
@@ -94,32 +111,33 @@ class Engine:
         """Intents and outcomes that wait for a batch."""
         return self._intents.waiting, self._outcomes.waiting
 
-    async def _may_initiate(self, intent: Intent) -> Result | None:
-        """Whether the merchant may start this payment: an approved first one must stand behind the card."""
+    async def _may_initiate(self, intent: Intent) -> Refusal | None:
+        """Whether the merchant may start this payment."""
         token = intent.card.token if intent.card else None
-        if token is None:
-            return Result(refusal=Refusal.INITIAL_PAYMENT_MISSING)
-        if not token.card.first_reference or token.card.blocked:
+        if token is not None and _initiated(token):     # perhaps no longer so: only the good news may come from the cache
             token = await self._vault.token(intent.merchant_id, token.name, fresh=True)
-        if token is None or not token.card.first_reference:
-            return Result(refusal=Refusal.INITIAL_PAYMENT_MISSING)
-        return Result(refusal=Refusal.CARD_BLOCKED) if token.card.blocked else None
+        return _initiated(token)
 
-    async def _with_fresh_token(self, intent: Intent) -> Intent | Result:
+    async def _with_fresh_token(self, intent: Intent) -> Intent | Refusal:
         """The intent with its token as it is now, or why that will not do."""
         assert intent.card is not None and intent.card.token is not None
         token = await self._vault.token(intent.merchant_id, intent.card.token.name, fresh=True)
         if token is None:
-            return Result(refusal=Refusal.TOKEN_NOT_FOUND)
+            return Refusal.TOKEN_NOT_FOUND
         if not token.active:
-            return Result(refusal=Refusal.TOKEN_INACTIVE)
-        card = intent.card._replace(token=token, stored=token.card, expiry=token.expiry)
-        return intent._replace(card=card)
+            return Refusal.TOKEN_INACTIVE
+        if intent.initiation is not Initiation.CARDHOLDER and (refused := _initiated(token)):
+            return refused
+        return intent._replace(card=intent.card._replace(token=token, stored=token.card, expiry=token.expiry, holder=token.holder))
 
     async def _ask(self, reserved: Reserved) -> Outcome:
         """One question to the processor.  Right before it is sent the owner looks at its lease once more."""
         processor = self._processors[reserved.intent.processor]
-        message = ask(reserved, self.now(), self._pan(reserved.intent.card))
+        try:
+            message = ask(reserved, self.now(), self._pan(reserved.intent.card))
+        except Exception:
+            log.exception("the card of operation %d cannot be opened", reserved.operation.id)
+            return NotAsked("card")
         if datetime.now(UTC) >= reserved.deadline:
             return NotAsked("deadline")
         try:
@@ -138,7 +156,7 @@ class Engine:
         card = reserved.intent.card
         by_merchant = reserved.intent.initiation is not Initiation.CARDHOLDER
         if card is not None and card.token is not None and (
-            not card.token.card.first_reference or by_merchant and isinstance(result.outcome, Declined)
+            not card.token.card.first_reference or (by_merchant and isinstance(result.outcome, Declined))
         ):
             self._vault.forget(reserved.intent.merchant_id, card.token.name)
         if result.payment is not None and result.payment.status == "declined" and result.payment.authorized:
@@ -146,23 +164,36 @@ class Engine:
 
     def reverse_soon(self, reserved: Reserved) -> None:
         """Send the reversal of a partial approval nobody wants; what fails here is sent again by the background."""
+        card = reserved.intent.card
+        if card is not None:            # the security code is gone with the first outcome
+            reserved = reserved._replace(intent=reserved.intent._replace(card=card._replace(security_code=None)))
         task = asyncio.ensure_future(self.reverse(reserved))
         self._owed.add(task)
         task.add_done_callback(self._owed.discard)
 
     async def reverse(self, reserved: Reserved) -> None:
-        """Send the reversal of exactly this message, and note the acknowledgement."""
+        """Send the reversal of exactly this message, and note the acknowledgement.
+
+        What fails is logged; the reversal stays owed.
+        """
         processor = self._processors[reserved.intent.processor]
         try:
-            done = await processor.reverse(ask(reserved, self.now(), self._pan(reserved.intent.card)))
+            if await processor.reverse(ask(reserved, self.now(), self._pan(reserved.intent.card))):
+                await self._pool.execute(
+                    SQL.acknowledge_reversal, reserved.intent.merchant_id, reserved.intent.payment_id, reserved.operation.id,
+                    reserved.operation.attempt, datetime.now(UTC),
+                )
+        except CONNECTION_LOST as lost:
+            log.warning("the end of reversal %d could not be noted: %s", reserved.operation.id, lost)
         except Exception:
-            log.exception("processor %s broke its contract", processor.name)
-            return
-        if done:
-            await self._pool.execute(
-                SQL.acknowledge_reversal, reserved.intent.merchant_id, reserved.intent.payment_id, reserved.operation.id,
-                reserved.operation.attempt, datetime.now(UTC),
-            )
+            log.exception("reversal %d could not be sent", reserved.operation.id)
+
+
+def _initiated(token: Token | None) -> Refusal | None:
+    """Why the merchant may not start a payment: an approved one of the cardholder's own must stand behind the card."""
+    if token is None or not token.card.first_reference:
+        return Refusal.INITIAL_PAYMENT_MISSING
+    return Refusal.CARD_BLOCKED if token.card.blocked else None
 
 
 def ask(reserved: Reserved, now: datetime, pan: Pan | None) -> Ask:

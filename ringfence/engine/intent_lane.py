@@ -41,20 +41,21 @@ class IntentLane:
 
     async def commit(self, intents: Sequence[Intent]) -> list[Reply]:
         """A reply for each intent, in order."""
-        batch = _Batch(intents, self._now(), datetime.now(UTC) + self._ask)
+        batch = _Batch(intents, self._now(), self._ask)
         return await self._lane.run(batch.commit, batch.committed)
 
 
 class _Batch:
     """One batch on its way through one commit."""
 
-    def __init__(self, intents: Sequence[Intent], now: datetime, deadline: datetime) -> None:
-        self._intents, self._now, self._deadline = intents, now, deadline
+    def __init__(self, intents: Sequence[Intent], now: datetime, ask: timedelta) -> None:
+        self._intents, self._now, self._ask = intents, now, ask
         self._replies: list[Reply | None] = []
         self._claims: list[tuple[OperationRow, int]] = []       # row, place in the batch
 
     async def commit(self, connection: asyncpg.Connection) -> list[Reply]:
         self._replies, self._claims = [None] * len(self._intents), []
+        self._deadline = datetime.now(UTC) + self._ask      # of this try: never before its transaction began
         later = []
         for place, intent in enumerate(self._intents):
             if intent.command.kind in FIRST:
@@ -98,7 +99,7 @@ class _Batch:
         if not self._claims:
             return set()
         claims = sorted((row for row, _ in self._claims), key=lambda row: (row.merchant_id, row.key or "", row.operation_id))
-        return await rows.claim(connection, claims)
+        return await rows.claim(connection, claims, self._now, self._deadline)
 
     async def _operate(self, connection: asyncpg.Connection, places: Sequence[int]) -> None:
         """Operations on existing payments: load and lock, decide in turn, save."""
@@ -134,7 +135,7 @@ class _Batch:
                 ))
         if changed:
             claims = [row for row, _ in self._claims[claims_before:]]
-            stored = await rows.claim(connection, claims)
+            stored = await rows.claim(connection, claims, self._now, self._deadline)
             assert len(stored) == len(claims), "keys of one payment are claimed under its lock"
             await rows.reserve(connection, changed, self._now)
         if events:
@@ -178,13 +179,17 @@ def _key(intent: Intent) -> Key:
 
 
 def _name_of(intent: Intent, keyed: Sequence[Keyed]) -> tuple[str | None, Result | None]:
-    """The key to store, or the reply to a repeat.  Asked again after a decline, a key gets a number behind it."""
+    """The key to store, or the reply to a repeat.  Asked again after a decline, a key gets a number behind it.
+
+    Ids of two hosts do not tell which of their operations came first, so the one that stands in the way is looked for.
+    """
     if intent.key is None:
         return None, None
-    same = [one for one in keyed if one.key == intent.key or one.key.startswith(intent.key + "#")]
+    numbered = intent.key + "#"
+    same = [one for one in keyed if one.key == intent.key or (intent.asks_again and one.key.startswith(numbered))]
     if not same:
         return intent.key, None
-    last = same[-1]
+    last = next((one for one in same if one.result not in FINAL or one.result == "approved"), same[-1])
     earlier = Earlier(last.payment_id, last.operation_id, last.result, last.response_code, last.content == intent.content)
     if last.result not in FINAL:
         return None, Result(refusal=Refusal.KEY_IN_PROGRESS, earlier=earlier)

@@ -93,6 +93,7 @@ class Result(NamedTuple):
     earlier: Earlier | None = None
     receipt: str = ""
     at: datetime | None = None              # business time of the outcome
+    card: CardInHand | None = None          # the means of payment as it was used, where its token had changed meanwhile
 
     @property
     def kind(self) -> Kind | None:

@@ -1,7 +1,7 @@
 """A lane: one connection that commits batches one after the other, and knows afterwards whether they were committed.
 
-A lane has a number, held by a lock that dies with its connection.  So whoever gets the number again after a broken
-connection knows that the old connection's commit has ended, one way or the other, and can read which.
+A lane has a number, held by a lock that dies with its connection.  So whoever sees after a broken connection that the old one
+holds the number no longer knows that its commit has ended, one way or the other, and can read which.
 """
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ Reply = TypeVar("Reply")
 CONNECTION_LOST = (
     DatabaseUnavailable, OSError, asyncpg.InterfaceError, asyncpg.PostgresConnectionError,
     asyncpg.OperatorInterventionError, asyncpg.InsufficientResourcesError, asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.InternalClientError,            # used between the server's last words and the end of the socket
 )
 #: What another transaction's luck raises: the same batch simply runs again.
 TRY_AGAIN = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
@@ -34,8 +35,8 @@ TRY_AGAIN = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
 PATIENCE_SECONDS = 3.0
 """How long callers wait for a database that went away, before they are told."""
 
-LANES = 1
-"""The space of the locks that hold lane numbers."""
+LANES = 2
+"""The space of the locks that hold lane numbers; migrations have 1, a key rotation has 7."""
 
 
 class NotCommitted(CommitFailed):
@@ -50,9 +51,10 @@ class Lane:
     """One connection, its number, and the head of its chain."""
 
     def __init__(self, connect: Callable[[], Awaitable[asyncpg.Connection]], *, numbers: range) -> None:
-        """``numbers``: which lane numbers to try, in order; the same number is kept for the life of the lane."""
+        """``numbers``: which lane numbers to try, in order.  A lane keeps its number unless somebody takes it in an outage."""
         self._connect, self._numbers = connect, numbers
         self._connection: asyncpg.Connection | None = None
+        self._backend = 0                   # the server's process behind the connection
         self.number = -1
         self.head: Link | None = None
 
@@ -96,7 +98,7 @@ class Lane:
             except TRY_AGAIN:
                 tried = False
             except CONNECTION_LOST as lost:
-                if isinstance(lost, asyncpg.InterfaceError) and self.is_up:
+                if isinstance(lost, (asyncpg.InterfaceError, asyncpg.InternalClientError)) and self.is_up:
                     raise                   # the driver's word for a mistake of ours
                 log.warning("lane %d lost its connection: %s", self.number, lost)
                 self._drop()
@@ -135,10 +137,15 @@ class Lane:
             pause = min(pause * 2, 0.25)
 
     async def _take_number(self, connection: asyncpg.Connection) -> bool:
-        """Hold the lane's number, and read the head of its chain."""
-        for number in self._numbers if self.number < 0 else (self.number,):
+        """Hold a number, and read the head of its chain; false while the old connection still holds one.
+
+        A server notices late, or never, that its client has gone: so it is told to end what the client has given up.
+        """
+        if self.number >= 0 and await connection.fetchval(rows.SQL.end_lane, LANES, self.number, self._backend):
+            return False
+        for number in self._numbers if self.number < 0 else (self.number, *self._numbers):
             if await try_lock(connection, LANES, number):
-                self.number = number
+                self.number, self._backend = number, connection.get_server_pid()
                 row = await connection.fetchrow(rows.SQL.head_of_lane, number)
                 self.head = Link(number, *row) if row else None
                 return True

@@ -38,7 +38,7 @@ class Numbering:
         """Lease a number.  Raises ``NoNumberFree``."""
         number = await rows.lease(self._pool, self._owner, WORKERS, LEASE_SECONDS)
         if number is None:
-            raise NoNumberFree(f"all {WORKERS} worker numbers are taken; those of processes that died are free within {LEASE_SECONDS / 60:.0f} minutes")
+            raise NoNumberFree(f"all {WORKERS} worker numbers are taken; a process that died frees its own within {LEASE_SECONDS / 60:.0f} minutes")
         self.number, self._source = number, IdSource(number, lambda: time.time_ns() // 1_000_000)
 
     async def renew(self) -> int:

@@ -1,8 +1,8 @@
 """The proof: that no money and no promise appeared or vanished.
 
 Runs the checks P1 to P10 of every merchant and currency, and the chain of batches, all on one snapshot of the database; now, or
-as of a past instant, for which the answer never changes.  The arithmetic is ``core.proof``, the sets are ``queries/proof.sql``;
-here they are put in order and said.  It changes nothing but the marks that say how far the chain was proved.
+as of a past instant, for which the answer never changes.  The arithmetic is ``core.proof``, the sets are the query files of
+``storage.reports``; here they are put in order and said.  It changes nothing but the marks that say how far the chain was proved.
 """
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ringfence.engine.acknowledged import check_acknowledged
 from ringfence.engine.chain_check import check_chain, move_marks
 from ringfence.engine.proof_books import Book, Proof
 from ringfence.storage import reports
-from ringfence.storage.reports import PROOF
+from ringfence.storage.reports import LEGS, PROOF, WITNESS
 
 __all__ = ["Book", "CannotProve", "Proof", "prove"]
 
@@ -48,9 +48,10 @@ async def prove(
     saved earlier (``core.proof.heads_of``).  ``acknowledged``: see ``engine.acknowledged``.  ``books``: by processor name, the
     witnesses of P9, which looks at the present only.  ``today``: the business day, to which the ages of clearing items are counted.
     Raises ``CannotProve`` for a merchant that is not there and for an instant that cannot be proved: one in the future, or one
-    that an open transaction is older than.
+    that an open transaction is older than; ``ValueError`` for a list of acknowledged operations that cannot be read;
+    ``DatabaseUnavailable`` where the database was lost.
     """
-    async with pool.acquire() as connection:
+    async with reports.borrowed(pool) as connection:
         names = {row["merchant_id"]: row["identifier"] for row in await connection.fetch(PROOF.merchants)}
         merchant_id = _merchant_id(names, merchant)
         if at is not None:
@@ -104,7 +105,7 @@ async def _witnessed(connection: asyncpg.Connection, merchant_id: int | None, bo
     Read before the snapshot: an effect in a book then has an operation in the snapshot, because intents are committed first.
     """
     days: dict[str, set[date]] = {name: set() for name in books}
-    for processor, day in await connection.fetch(PROOF.asked_days, merchant_id):
+    for processor, day in await connection.fetch(WITNESS.asked_days, merchant_id):
         if processor in days:
             days[processor] |= {day + timedelta(days=step) for step in (-1, 0, 1)}
     said: dict[str, dict[tuple[Side, date], Total]] = {}
@@ -218,7 +219,7 @@ class _Run:
 
     async def operations(self) -> None:
         """P8."""
-        async for row in self._rows(PROOF.disagreeing_operations):
+        async for row in self._rows(LEGS.disagreeing_operations):
             self._book(row["merchant_id"], row["currency"]).checks["P8"].violated({
                 "payment": str(row["payment_id"]), "operation": str(row["operation_id"]), "attempt": row["attempt"],
                 "problem": row["problem"], "kind": row["kind"], "result": row["result"], "minor": row["minor"],
@@ -245,14 +246,14 @@ class _Run:
         fewer: dict[Side, Total] = {}
         if self._at is None and witnessed:
             async for processor, day, merchant, currency, kind, *sums in reports.rows(
-                self._connection, PROOF.approved, self._merchant_id, read_at
+                self._connection, WITNESS.approved, self._merchant_id, read_at
             ):
                 count, minor, recent, recent_minor = map(int, sums)
                 side = Side(processor, merchant, currency, kind)
                 if processor in witnessed:
                     ours[side, day] = Total(count, minor)
                     fewer[side] = fewer.get(side, Total()).plus(Total(recent, recent_minor))
-            async for *names, count, minor in reports.rows(self._connection, PROOF.unsettled, self._merchant_id):
+            async for *names, count, minor in reports.rows(self._connection, WITNESS.unsettled, self._merchant_id):
                 more[Side(*names)] = Total(int(count), int(minor))
         theirs = {
             key: sum_ for book in witnessed.values() for key, sum_ in book.items()

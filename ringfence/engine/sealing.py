@@ -11,6 +11,8 @@ import hashlib
 import hmac
 import os
 import struct
+from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 from cryptography.exceptions import InvalidTag
@@ -105,10 +107,10 @@ class MasterKey:
 
     def open(self, merchant_id: int, card_id: int, sealed: Sealed) -> Pan:
         """The number again.  Raises ``NotOpened``."""
-        return opened(self.cipher(merchant_id, card_id, sealed), merchant_id, card_id, sealed)
+        return opener(self.cipher(merchant_id, card_id, sealed), merchant_id, card_id, sealed)()
 
     def cipher(self, merchant_id: int, card_id: int, sealed: Sealed) -> AESGCM:
-        """The cipher of one record, for ``opened``: making it is two thirds of the work.  Raises ``NotOpened``."""
+        """The cipher of one record, for ``opener``: making it is two thirds of the work.  Raises ``NotOpened``."""
         return AESGCM(self._unwrapped(merchant_id, card_id, sealed))
 
     def rewrap(self, merchant_id: int, card_id: int, sealed: Sealed, to: MasterKey) -> Sealed:
@@ -165,12 +167,16 @@ class MasterKey:
         return Lasting(both[:KEY_BYTES], both[KEY_BYTES:])
 
 
-def opened(cipher: AESGCM, merchant_id: int, card_id: int, sealed: Sealed) -> Pan:
-    """The number of a record by its cipher.  Raises ``NotOpened``."""
-    try:
-        return Pan(cipher.decrypt(_ONCE, sealed.ciphertext, _RECORD(merchant_id, card_id)).decode())
-    except InvalidTag:
-        raise NotOpened(f"card {card_id} of merchant {merchant_id} does not open") from None
+def opener(cipher: AESGCM, merchant_id: int, card_id: int, sealed: Sealed) -> Callable[[], Pan]:
+    """What opens one record, by its cipher, as often as it is called: the number stays sealed between.  It raises ``NotOpened``."""
+    decrypt = partial(cipher.decrypt, _ONCE, sealed.ciphertext, _RECORD(merchant_id, card_id))
+
+    def opened() -> Pan:
+        try:
+            return Pan.trusted(decrypt().decode())
+        except InvalidTag:
+            raise NotOpened(f"card {card_id} of merchant {merchant_id} does not open") from None
+    return opened
 
 
 def text_key_id(sealed: bytes) -> int:

@@ -169,7 +169,7 @@ class Settings:
     hold_days: int = setting(whole(1, 30, "days"), 7, "an authorization not captured by then is given back")
     verify_minor: int = setting(whole(1, MAX_MINOR, "minor units"), 100, "what VERIFY_CARD authorizes and voids")
     sdk_token_seconds: int = setting(whole(60, 86_400, "seconds"), 3_600, "how long an SDK token is good")
-    magic_amounts: bool = setting(FLAG, True, "sandbox: certain amounts choose the issuer's answer")
+    magic_amounts: bool = setting(FLAG, False, "sandbox: certain amounts choose the issuer's answer")
 
     statement_descriptor: bool = setting(FLAG, False, "a payment may carry its own descriptor for the cardholder's statement")
 

@@ -18,7 +18,7 @@ from ringfence.core.money import format_minor
 from ringfence.core.outcomes import Silence
 from ringfence.core.proof import receipt_text
 from ringfence.core.response_codes import ADVICE, meaning_of
-from ringfence.engine.outcome_lane import LEGS_PER_ATTEMPT
+from ringfence.engine.outcome_batch import LEGS_PER_ATTEMPT
 from ringfence.storage import reports
 from ringfence.storage.reports import Life, Named
 
@@ -104,7 +104,7 @@ async def explain(pool: asyncpg.Pool, name: str, merchant: str | None = None, *,
 
     ``merchant``: a wire name, where only its payments may be shown.  ``now``: wall time, for deadlines.
     """
-    async with pool.acquire() as connection, reports.snapshot(connection):
+    async with reports.borrowed(pool) as connection, reports.snapshot(connection):
         chapters = [
             _chapter(one, await reports.life(connection, one.merchant_id, one.payment_id), now or datetime.now(UTC))
             for one in await reports.named(connection, name, merchant)

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from ringfence.core.card import Pan
 from ringfence.engine.batcher import Batcher, CommitFailed
 from ringfence.engine.keys import Keyring
-from ringfence.engine.sealing import Sealed, opened
+from ringfence.engine.sealing import Sealed, opener
 from ringfence.storage import cards as rows
 from ringfence.storage.borrowing import borrowed
 from ringfence.storage.cards import CardRow, NewCard, TokenRow
@@ -70,6 +70,14 @@ class Token(NamedTuple):
     created_at: datetime
 
 
+class _Open(NamedTuple):
+    """What opens a record quickly: the cipher under its data key, and for the card it was last asked for, the number."""
+
+    card: StoredCard
+    cipher: AESGCM
+    number: Callable[[], Pan]
+
+
 class NameTaken(NamedTuple):
     """The merchant has a token of that name already."""
 
@@ -97,7 +105,7 @@ class Vault:
         self._pool, self._ring = pool, keyring
         self._new_id, self._keeps, self._now, self._new_name = new_id, keeps, now, new_name
         self._tokens: OrderedDict[tuple[int, str], Token] = OrderedDict()
-        self._ciphers: dict[bytes, AESGCM] = {}         # by wrapped data key; a number opens at its own place only, whoever asks
+        self._ciphers: dict[bytes, _Open] = {}          # by wrapped data key; a number opens at its own place only, whoever asks
         self._keeping: Batcher[tuple[int, Pan], StoredCard] = _together(pool, self._keep)
         self._loading: Batcher[tuple[int, str], Token | None] = _together(pool, self._load)
 
@@ -115,19 +123,30 @@ class Vault:
                 await self._ring.refresh(connection)
         return row and _card(row)
 
+    def masked(self, card: StoredCard, first: int = 6) -> str:
+        """The number as it may be shown: its first six or eight and its last four digits (PCI DSS 3.4.1: eight only of 16
+        or more, and only where the number is kept)."""
+        pan = self.reveal(card) if first == 8 else None
+        if pan is None or len(pan.reveal()) < 16:
+            return card.masked
+        return f"{pan.reveal()[:8]}******{card.last4}"
+
     def reveal(self, card: StoredCard) -> Pan | None:
         """The number, or ``None`` where it was not kept.  Raises ``NotOpened`` where the record was tampered with."""
         sealed = card.sealed
         if sealed is None:
             return None
+        known = self._ciphers.get(sealed.wrapped_key)
+        if known is not None and known.card is card:        # the same value, so the same place: what cached tokens hand out
+            return known.number()
         merchant_id, card_id = card[:2]
-        cipher = self._ciphers.get(sealed.wrapped_key)
-        if cipher is None:
-            cipher = self._ring.key(sealed.key_id).cipher(merchant_id, card_id, sealed)
-            self._ciphers[sealed.wrapped_key] = cipher
-            if len(self._ciphers) > CACHED_CIPHERS:
-                del self._ciphers[next(iter(self._ciphers))]
-        return opened(cipher, merchant_id, card_id, sealed)
+        cipher = self._ring.key(sealed.key_id).cipher(merchant_id, card_id, sealed) if known is None else known.cipher
+        number = opener(cipher, merchant_id, card_id, sealed)
+        pan = number()                                      # only what opens is remembered
+        self._ciphers[sealed.wrapped_key] = _Open(card, cipher, number)
+        if len(self._ciphers) > CACHED_CIPHERS:
+            del self._ciphers[next(iter(self._ciphers))]
+        return pan
 
     async def _keep(self, connection: asyncpg.Connection, wanted: Sequence[tuple[int, Pan]]) -> list[StoredCard]:
         """The records of a batch: look for all, store what is missing, look again for what somebody else stored meanwhile."""

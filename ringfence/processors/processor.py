@@ -38,7 +38,7 @@ class Original(NamedTuple):
 class Ask(NamedTuple):
     """One message to a processor.  Amounts are minor units of ``currency`` (ISO 4217 alphabetic)."""
 
-    key: str                        # the same after a crash, new after a decline: hash of operation id and attempt
+    key: str                        # the same after a crash, new after a decline: operation id and attempt
     kind: Kind
     minor: int
     currency: str

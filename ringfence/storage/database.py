@@ -30,6 +30,7 @@ _LOST = (
     asyncpg.OperatorInterventionError,                  # class 57: shutdown, crash, not yet ready
     asyncpg.InsufficientResourcesError,                 # class 53: disk full, out of memory, too many connections
     asyncpg.ReadOnlySQLTransactionError,                # 25006: this server became a standby
+    asyncpg.InternalClientError,                        # used between the server's last words and the end of the socket
 )
 
 

@@ -61,26 +61,6 @@ class OperationRow(NamedTuple):
     ask_deadline: datetime
 
 
-class OutcomeRow(NamedTuple):
-    """A row of ``outcomes``."""
-
-    merchant_id: int
-    payment_id: int
-    operation_id: int
-    attempt: int
-    result: str
-    minor: int
-    response_code: str
-    advice: str
-    approval_code: str
-    scheme_reference: str
-    processor_reference: str
-    security_code_result: str
-    eci: str
-    answered_at: datetime
-    batch_id: int
-
-
 class TransferRow(NamedTuple):
     """A row of ``transfers``."""
 
@@ -132,6 +112,20 @@ class ReversalRow(NamedTuple):
     acknowledged_at: datetime | None = None
 
 
+class NoticeRow(NamedTuple):
+    """A row of ``notices``."""
+
+    merchant_id: int
+    payment_id: int
+    identity: str
+    operation_id: int
+    noticed: str
+    minor: int
+    capture_id: int
+    noticed_at: datetime
+    batch_id: int
+
+
 class Keyed(NamedTuple):
     """An operation that carries a key, with its latest result (``None``: none yet)."""
 
@@ -164,9 +158,12 @@ def captures_of(numbers: Sequence[int]) -> tuple[Capture, ...]:
     return tuple(Capture(*numbers[at:at + 6]) for at in range(0, len(numbers), 6))
 
 
-async def claim(connection: asyncpg.Connection, operations: Sequence[OperationRow]) -> set[int]:
-    """Store intents, given in the order of their keys; the operation ids that were stored."""
-    return {row[0] for row in await connection.fetch(SQL.claim, operations)}
+async def claim(
+    connection: asyncpg.Connection, operations: Sequence[OperationRow], asked_at: datetime, ask_deadline: datetime
+) -> set[int]:
+    """Store intents, given in the order of their keys; the operation ids that were stored.  The rows' own times are left
+    out: they are the same for the whole batch."""
+    return {row[0] for row in await connection.fetch(SQL.claim, [(*row[:23], None, None) for row in operations], asked_at, ask_deadline)}
 
 
 async def key_owners(connection: asyncpg.Connection, keys: Sequence[tuple[int, str]]) -> dict[tuple[int, str], Key]:
@@ -221,13 +218,19 @@ async def owe_reversals(connection: asyncpg.Connection, reversals: Sequence[Reve
 
 
 class Finished(NamedTuple):
-    """All that one batch of outcomes writes."""
+    """All that one batch of outcomes writes.
 
-    outcomes: Sequence[OutcomeRow]
-    held: dict[Key, Held]
+    ``firsts`` are rows of the type ``first_outcome``; ``reversals`` have a statement of their own.
+    """
+
+    firsts: Sequence[tuple]
+    outcomes: Sequence[tuple]
+    changed: dict[Key, Held]
     transfers: Sequence[TransferRow]
     balances: Sequence[BalanceRow]
     events: Sequence[EventRow]
+    notices: Sequence[NoticeRow]
+    reversals: Sequence[ReversalRow]
     link: Link
 
 
@@ -237,9 +240,15 @@ async def finish(connection: asyncpg.Connection, finished: Finished, now: dateti
     Raises ``asyncpg.UniqueViolationError`` where an attempt has an outcome already; nothing is stored then.
     """
     await connection.execute(
-        SQL.finish, finished.outcomes, [_row(key, one, now) for key, one in finished.held.items()], finished.transfers,
-        finished.balances, finished.events, [finished.link],
+        SQL.finish, finished.firsts, finished.outcomes, [_row(key, one, now) for key, one in finished.changed.items()],
+        finished.transfers, finished.balances, finished.events, finished.notices, now, finished.link.batch_id, [finished.link],
     )
+
+
+async def known_notices(connection: asyncpg.Connection, keys: Sequence[Key]) -> frozenset[tuple[Key, str]]:
+    """What these payments have been told already: (payment, identity)."""
+    found = await connection.fetch(SQL.known_notices, *columns(keys, 2))
+    return frozenset(((row[0], row[1]), row[2]) for row in found)
 
 
 async def expiring(pool: asyncpg.Pool, merchant_id: int, now: datetime, limit: int) -> list[tuple[int, str]]:
@@ -252,6 +261,11 @@ async def abandoned(
 ) -> list[OperationRow]:
     """Operations without any outcome whose deadline (wall time) passed between two instants."""
     return [OperationRow(*row) for row in await pool.fetch(SQL.abandoned, since, until, limit)]
+
+
+async def oldest_commit(pool: asyncpg.Pool, lanes: int) -> datetime | None:
+    """When the oldest open commit of any lane began (wall time); ``lanes`` is the space of the lanes' locks."""
+    return await pool.fetchval(SQL.oldest_commit, lanes)
 
 
 async def swept_until(pool: asyncpg.Pool, job: str) -> datetime | None:

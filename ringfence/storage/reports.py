@@ -1,4 +1,4 @@
-"""What the proof and the story read: rows of ``queries/proof.sql``, ``queries/chain.sql`` and ``queries/story.sql``.
+"""What the proof and the story read: rows of ``proof``, ``legs``, ``witness``, ``chain``, ``story``.
 
 It moves values and decides nothing.  What may be long is streamed through a server-side cursor, so that memory stays the
 same however many payments there are; the caller holds the transaction that gives all of it one snapshot.
@@ -8,15 +8,17 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from datetime import date, datetime
+from datetime import datetime
 from typing import Any, NamedTuple
 
 import asyncpg
 
 from ringfence.core.chain import Link, Row
-from ringfence.storage.database import load_queries
+from ringfence.storage.database import load_queries, noticing_loss
 
 PROOF = load_queries("proof")
+LEGS = load_queries("legs")
+WITNESS = load_queries("witness")
 CHAIN = load_queries("chain")
 STORY = load_queries("story")
 
@@ -28,6 +30,14 @@ FIRST_ID, LAST_ID = -(1 << 63), (1 << 63) - 1
 
 OUTCOME_WIDTH = 13
 """Columns of an outcome in ``chain.outcomes``; those of its operation follow."""
+
+
+@asynccontextmanager
+async def borrowed(pool: asyncpg.Pool) -> AsyncIterator[asyncpg.Connection]:
+    """A connection of the pool.  Losing it raises ``DatabaseUnavailable``."""
+    with noticing_loss():
+        async with pool.acquire() as connection:
+            yield connection
 
 
 @asynccontextmanager
@@ -164,29 +174,6 @@ async def doubts(connection: asyncpg.Connection, query: str, *arguments: Any) ->
     """The rows of ``in_doubt`` or ``abandoned``."""
     async for row in rows(connection, query, *arguments):
         yield Doubt(*tuple(row))
-
-
-class Approved(NamedTuple):
-    """Our side of P9: approved operations of one kind on one business day."""
-
-    processor: str
-    day: date
-    merchant: str
-    currency: str
-    kind: str
-    count: int
-    minor: int
-
-
-class Unsettled(NamedTuple):
-    """What a processor may have done beyond that."""
-
-    processor: str
-    merchant: str
-    currency: str
-    kind: str
-    count: int
-    minor: int
 
 
 class Named(NamedTuple):

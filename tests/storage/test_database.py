@@ -195,9 +195,8 @@ async def test_other_errors_are_not_a_loss(database: str):
         await connection.execute("CREATE TEMPORARY TABLE once (n int PRIMARY KEY); INSERT INTO once VALUES (1)")
         with pytest.raises(asyncpg.UniqueViolationError), noticing_loss(connection):
             await connection.execute("INSERT INTO once VALUES (1)")
-        await connection.execute("SET statement_timeout = 1")
         with pytest.raises(asyncpg.QueryCanceledError), noticing_loss(connection):
-            await connection.execute("SELECT pg_sleep(5)")
+            await connection.execute("SET LOCAL statement_timeout = 50; SELECT pg_sleep(60)")
         with pytest.raises(asyncpg.InterfaceError), noticing_loss(connection):
             await connection.fetchval("SELECT $1::int", 1, 2)
     finally:

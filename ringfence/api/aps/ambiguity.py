@@ -20,6 +20,8 @@ _NAMES = frozenset().union(*(row.accepts for row in OPERATIONS.values())) - {"si
 
 #: Names that end with another name: at their equals sign either could have been meant.
 LONG = frozenset(long for long in _NAMES if any(long != short and long.endswith(short) for short in _NAMES))
+#: By name, what the value before it must not end with: the two would read as one of the long names.
+LENGTHENING = {name: sorted(long.removesuffix(name) for long in LONG - {name} if long.endswith(name)) for name in _NAMES}
 _LONG_KEYS = tuple(f"{name}=" for name in sorted(LONG))
 _OTHER_LOOSE = LOOSE - {"return_url"}
 _OPERATION_PAIRS = tuple((f"{row.key}={row.name}", row) for row in OPERATIONS.values())

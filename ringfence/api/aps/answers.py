@@ -1,11 +1,12 @@
 """Answers: the bytes that an APS client gets back, signed with the response phrase.
 
-Decides which keys an answer holds: what the request said (see ``wire.echo``), the result, the code with its text, nothing empty, all
+Decides which keys an answer holds: what the request said (see ``ladder.echo``), the result, the code with its text, nothing empty, all
 texts, and no key that the clients' models do not know.  Refuses to know how the result came about.
 """
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 
 import msgspec
 
@@ -24,22 +25,30 @@ def answer(request: ApsRequest, result: Mapping[str, object], code: str) -> dict
     answers do not hold, are left out.
     """
     operation = request.operation
-    body: dict[str, object] = dict(request.echo)
+    body: dict[str, object] = request.echo.copy()
     if operation.variants:
         body["eci"] = request.eci                   # returned even where the request left it to the default
     known = operation.answers
     for name, value in result.items():
         if value and name in known:
             body[name] = value
-    body["response_code"] = code
-    body["response_message"] = text_of(code[2:], request.language)
-    body["status"] = code[:2]
+    body.update(_verdict(code, request.language))
     return body
+
+
+@cache
+def _verdict(code: str, language: str) -> dict[str, str]:
+    """What every answer says last: ``response_code``, its text, its status."""
+    return {"response_code": code, "response_message": text_of(code[2:], language), "status": code[:2]}
 
 
 def format_answer(request: ApsRequest, result: Mapping[str, object], code: str, credential: Credential) -> bytes:
     """The signed JSON of ``answer``.  Values are never null, and never anything but texts in an answer about money."""
-    return _signed(answer(request, result, code), credential)
+    body = answer(request, result, code)
+    if "data" in body:
+        return _signed(body, signature.join(body), credential)
+    spelling = signature.spelling(tuple(body))
+    return _signed(body, spelling.pairs(spelling.values(body)), credential)
 
 
 def format_error(error: WireError, credential: Credential | None) -> bytes:
@@ -48,10 +57,9 @@ def format_error(error: WireError, credential: Credential | None) -> bytes:
     body["response_code"] = error.code
     body["response_message"] = text_of(error.code[2:], error.language, error.named)
     body["status"] = error.code[:2]
-    return _ENCODER.encode(body) if credential is None else _signed(body, credential)
+    return _ENCODER.encode(body) if credential is None else _signed(body, signature.join(body), credential)
 
 
-def _signed(body: dict[str, object], credential: Credential) -> bytes:
-    pairs = signature.join(body) if "data" in body else signature.join_texts(body)
+def _signed(body: dict[str, object], pairs: str, credential: Credential) -> bytes:
     body["signature"] = signature.digest(pairs, credential.response_phrase, credential.sha_type)
     return _ENCODER.encode(body)

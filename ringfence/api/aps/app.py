@@ -1,13 +1,12 @@
 """``POST /FortAPI/paymentApi``: bytes in, bytes out.
 
-A plain ASGI callable, because every payment goes through here.  Each business result, errors included, is HTTP 200 with a
-JSON object; other statuses are left for what no APS client asks.
+Each business result, errors included, is HTTP 200 with a JSON object; other statuses are left for what no APS client asks.
+Refuses to know how bodies travel.
 """
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from collections.abc import Awaitable, Callable
 
 from ringfence.api.aps import explain, maintenance, payments, services, wire
 from ringfence.api.aps.accounts import Credential, Settings
@@ -39,7 +38,6 @@ HANDLERS: dict[str, Handler] = {
     "CHECK_VERIFY_CARD_STATUS": services.check_verification,
 }
 MOVES_MONEY = frozenset({"AUTHORIZATION", "PURCHASE", "CAPTURE", "VOID_AUTHORIZATION", "REFUND", "VERIFY_CARD"})
-BODY_LIMIT = 64 * 1024
 
 
 class PaymentApi:
@@ -48,21 +46,6 @@ class PaymentApi:
     def __init__(self, service: Service, directory: Directory, *, sandbox: bool) -> None:
         self._service, self._directory, self._sandbox = service, directory, sandbox
         self._accounts: dict[tuple[str, str], Account] = {}
-
-    async def __call__(
-        self, scope: MutableMapping[str, Any], receive: Callable[[], Awaitable[MutableMapping[str, Any]]],
-        send: Callable[[MutableMapping[str, Any]], Awaitable[None]],
-    ) -> None:
-        if scope["method"] != "POST":
-            await _send(send, 405, b'{"error":"this address takes POST"}', extra=[(b"allow", b"POST")])
-            return
-        body = await _body(receive)
-        if body is None:
-            await _send(send, 413, b'{"error":"the body is longer than 65536 bytes"}', extra=[(b"connection", b"close")])
-            return
-        client = scope.get("client")
-        answer, receipt = await self.handle(body, client[0] if client else "", _idempotency_key(scope["headers"]))
-        await _send(send, 200, answer, extra=[(b"ringfence-receipt", receipt.encode())] if receipt else [])
 
     async def handle(self, body: bytes, source_ip: str = "", idempotency_key: str = "") -> tuple[bytes, str]:
         """The answer to a body, and the receipt of what was committed for it ("" for nothing)."""
@@ -137,38 +120,3 @@ def wire_settings(merchant: Merchant, *, sandbox: bool) -> Settings:
         statement_descriptor=of.statement_descriptor, currencies=of.currencies or None,
         payment_options=of.payment_options or None, sources=of.source_ips or None, mask_first=int(of.card_mask[0]),
     )
-
-
-async def _body(receive: Callable[[], Awaitable[MutableMapping[str, Any]]]) -> bytes | None:
-    """The whole body, or ``None`` once it is longer than the limit."""
-    message = await receive()
-    body = message.get("body", b"")
-    if not message.get("more_body"):
-        return body if len(body) <= BODY_LIMIT else None
-    parts, size = [body], len(body)
-    while message.get("more_body"):
-        if size > BODY_LIMIT:
-            return None
-        message = await receive()
-        parts.append(message.get("body", b""))
-        size += len(parts[-1])
-    return b"".join(parts) if size <= BODY_LIMIT else None
-
-
-def _idempotency_key(headers: list[tuple[bytes, bytes]]) -> str:
-    for name, value in headers:
-        if name == b"idempotency-key":
-            return value.decode("latin-1")[:200]
-    return ""
-
-
-_JSON = (b"content-type", b"application/json")
-
-
-async def _send(
-    send: Callable[[MutableMapping[str, Any]], Awaitable[None]], status: int, body: bytes, *,
-    extra: list[tuple[bytes, bytes]],
-) -> None:
-    length = (b"content-length", b"%d" % len(body))
-    await send({"type": "http.response.start", "status": status, "headers": [_JSON, length, *extra]})
-    await send({"type": "http.response.body", "body": body})

@@ -1,10 +1,9 @@
 """What every APS operation needs at hand: the account that calls, and the service behind the door."""
 from __future__ import annotations
 
-import hashlib
-import hmac
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from hashlib import blake2b
 from typing import NamedTuple
 
 import msgspec
@@ -67,9 +66,10 @@ def verification_key(reference: str) -> str:
 
 
 def content_of(service: Service, request: ApsRequest, card_id: int | None = None) -> bytes:
-    """What was asked, as an HMAC: every parameter but signature and security code, the card by its record."""
+    """What was asked, under a key (BLAKE2b, RFC 7693 2.9): every parameter but signature and security code, the card by
+    its record."""
     said = _ENCODE((request.operation.name, sorted(request.given.items()), card_id))
-    return hmac.digest(service.content_key, said, hashlib.sha256)[:16]
+    return blake2b(said, key=service.content_key, digest_size=16).digest()
 
 
 def details_of(request: ApsRequest) -> bytes:

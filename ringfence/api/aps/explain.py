@@ -8,6 +8,7 @@ searched back to the card.
 from __future__ import annotations
 
 import hmac
+import re
 from collections.abc import Callable, Iterator, Mapping
 from itertools import product
 from typing import NamedTuple
@@ -15,8 +16,9 @@ from urllib.parse import quote, quote_plus
 
 from ringfence.api.aps import cards, operations, signature
 from ringfence.api.aps.accounts import Credential
-from ringfence.api.aps.fields import CARD_FIELDS
+from ringfence.api.aps.fields import CARD_FIELDS, FIELDS, SECRET
 from ringfence.api.aps.operations import Operation
+from ringfence.core.card import luhn_valid
 
 RIGHT = "the signature is right"
 UNEXPLAINED = "none of the usual mistakes gives this signature: compare the phrases, and look for a value that changed after signing"
@@ -66,7 +68,7 @@ def explain(params: Mapping[str, str], credential: Credential) -> Explanation:
     if ("service_command", "TOKENIZATION") in params.items():
         unsigned = CARD_FIELDS
     received = params.get("signature", "")
-    has_card = not {"card_number", "card_security_code"}.isdisjoint(params)
+    has_card = any(_is_card_data(name, value) for name, value in params.items() if name != "signature")
     signed = {name: value for name, value in params.items() if name not in signature.UNSIGNED_ALWAYS}
 
     right = bool(received) and signature.verify(dict(params), credential.request_phrase, credential.sha_type, unsigned)
@@ -95,12 +97,23 @@ def _operation(params: Mapping[str, str]) -> Operation | None:
 
 def _shown(signed: Mapping[str, str]) -> dict[str, str]:
     """The parameters with card data masked."""
-    shown = dict(signed)
-    if "card_number" in shown:
-        shown["card_number"] = cards.masked(shown["card_number"]) or "***"
-    if "card_security_code" in shown:
-        shown["card_security_code"] = "***"
-    return shown
+    return {
+        name: value if not _is_card_data(name, value) else (name == "card_number" and cards.masked(value)) or "***"
+        for name, value in signed.items()
+    }
+
+
+_NUMBER = re.compile(r"\d(?:[ -]?\d){11,18}", re.ASCII)
+_FEW_DIGITS = re.compile(r"\d{3}", re.ASCII)
+
+
+def _is_card_data(name: str, value: str) -> bool:
+    """Whether a value is card data, or may be: clients put it under names of their own, and into fields for something else."""
+    if name in SECRET:
+        return True
+    if name not in FIELDS:
+        return _FEW_DIGITS.search(value) is not None
+    return any(luhn_valid(re.sub(r"[ -]", "", found)) for found in _NUMBER.findall(value))
 
 
 def _notes(received: str) -> Iterator[str]:

@@ -22,14 +22,28 @@ class Field(NamedTuple):
     values: frozenset[str] | None = None
 
     @property
-    def check(self) -> Callable[[str], object]:
-        """All three rules in one call: true for a value that passes them."""
-        if self.values is not None:
-            return frozenset(value for value in self.values if len(value) <= self.longest and self.pattern.fullmatch(value)).__contains__
+    def allowed(self) -> frozenset[str] | None:
+        """The values of the list that keep the other two rules, ``None`` without a list."""
+        if self.values is None:
+            return None
+        return frozenset(value for value in self.values if len(value) <= self.longest and self.pattern.fullmatch(value))
+
+    @property
+    def rule(self) -> str:
+        """All three rules as the source of one pattern.  It matches no newline and not the empty value, and looks no further than the
+        next newline, so that values joined by newlines keep their rules where, and only where, the joined text keeps the joined rules.
+        """
+        if self.allowed is not None:
+            return f"(?:{'|'.join(map(re.escape, sorted(self.allowed)))})"
         written = self.pattern.pattern
         if _ONE_CLASS.fullmatch(written):
-            return re.compile(f"{written[:-1]}{{1,{self.longest}}}").fullmatch
-        return re.compile(f"(?=[\\s\\S]{{0,{self.longest}}}\\Z)(?:{written})").fullmatch
+            return f"{written[:-1]}{{1,{self.longest}}}"
+        return f"(?=[^\\n]{{1,{self.longest}}}(?:\\n|\\Z))(?:{written})"
+
+    @property
+    def check(self) -> Callable[[str], object]:
+        """All three rules in one call: true for a value that passes them."""
+        return re.compile(self.rule).fullmatch if self.allowed is None else self.allowed.__contains__
 
 
 _ONE_CLASS = re.compile(r"\[(?:[^\[\]\\]|\\.)+\]\+", re.DOTALL)          # a pattern made by ``_of``

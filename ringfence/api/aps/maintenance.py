@@ -1,12 +1,15 @@
 """CAPTURE, VOID_AUTHORIZATION, REFUND and CHECK_STATUS: what follows a payment."""
 from __future__ import annotations
 
+import hashlib
+from datetime import datetime
+
 from ringfence.api.aps import codes
 from ringfence.api.aps.door import DOOR, Account, Reply, Service, content_of, details_of, order_key, refused
 from ringfence.api.aps.wire import ApsRequest
 from ringfence.core.commands import Command, Kind
 from ringfence.core.outcomes import Approved, Declined, NotAsked, Reversed
-from ringfence.core.payment import Status
+from ringfence.core.payment import Status, decide
 from ringfence.core.refusals import Refusal
 from ringfence.engine.intents import Intent, Result
 from ringfence.engine.reading import Step, View
@@ -36,12 +39,14 @@ async def operate(service: Service, account: Account, request: ApsRequest, idemp
     command = Command(kind, request.amount, request.currency, operation_id)
     if kind is Kind.VOID:
         command = Command(kind, None, first.currency, operation_id, whole=True)
+    if view.original is None:
+        return reply_to(request, Result(refusal=not_begun(view, command, service.now())), kind, fort_id)
     maintenance_reference = request.given.get("maintenance_reference", "")
     key = None
     if kind is Kind.REFUND and maintenance_reference:
         key = f"aps:refund:{view.payment_id}:{maintenance_reference}"
     elif idempotency_key:
-        key = f"aps:once:{view.payment_id}:{kind}:{idempotency_key}"
+        key = f"aps:once:{view.payment_id}:{kind}:{hashlib.sha256(idempotency_key.encode()).hexdigest()}"
     result = await service.engine.execute(Intent(
         account.merchant.merchant_id, account.merchant.identifier, view.payment_id, command, DOOR, account.actor, "api",
         content_of(service, request), maintenance_reference or first.reference, key, bool(maintenance_reference),
@@ -53,12 +58,25 @@ async def operate(service: Service, account: Account, request: ApsRequest, idemp
     return reply_to(request, result, kind, fort_id)
 
 
+def not_begun(view: View, command: Command, now: datetime) -> Refusal:
+    """Why nothing can follow a payment whose first operation was not approved when it was looked at.
+
+    Should it be approved in this very moment, the message still has nothing to cite: it must not be sent.
+    """
+    if view.payment is None:
+        return Refusal.OPERATION_IN_PROGRESS
+    verdict = decide(view.payment, command, now)
+    return verdict if isinstance(verdict, Refusal) else Refusal.OPERATION_IN_PROGRESS
+
+
 async def _once_more(service: Service, request: ApsRequest, view: View, result: Result) -> Reply:
     """The first answer again, for a repeat under the same ``Idempotency-Key``."""
     assert result.earlier is not None
     fields: dict[str, object] = {"fort_id": str(view.payment_id)}
     if result.earlier.result == "approved":
-        return Reply(request.operation.success, fields | acquirer_fields("00"))
+        return Reply(request.operation.success, fields)
+    if result.earlier.result == "not_asked":
+        return Reply(request.operation.failure + codes.refusal_message(Refusal.SERVICE_UNAVAILABLE), fields)
     code = result.earlier.response_code or ""
     return Reply(request.operation.failure + codes.decline_message(code), fields | acquirer_fields(code))
 
@@ -105,17 +123,19 @@ async def check_status(service: Service, account: Account, request: ApsRequest) 
     view = await find(service, account, request)
     if isinstance(view, Refusal):
         return Reply(codes.ORDER_NOT_FOUND)
-    payment, last = view.payment, said_of(view)
+    last = said_of(view)
     code = transaction_code(view, last)
+    # What was approved in part and given back was never the merchant's.
+    payment = None if view.payment and view.payment.status is Status.DECLINED else view.payment
     fields: dict[str, object] = {
         "fort_id": str(view.payment_id), "transaction_status": code[:2], "transaction_code": code,
         "transaction_message": codes.text_of(code[2:], request.language),
         "authorized_amount": str(payment.authorized if payment else 0),
         "captured_amount": str(payment.captured if payment else 0),
         "refunded_amount": str(payment.refunded if payment else 0),
-        "authorization_code": view.first.approval_code or "",
+        "authorization_code": view.first.approval_code or "" if payment else "",
     }
-    if request.given.get("return_third_party_response_codes") == "YES":
+    if request.given.get("return_third_party_response_codes") == "YES" and last.result in ("approved", "declined", "reversed"):
         fields["processor_response_code"] = last.response_code or ""
     return Reply(request.operation.success, fields)
 

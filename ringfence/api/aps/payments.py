@@ -46,14 +46,14 @@ async def pay(service: Service, account: Account, request: ApsRequest) -> Reply:
         details=details_of(request), processor=service.route(account.merchant, stored.brand), card=card,
         initiation=initiation, channel=channel, magic=settings.magic_amounts,
     ))
-    return reply_to(request, result, card, operation_id)
+    used = result.card or card
+    return reply_to(request, result, used, payment_fields(service, account, used, operation_id))
 
 
-def reply_to(request: ApsRequest, result: Result, card: CardInHand, payment_id: int) -> Reply:
+def reply_to(request: ApsRequest, result: Result, card: CardInHand, fields: dict[str, object]) -> Reply:
     """The answer to a payment's first operation."""
     if result.refusal is not None:
         return refused(request, result.refusal, KINDS.get(request.operation.name))
-    fields = payment_fields(card, payment_id)
     match result.outcome:
         case Approved(approval_code=approval_code) if result.payment is not None and result.payment.status != "declined":
             fields["authorization_code"] = approval_code
@@ -73,11 +73,12 @@ def reply_to(request: ApsRequest, result: Result, card: CardInHand, payment_id: 
     return Reply(code, fields, result.receipt)
 
 
-def payment_fields(card: CardInHand, payment_id: int) -> dict[str, object]:
+def payment_fields(service: Service, account: Account, card: CardInHand, payment_id: int) -> dict[str, object]:
     """What every answer about a card payment says of the card."""
     assert card.stored is not None
     return {
-        "fort_id": str(payment_id), "payment_option": card.stored.brand, "card_number": card.stored.masked,
+        "fort_id": str(payment_id), "payment_option": card.stored.brand,
+        "card_number": service.vault.masked(card.stored, account.settings.mask_first),
         "expiry_date": card.expiry, "card_holder_name": card.holder,
     }
 

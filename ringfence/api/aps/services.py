@@ -1,6 +1,7 @@
 """Tokens, SDK tokens and card checks: the requests that are not payments."""
 from __future__ import annotations
 
+import logging
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -11,13 +12,18 @@ from ringfence.api.aps.door import (
 from ringfence.api.aps.maintenance import acquirer_fields
 from ringfence.api.aps.wire import ApsRequest
 from ringfence.core.commands import Command, Kind
-from ringfence.core.outcomes import Approved, Declined
+from ringfence.core.outcomes import Approved, Declined, NotAsked, Reversed
+from ringfence.core.payment import Status
 from ringfence.core.refusals import Refusal
 from ringfence.engine.intents import CardInHand, Intent
+from ringfence.engine.lane import CONNECTION_LOST
 from ringfence.engine.vault import NameTaken, NotFound, Token
+
+log = logging.getLogger(__name__)
 
 ZONE = ZoneInfo("Asia/Riyadh")
 """The zone of dates in answers."""
+INSUFFICIENT_FUNDS = "51"
 NAME_TAKEN, CREATION_FAILED, REFERENCE_USED, BAD_INTERVAL = "114", "061", "066", "122"
 VERIFY_HOLD_SECONDS = 86_400
 TOKENS_LIMIT = 1_000
@@ -42,7 +48,7 @@ async def create_token(service: Service, account: Account, request: ApsRequest) 
     if isinstance(made, NameTaken):
         return Reply(failure + NAME_TAKEN)
     return Reply(request.operation.success, {
-        "token_name": made.name, "card_number": stored.masked, "card_bin": stored.bin, "expiry_date": made.expiry,
+        "token_name": made.name, "card_number": service.vault.masked(stored, account.settings.mask_first), "card_bin": stored.bin, "expiry_date": made.expiry,
         "card_holder_name": made.holder,
     })
 
@@ -90,10 +96,9 @@ def _instant(text: str | None, default: datetime) -> datetime | None:
     if text is None:
         return default
     try:
-        instant = datetime.fromisoformat(text)
-    except ValueError:
+        return datetime.fromisoformat(text).astimezone(UTC)
+    except (ValueError, OverflowError):
         return None
-    return instant if instant.tzinfo else instant.replace(tzinfo=ZONE)
 
 
 async def sdk_token(service: Service, account: Account, request: ApsRequest) -> Reply:
@@ -126,22 +131,31 @@ async def verify_card(service: Service, account: Account, request: ApsRequest) -
         used = result.refusal is Refusal.KEY_USED
         return Reply(failure + REFERENCE_USED) if used else refused(request, result.refusal)
     fields: dict[str, object] = {
-        "fort_id": str(operation_id), "card_number": stored.masked, "card_bin": stored.bin, "payment_option": stored.brand,
+        "fort_id": str(operation_id), "card_number": service.vault.masked(stored, account.settings.mask_first),
+        "card_bin": stored.bin, "payment_option": stored.brand,
         "expiry_date": card.expiry, "card_holder_name": card.holder,
     }
     match result.outcome:
-        case Approved():
+        case Approved() if result.payment is not None and result.payment.status is not Status.DECLINED:
             await _give_back(service, authorization)
             return Reply(request.operation.success, fields | acquirer_fields("00"), result.receipt)
-        case Declined(response_code=code):
+        case Approved():                    # in part, and given back already
+            return Reply(failure + codes.decline_message(INSUFFICIENT_FUNDS), fields | acquirer_fields(INSUFFICIENT_FUNDS), result.receipt)
+        case Declined(response_code=code) | Reversed(response_code=code):
             return Reply(failure + codes.decline_message(code), fields | acquirer_fields(code), result.receipt)
+        case NotAsked():
+            return Reply(failure + codes.refusal_message(Refusal.SERVICE_UNAVAILABLE), fields, result.receipt)
         case _:
             return Reply(codes.UNKNOWN_OUTCOME, fields, result.receipt)
 
 
 async def _give_back(service: Service, authorization: Intent) -> None:
     """Void a verification's hold; should that fail, the hold lapses by itself after a day."""
-    view = await service.reading.view(authorization.merchant_id, authorization.payment_id)
+    try:
+        view = await service.reading.view(authorization.merchant_id, authorization.payment_id)
+    except CONNECTION_LOST as lost:
+        log.warning("the hold of verification %d is left to lapse: %s", authorization.payment_id, lost)
+        return
     assert view is not None
     operation_id = service.engine.new_id()
     await service.engine.execute(authorization._replace(
@@ -156,10 +170,14 @@ async def check_verification(service: Service, account: Account, request: ApsReq
     if view is None:
         return Reply(codes.ORDER_NOT_FOUND)
     match view.first.result:
+        case "approved" if view.payment and view.payment.status is Status.DECLINED:
+            code = "81" + codes.decline_message(INSUFFICIENT_FUNDS)
         case "approved":
             code = "80000"
         case "declined" | "reversed":
             code = "81" + codes.decline_message(view.first.response_code or "")
+        case "not_asked":
+            code = "81" + codes.refusal_message(Refusal.SERVICE_UNAVAILABLE)
         case _:
             code = codes.UNKNOWN_OUTCOME
     return Reply(request.operation.success, {

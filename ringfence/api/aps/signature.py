@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
+from operator import itemgetter
+from typing import NamedTuple
 
 SHA_TYPES = ("SHA-256", "SHA-512", "HMAC-256", "HMAC-512")
 
@@ -54,6 +57,27 @@ _TEXTS_ONLY = frozenset({str})
 def join_texts(signed: Mapping[str, str]) -> str:
     """``join`` where every value is a text and the signature is not among them."""
     return "".join([f"{name}={signed[name]}" for name in sorted(signed)])
+
+
+class Spelling(NamedTuple):
+    """How parameters of certain names are joined: ``values`` takes their values in the order of the pairs, and ``pieces`` are the pairs
+    cut at every seam, each second one waiting for its value."""
+
+    values: Callable[[Mapping[str, str]], tuple[str, ...]]
+    pieces: list[str]
+
+    def pairs(self, values: Sequence[str]) -> str:
+        """``join_texts`` of the parameters that ``values`` were taken from."""
+        written = self.pieces.copy()
+        written[1::2] = values
+        return "".join(written)
+
+
+@lru_cache(maxsize=1024)
+def spelling(names: tuple[str, ...]) -> Spelling:
+    """The spelling of two names or more.  Kept, hence only for names that a request was accepted with."""
+    ordered = sorted(names)
+    return Spelling(itemgetter(*ordered), [piece for name in ordered for piece in (f"{name}=", "")])
 
 
 def text(value: object) -> str:

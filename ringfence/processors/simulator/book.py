@@ -1,16 +1,30 @@
 """The simulator's book: every effect at the issuer, remembered outside the engine's database.
 
-Each worker appends one JSON line per effect to its own ``book-N.jsonl`` before it answers; a line in the page cache survives the
-process, which is what fault tests kill.  Effects on accounts with state, and all reversals, stand in ``accounts.sqlite`` instead, written
-in the transaction that changes the account.  ``reading`` merges both.  Decides nothing.
+Each worker appends one JSON line per effect to its own ``book-N.jsonl`` before it answers.  Effects on accounts with state, and all
+reversals, stand in ``accounts.sqlite`` instead, written in the transaction that changes the account.  ``reading`` merges both.  Decides
+nothing.
+
+The file is written through a shared mapping: a line costs two copies in memory instead of a system call.  Against SIGKILL, which is what
+fault tests send, that is as safe as write(2): both end in the kernel's page cache, and the kernel keeps its pages whoever dies.  What write(2)
+did besides is done here:
+
+- *Whole or not at all.*  The file has room before it has lines, so behind the last line stand zeros.  A line is copied without its newline,
+  and the newline after it: what has no newline, or has a zero octet in it, is a piece that its process did not live to finish.
+- *No room is an error, not a signal.*  The blocks are allocated before they are mapped; a full disk says so as an ``OSError`` there.
+- *In order.*  A worker writes its line, then looks at the control page; a reversal changes that page, then searches.  One of the two sees the
+  other, because the fence behind each line keeps the machine from looking first and storing afterwards.
+- *One writer.*  A lock on the file says that its process lives; the next one then begins a file of its own.
 """
 from __future__ import annotations
 
+import fcntl
 import mmap
 import os
 from datetime import date, datetime
 from enum import StrEnum
+from itertools import count
 from pathlib import Path
+from threading import Lock
 
 import msgspec
 
@@ -64,27 +78,84 @@ _SLACK = 60_000_000
 """Microseconds by which wall clocks may be set back without hiding a line from a search."""
 
 
-class Book:
-    """The book of one worker, for appending."""
+ROOM = 1 << 18
+"""Octets by which a file grows, and of which its writer has a mapping: some six hundred lines."""
+_NEWLINE = ord("\n")
 
-    __slots__ = ("_file",)
+
+class Book:
+    """The book of one worker, for appending.  Not safe to share between threads."""
+
+    __slots__ = ("_at", "_fence", "_file", "_map", "_start", "_unfence")
 
     def __init__(self, folder: Path, worker: int) -> None:
-        path = folder / f"book-{worker}.jsonl"
-        self._file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        size = os.fstat(self._file).st_size
-        if size and os.pread(self._file, 1, size - 1) != b"\n":
-            os.write(self._file, b"\n")     # the process before this one died in the middle of a line
+        self._file = _own_file(folder, worker)
+        self._map: mmap.mmap | None = None
+        lock = Lock()                   # nobody else ever holds it: its atomic instructions are all we want
+        self._fence, self._unfence = lock.acquire, lock.release
+        end = _end(self._file)
+        if end and os.pread(self._file, 1, end - 1) != b"\n":
+            os.pwrite(self._file, b"\0\n", end)     # the process before this one died in the middle of a line: it never becomes one
+            end += 2
+        self._start, self._at = end, ROOM           # the first line makes room
 
     def append(self, entry: Entry) -> None:
-        """Write one effect.  Raises ``OSError`` where it did not get onto the file whole."""
-        line = encode(entry) + b"\n"
-        if os.write(self._file, line) != len(line):
-            raise OSError("the simulator's book has no room")
+        """Write one effect.  Raises ``OSError`` where the file has no room for it."""
+        line = encode(entry)
+        at = self._at
+        end = at + len(line)
+        if end >= ROOM:
+            self._make_room()
+            at = self._at
+            end = at + len(line)
+        text = self._map
+        text[at:end] = line             # type: ignore[index]  # there is one since the first line
+        text[end] = _NEWLINE            # type: ignore[index]
+        self._at = end + 1
+        self._fence()
+        self._unfence()
 
     def close(self) -> None:
-        """Close the file."""
+        """Give back the room without lines, and close the file."""
+        if self._map is not None:
+            self._map.close()
+            os.ftruncate(self._file, self._start + self._at)
         os.close(self._file)
+
+    def _make_room(self) -> None:
+        """Map the next stretch of the file, from the page on in which the lines end.  Changes nothing where it raises."""
+        end = self._start if self._map is None else self._start + self._at
+        start = end - end % mmap.ALLOCATIONGRANULARITY
+        os.posix_fallocate(self._file, start, ROOM)
+        text = mmap.mmap(self._file, ROOM, offset=start)
+        if self._map is not None:
+            self._map.close()
+        self._map, self._start, self._at = text, start, end - start
+
+
+def _own_file(folder: Path, worker: int) -> int:
+    """The worker's file, locked; another one beside it where a process that had the same number is still there."""
+    for again in count():
+        path = folder / (f"book-{worker}-{again}.jsonl" if again else f"book-{worker}.jsonl")
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(file)
+        else:
+            return file
+    raise AssertionError("numbers do not end")
+
+
+def _end(file: int) -> int:
+    """How far a file has text: all behind it is room.  No line that stood when this was called lies behind."""
+    end = os.fstat(file).st_size
+    while end > 0:
+        start = max(0, end - ROOM)
+        if text := os.pread(file, end - start, start).rstrip(b"\0"):
+            return start + len(text)
+        end = start
+    return 0
 
 
 def search(folder: Path, key: str, since: int) -> list[Entry]:
@@ -93,8 +164,9 @@ def search(folder: Path, key: str, since: int) -> list[Entry]:
     found = []
     for path in folder.glob("book-*.jsonl"):
         with path.open("rb") as file:
-            if not (size := os.fstat(file.fileno()).st_size):
+            if not (size := _end(file.fileno())):
                 continue
+            # Not the room behind the text: its writer may give that back while we read, and to touch it then is deadly.
             with mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ) as text:
                 at = text.find(needle, _start(text, since - _SLACK))
                 while at >= 0:
@@ -124,6 +196,8 @@ def _start(text: mmap.mmap, since: int) -> int:
 
 def read_line(line: bytes) -> Entry | None:
     """One line, or ``None`` for what is left of one that was cut off by the end of its process."""
+    if b"\0" in line:
+        return None
     try:
         return decode(line)
     except msgspec.DecodeError:

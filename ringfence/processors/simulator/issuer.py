@@ -1,13 +1,13 @@
 """The issuer: what it says to one message, given the scenario of the card.  Pure.
 
-All chance comes from HMAC(seed, card number | key), so the same seed and the same message give the same answer.  Knows no balances
+All chance comes from a MAC of card number and key under the seed, so the same seed and the same message give the same answer.  Knows no balances
 (``accounts`` does) and no network (``processor`` plays it).
 """
 from __future__ import annotations
 
 from datetime import UTC, datetime
 from functools import lru_cache
-from hashlib import sha256
+from hashlib import blake2b
 from typing import NamedTuple
 
 from ringfence.core.card import Brand, brand_of, expiry_passed, plausible_expiry
@@ -40,21 +40,18 @@ class Marks(NamedTuple):
 
 
 class Seal:
-    """HMAC-SHA-256 (RFC 2104) under the seed, with both padded keys hashed beforehand."""
+    """Keyed BLAKE2b under the seed: a MAC as HMAC is one (RFC 7693, 2.9), in one pass instead of two."""
 
-    __slots__ = ("_inner", "_outer")
+    __slots__ = ("_keyed",)
 
     def __init__(self, seed: int) -> None:
-        key = seed.to_bytes(32, "big", signed=True)
-        self._inner = sha256(bytes(octet ^ 0x36 for octet in key.ljust(64, b"\0")))
-        self._outer = sha256(bytes(octet ^ 0x5C for octet in key.ljust(64, b"\0")))
+        self._keyed = blake2b(key=seed.to_bytes(32, "big", signed=True), digest_size=32)
 
     def chance(self, digits: str, key: str) -> str:
         """The 32 decimal digits that decide everything about one message."""
-        inner, outer = self._inner.copy(), self._outer.copy()
-        inner.update(f"{digits}|{key}".encode())
-        outer.update(inner.digest())
-        return outer.digest().translate(_DIGITS).decode()
+        mac = self._keyed.copy()
+        mac.update(f"{digits}|{key}".encode())
+        return mac.digest().translate(_DIGITS).decode()
 
     def marks(self, digits: str, key: str, scenario: str) -> Marks:
         """The marks of one message."""
@@ -144,12 +141,12 @@ def outcome_of(message: Ask, said: Answer, marks: Marks, scenario: Scenario) -> 
 def look_at_card(message: Ask, scenario: Scenario, digits: str) -> tuple[str, str]:
     """DE 39 where the card itself is refused, else ``""``; and the security code's result (M, N, P, U or nothing)."""
     at = message.at
-    if message.expiry and not _good(message.expiry, at.year, at.month, at.day) and not takes_old_expiry(digits, message.expiry):
+    if message.expiry and not is_good_expiry(message.expiry, at) and not takes_old_expiry(digits, message.expiry):
         return "54", ""
     result = ""
     if message.security_code is not None:
         sent = message.security_code.reveal()
-        result = scenario.security_code_result or _CODE_RESULTS.get(sent, "M")
+        result = scenario.security_code_result or CODE_RESULTS.get(sent, "M")
         if result == "N" and not scenario.security_code_result:
             return "N7", "N"
     elif scenario.security_code_result:
@@ -161,7 +158,13 @@ def look_at_card(message: Ask, scenario: Scenario, digits: str) -> tuple[str, st
     return "", result
 
 
-_CODE_RESULTS = {"999": "N", "9999": "N", "998": "P", "9998": "P"}
+CODE_RESULTS = {"999": "N", "9999": "N", "998": "P", "9998": "P"}
+"""What is said to a security code; to any other, M."""
+
+
+def is_good_expiry(expiry: str, at: datetime) -> bool:
+    """Whether a card of that expiry (YYMM) can be paid with on the day of ``at``, UTC."""
+    return _good(expiry, at.year, at.month, at.day)
 
 
 @lru_cache(1024)

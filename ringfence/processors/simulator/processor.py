@@ -1,8 +1,8 @@
 """The simulator as a ``Processor``: carries messages to the issuer, plays the network, keeps the book.
 
-A message to a card without state is answered on the spot: one line in the book, then the answer.  Everything that depends on earlier
-messages (accounts, repeats, reversals) goes through one thread and one transaction of the shared accounts.  Knows nothing of the engine; its
-folder is its own memory.
+A message to a card without state is answered on the spot: one line in the book, then the answer; the first message of a payment that every
+rule approves has a short way of its own (``approval``).  Everything that depends on earlier messages (accounts, repeats, reversals) goes
+through one thread and one transaction of the shared accounts.  Knows nothing of the engine; its folder is its own memory.
 """
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, time, timedelta
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from ringfence.core.business_day import business_day
-from ringfence.core.card import Pan, luhn_valid
+from ringfence.core.card import luhn_valid
 from ringfence.core.ids import first_id_at
 from ringfence.core.outcomes import Approved, Declined, NotAsked, Outcome, Silence, Unknown
 from ringfence.processors.processor import Ask, Capabilities
 from ringfence.processors.simulator import reading
 from ringfence.processors.simulator.accounts import FILE, Accounts
+from ringfence.processors.simulator.approvals import Approvals
 from ringfence.processors.simulator.book import Book, Effect, Entry
 from ringfence.processors.simulator.control import Page
 from ringfence.processors.simulator.issuer import (
@@ -30,8 +31,6 @@ from ringfence.processors.simulator.issuer import (
     Seal,
     answer,
     effect_of,
-    look_at_card,
-    marks,
     outcome_of,
 )
 from ringfence.processors.simulator.memory import Dropped, Memory
@@ -47,11 +46,10 @@ from ringfence.processors.simulator.scenarios import (
     scenario_named,
 )
 
-_EPOCH, _MICROSECOND, _MINUTE = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1), timedelta(minutes=1)
+_EPOCH, _MICROSECOND, _SECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1), timedelta(seconds=1)
 
 _FRESH = timedelta(seconds=5)
 """An operation younger than this was not asked before, unless this process did it itself or the message says ``repeat``."""
-_GENERATION = 32_768
 
 _NO_MARKS = Marks("", "", "", 0)
 _T = TypeVar("_T")
@@ -69,7 +67,7 @@ class Simulator:
 
     def __init__(
         self, folder: Path, *, seed: int, worker: int, t1_seconds: float = 2.0, inquiry: bool = False,
-        clock: Callable[[], datetime] = lambda: datetime.now(UTC), on_late: Callable[[Ask, Outcome], None] | None = None,
+        clock: Callable[[], datetime] = partial(datetime.now, UTC), on_late: Callable[[Ask, Outcome], None] | None = None,
         cut_over: time = time(0), zone: str = "UTC", unknown_cards: bool = True, drop_after: timedelta = timedelta(hours=24),
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -78,18 +76,18 @@ class Simulator:
         self._folder, self._worker, self._t1, self._clock = folder, worker, t1_seconds, clock
         self._stranger = OPEN if unknown_cards else scenario_named("0014")
         self._seal, self._book, self._page, self._reader = Seal(seed), Book(folder, worker), Page(folder), Accounts(folder)
+        self._approvals = Approvals(self._seal, worker, self._stranger, cut_over, zone)
         self._memory = Memory(folder, self._page, drop_after)
         self._words = self._page.words
         self._thread: ThreadPoolExecutor | None = None
         self._timers: set[asyncio.TimerHandle] = set()
-        self._today: tuple[datetime, datetime, date] = (_EPOCH, _EPOCH, date.min)
         self._asked: set[str] = set()
         self._asked_before: set[str] = set()
-        self._turn_at, self._fresh_from = clock(), 0
+        self._second = self._next_second = self._generation = _EPOCH
+        self._second_wall, self._fresh_from = 0, 0
         self._stamp, self._age, self._last_tombstone = -1, "", 0
-        self._offline, self._latency = False, 0.0
+        self._offline, self._latency, self._undisturbed = False, 0.0, True
         self._overrides: dict[str, str] = {}
-        self._known: dict[str, tuple[str, Scenario, bool, str]] = {}
         self._tombstones: dict[str, int] = {}
 
     async def ask(self, message: Ask) -> Outcome:
@@ -99,8 +97,15 @@ class Simulator:
             return NotAsked("deadline")
         if self._words[0] != self._stamp:
             self._look_again()
-        if now >= self._turn_at:
+        if not self._second <= now < self._next_second:
             self._turn(now)
+        if self._undisturbed:
+            try:
+                approved = self._approve(message, now)
+            except OSError:                     # as below
+                return Unknown(Silence.CONNECTION_LOST)
+            if approved is not None:
+                return approved
         spent = 0.0
         if self._offline:
             return Unknown(Silence.CONNECTION_LOST)
@@ -109,7 +114,7 @@ class Simulator:
             if not await self._travel(spent, self._patience(message, now)) or self._clock() >= message.deadline:
                 return Unknown(Silence.NO_ANSWER)
         try:
-            outcome, delivery = self._ask_at_once(message, now) or await self._ask_with_memory(message)
+            outcome, delivery = self._ask_at_once(message) or await self._ask_with_memory(message)
         except (OSError, sqlite3.Error):        # the folder is full or gone: an issuer that cannot write down what it did is silent
             return Unknown(Silence.CONNECTION_LOST)
         if not self._latency and (delivery is Delivery.AT_ONCE or type(outcome) is Declined):
@@ -188,7 +193,20 @@ class Simulator:
             return code, scenario, Delivery.AT_ONCE if late_hand else scenario.delivery
         return code, scenario, scenario.delivery if message.kind in REQUESTS else Delivery.AT_ONCE
 
-    def _ask_at_once(self, message: Ask, now: datetime) -> tuple[Outcome, Delivery] | None:
+    def _approve(self, message: Ask, now: datetime) -> Approved | None:
+        """The answer of the short way; ``None`` where it leads nowhere."""
+        key = message.key
+        if message.operation_id < self._fresh_from or key in self._asked or key in self._asked_before or key in self._tombstones:
+            return None
+        approval = self._approvals.approval(message, self._second_wall + now.microsecond)
+        if approval is None:
+            return None
+        self._asked.add(key)
+        approved, entry = approval
+        self._book.append(entry)
+        return None if self._words[0] != self._stamp and self._is_overtaken(key) else approved
+
+    def _ask_at_once(self, message: Ask) -> tuple[Outcome, Delivery] | None:
         """The issuer's answer where nothing needs remembering: one line, one outcome.  ``None`` where something does."""
         key = message.key
         if (
@@ -196,54 +214,24 @@ class Simulator:
             or key in self._tombstones
         ):
             return None
-        pan = message.pan
-        digits = pan.reveal() if pan is not None else ""
-        code, scenario, is_plain, masked = self._known.get(digits) or self._learn(pan)
-        delivery = Delivery.AT_ONCE
-        if not is_plain or message.magic or self._overrides or pan is None:
-            code, scenario, delivery = self._scenario(message, digits)
-            is_plain = scenario is OPEN
-            if scenario.has_account:
-                return None
+        digits = message.pan.reveal() if message.pan is not None else ""
+        code, scenario, delivery = self._scenario(message, digits)
+        if scenario.has_account:
+            return None
         self._asked.add(key)
-        if len(self._asked) >= _GENERATION:
-            self._asked_before, self._asked = self._asked, set()
         if delivery in NEVER_ARRIVES:
             return Unknown(WHY[delivery]), delivery
-        chance = self._seal.chance(digits, key)
-        refusal, result = look_at_card(message, scenario, digits) if is_plain and message.original is None else ("?", "")
-        if not refusal:
-            # The same answer as below in half the time: this is what a busy sandbox does all day.
-            nti, approval, reference = chance[:15], chance[15:21], chance[21:29] + (code or "0000")
-            outcome: Outcome = Approved(message.minor, approval, nti, reference, "00", result)
-            self._book.append(Entry(
-                (now - _EPOCH) // _MICROSECOND, self._worker, key, message.operation_id, message.payment_id, message.merchant,
-                message.kind, Effect.APPROVED, message.minor, message.currency, "00", message.at, self._day(message.at), masked,
-                approval, nti, reference, 0, "", result,
-            ))
-        else:
-            drawn = marks(chance, code)
-            said = answer(message, scenario, scenario.answers[0], drawn.draw, digits)
-            effect, alarm = effect_of(message, scenario, delivery, said)
-            outcome = outcome_of(message, said, drawn, scenario)
-            self._book.append(self._entry(message, effect, said, outcome, drawn, alarm=alarm))
-        if self._words[0] != self._stamp:       # its reversal may have come meanwhile without seeing this line; then it left a stamp
-            self._look_again()
-            if key in self._tombstones:
-                return None
-        return outcome, delivery
+        drawn = self._seal.marks(digits, key, code)
+        said = answer(message, scenario, scenario.answers[0], drawn.draw, digits)
+        effect, alarm = effect_of(message, scenario, delivery, said)
+        outcome = outcome_of(message, said, drawn, scenario)
+        self._book.append(self._entry(message, effect, said, outcome, drawn, alarm=alarm))
+        return None if self._words[0] != self._stamp and self._is_overtaken(key) else (outcome, delivery)
 
-    def _learn(self, pan: Pan | None) -> tuple[str, Scenario, bool, str]:
-        """What a card number alone says: scenario, whether it is plain, and how the number is shown."""
-        if pan is None:
-            return "", OPEN, False, ""
-        if len(self._known) >= 4096:
-            self._known.clear()
-        digits = pan.reveal()
-        code = scenario_code(digits) if luhn_valid(digits) else "0014"
-        scenario = scenario_named(code) if code else self._stranger
-        self._known[digits] = known = code, scenario, scenario.is_plain, pan.masked
-        return known
+    def _is_overtaken(self, key: str) -> bool:
+        """Whether a reversal came while the line was written, and did not see it; then it left a stamp."""
+        self._look_again()
+        return key in self._tombstones
 
     async def _ask_with_memory(self, message: Ask) -> tuple[Outcome, Delivery]:
         """The same where the past matters."""
@@ -324,7 +312,7 @@ class Simulator:
         approved = type(outcome) is Approved
         return Entry(
             (self._clock() - _EPOCH) // _MICROSECOND, self._worker, message.key, message.operation_id, message.payment_id, message.merchant,
-            message.kind, effect, minor, message.currency, said.code, at, self._day(at),
+            message.kind, effect, minor, message.currency, said.code, at, self._approvals.day(at),
             message.pan.masked if message.pan is not None else "",
             outcome.approval_code if approved else "", outcome.scheme_reference if approved else "",
             outcome.processor_reference if approved else marks.reference, message.minor if minor != message.minor else 0, said.advice,
@@ -333,19 +321,18 @@ class Simulator:
 
     def _stamped(self, at: datetime) -> tuple[int, int, date]:
         """Wall time in microseconds, worker and business day of a line that no message asked for."""
-        return (self._clock() - _EPOCH) // _MICROSECOND, self._worker, self._day(at)
-
-    def _day(self, at: datetime) -> date:
-        since, until, day = self._today
-        if not since <= at < until:     # worked out once a minute
-            since = at.replace(second=0, microsecond=0)
-            day = business_day(at, self.capabilities.cut_over, self.capabilities.zone)
-            self._today = since, since + _MINUTE, day
-        return day
+        return (self._clock() - _EPOCH) // _MICROSECOND, self._worker, self._approvals.day(at)
 
     def _turn(self, now: datetime) -> None:
-        self._turn_at = now + timedelta(seconds=1)
-        self._fresh_from = first_id_at(now - _FRESH)
+        """What is worked out once a second, and again where the clock was set back."""
+        if now < self._second:      # what was asked until here no longer looks old by its id
+            self._fresh_from = max(self._fresh_from, first_id_at(self._next_second))
+        self._second = now.replace(microsecond=0)
+        self._next_second = self._second + _SECOND
+        self._second_wall = (self._second - _EPOCH) // _MICROSECOND
+        self._fresh_from = max(self._fresh_from, first_id_at(now - _FRESH))
+        if not self._generation <= now < self._generation + _FRESH:     # two of them cover all that is fresh
+            self._generation, self._asked_before, self._asked = now, self._asked, set()
 
     def _look_again(self) -> None:
         """Read what the control interface set, and the reversals that came before their originals."""
@@ -361,6 +348,7 @@ class Simulator:
         settings = self._reader.settings()
         self._offline, self._latency = settings.get("offline") == "1", float(settings.get("latency", "0"))
         self._overrides = self._reader.overrides()
+        self._undisturbed = not (self._offline or self._latency or self._overrides)
         if (age := settings.get("age", "")) != self._age:
             self._age, self._last_tombstone, self._tombstones = age, 0, {}
         for number, key, until in self._reader.tombstones(self._last_tombstone):

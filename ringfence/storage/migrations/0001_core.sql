@@ -124,6 +124,37 @@ CREATE TABLE payments (
 CREATE INDEX payments_expiring ON payments (merchant_id, expires_at)
     WHERE status IN ('authorized', 'captured') AND authorized - captured - voided - expired > 0;
 
+-- What the first outcome of a payment writes, as one row for the statement that stores it: outcome, payment, up to two
+-- transfers and the event.
+CREATE TYPE first_outcome AS (
+    merchant_id           integer,
+    payment_id            bigint,
+    result                text,
+    minor                 bigint,
+    response_code         text,
+    advice                text,
+    approval_code         text,
+    scheme_reference      text,
+    processor_reference   text,
+    security_code_result  text,
+    eci                   text,
+    currency              text,
+    status                text,
+    purchase              boolean,
+    authorized            bigint,
+    captured              bigint,
+    voided                bigint,
+    pending_authorization bigint,
+    unknown               integer,
+    expires_at            timestamptz,
+    kind_0                smallint,
+    minor_0               bigint,
+    kind_1                smallint,
+    minor_1               bigint,
+    value_date            date,
+    event                 text
+);
+
 CREATE TABLE transfer_kinds (
     kind          smallint    PRIMARY KEY,
     name          text        NOT NULL UNIQUE,

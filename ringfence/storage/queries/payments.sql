@@ -1,9 +1,12 @@
 -- Rows travel as arrays of the tables' own row types: one parameter for each table, however wide it is.
 
 -- claim --
--- Store what is intended.  A key already taken, or a token that changed since it was read, is simply not returned.
+-- Store what is intended at $2 (business time), to be asked until $3 (wall time).  A key already taken, or a token that
+-- changed since it was read, is simply not returned.
 INSERT INTO operations
-SELECT i.*
+SELECT i.merchant_id, i.payment_id, i.operation_id, i.kind, i.minor, i.currency, i.door, i.reference, i.key, i.content,
+       i.details, i.actor, i.source, i.processor, i.card_id, i.token_name, i.token_version, i.initiation, i.channel,
+       i.accepts_partial, i.reason, i.hold_seconds, i.allotment, $2, $3
 FROM unnest($1::operations[]) AS i
 WHERE i.token_version IS NULL
    OR EXISTS (SELECT FROM tokens t
@@ -66,30 +69,51 @@ WHERE p.merchant_id = n.merchant_id AND p.payment_id = n.payment_id;
 INSERT INTO events SELECT * FROM unnest($1::events[]);
 
 -- finish --
--- Store what became of a batch: outcomes, payments, transfers, balances, events and the batch's link of the chain, all
--- or nothing.  An attempt that already has an outcome breaks the unique rule, and with it the whole batch.
-WITH saved_outcomes AS (
-    INSERT INTO outcomes SELECT * FROM unnest($1::outcomes[])
-), saved_payments AS (
-    INSERT INTO payments SELECT * FROM unnest($2::payments[])
-    ON CONFLICT (merchant_id, payment_id) DO UPDATE SET
-        status = excluded.status, authorized = excluded.authorized, captured = excluded.captured,
-        voided = excluded.voided, expired = excluded.expired, unsecured = excluded.unsecured,
-        refunded = excluded.refunded, disputed = excluded.disputed, charged_back = excluded.charged_back,
-        pending_authorization = excluded.pending_authorization, pending_increment = excluded.pending_increment,
-        pending_decrement = excluded.pending_decrement, pending_capture = excluded.pending_capture,
-        pending_void = excluded.pending_void, pending_refund = excluded.pending_refund, unknown = excluded.unknown,
-        expires_at = excluded.expires_at, captures = excluded.captures, sequence = excluded.sequence,
-        changed_at = excluded.changed_at
+-- Store what became of a batch at $8 (business time), as batch $9: first operations ($1), each with all that it writes in
+-- one row; later outcomes ($2), the payments they change ($3) and their transfers ($4); balances, events, notices; and the
+-- link of the chain.  All or nothing: an attempt that already has an outcome breaks the unique rule.
+WITH first AS MATERIALIZED (
+    SELECT * FROM unnest($1::first_outcome[])
+), saved_outcomes AS (
+    INSERT INTO outcomes
+    SELECT merchant_id, payment_id, payment_id, 1::smallint, result, minor, response_code, advice, approval_code,
+           scheme_reference, processor_reference, security_code_result, eci, $8::timestamptz, $9::bigint FROM first
+    UNION ALL SELECT * FROM unnest($2::outcomes[])
+), new_payments AS (
+    INSERT INTO payments
+    SELECT merchant_id, payment_id, currency, status, purchase, authorized, captured, voided, 0, 0, 0, 0, 0,
+           pending_authorization, 0, 0, 0, 0, 0, unknown, expires_at,
+           CASE WHEN captured > 0 THEN ARRAY[payment_id, captured, 0, 0, 0, 0] ELSE '{}' END,
+           CASE WHEN event IS NULL THEN 0 ELSE 1 END, $8::timestamptz, NULL, NULL FROM first
+), changed_payments AS (
+    UPDATE payments p
+    SET status = n.status, authorized = n.authorized, captured = n.captured, voided = n.voided, expired = n.expired,
+        unsecured = n.unsecured, refunded = n.refunded, disputed = n.disputed, charged_back = n.charged_back,
+        pending_authorization = n.pending_authorization, pending_increment = n.pending_increment,
+        pending_decrement = n.pending_decrement, pending_capture = n.pending_capture, pending_void = n.pending_void,
+        pending_refund = n.pending_refund, unknown = n.unknown, expires_at = n.expires_at, captures = n.captures,
+        sequence = n.sequence, changed_at = n.changed_at
+    FROM unnest($3::payments[]) AS n
+    WHERE p.merchant_id = n.merchant_id AND p.payment_id = n.payment_id
 ), saved_transfers AS (
-    INSERT INTO transfers SELECT * FROM unnest($3::transfers[])
+    INSERT INTO transfers
+    SELECT merchant_id, payment_id, payment_id, 0, kind_0, minor_0, currency, value_date, $9::bigint, NULL::bigint, NULL::integer
+    FROM first WHERE kind_0 IS NOT NULL
+    UNION ALL
+    SELECT merchant_id, payment_id, payment_id, 1, kind_1, minor_1, currency, value_date, $9::bigint, NULL::bigint, NULL::integer
+    FROM first WHERE kind_1 IS NOT NULL
+    UNION ALL SELECT * FROM unnest($4::transfers[])
 ), saved_balances AS (
-    INSERT INTO balances AS b SELECT * FROM unnest($4::balances[])
+    INSERT INTO balances AS b SELECT * FROM unnest($5::balances[])
     ON CONFLICT (merchant_id, currency, account, lane) DO UPDATE SET balance = b.balance + excluded.balance
 ), saved_events AS (
-    INSERT INTO events SELECT * FROM unnest($5::events[])
+    INSERT INTO events
+    SELECT merchant_id, payment_id, 1, event, payment_id, 1::smallint, $8::timestamptz, $9::bigint FROM first WHERE event IS NOT NULL
+    UNION ALL SELECT * FROM unnest($6::events[])
+), saved_notices AS (
+    INSERT INTO notices SELECT * FROM unnest($7::notices[])
 )
-INSERT INTO batches SELECT * FROM unnest($6::batches[]);
+INSERT INTO batches SELECT * FROM unnest($10::batches[]);
 
 -- owe_reversals --
 -- Reversals to be sent, written in the commit that made them due.
@@ -118,18 +142,29 @@ JOIN outcomes o USING (merchant_id, payment_id, operation_id, attempt);
 -- The last link of a lane's chain.
 SELECT number, batch_id, committed_at, rows, digest FROM batches WHERE lane = $1 ORDER BY number DESC LIMIT 1;
 
+-- end_lane --
+-- End the server's process ($3) that still holds a lane ($2), and say so; nothing comes back once it has ended.
+SELECT pg_terminate_backend(l.pid)
+FROM pg_locks l
+WHERE l.locktype = 'advisory' AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+  AND l.classid = $1::integer::oid AND l.objid = $2::integer::oid AND l.objsubid = 2 AND l.pid = $3::integer;
+
 -- batch_at --
 -- The batch with this number in this lane, if it was committed.
 SELECT batch_id, digest FROM batches WHERE lane = $1 AND number = $2;
 
 -- expiring --
--- Payments of one merchant whose hold is past its instant, oldest first.
-SELECT payment_id, currency
-FROM payments
-WHERE merchant_id = $1 AND expires_at <= $2
-  AND status IN ('authorized', 'captured') AND authorized - captured - voided - expired > 0
-  AND unknown = 0 AND pending_capture = 0 AND pending_void = 0 AND pending_increment = 0 AND pending_decrement = 0
-ORDER BY expires_at
+-- Payments of one merchant whose hold is past its instant, oldest first.  Where the issuer said no it is asked again after a
+-- day, lest one hold be asked about for ever, and those behind it never.
+SELECT p.payment_id, p.currency
+FROM payments p
+WHERE p.merchant_id = $1 AND p.expires_at <= $2
+  AND p.status IN ('authorized', 'captured') AND p.authorized - p.captured - p.voided - p.expired > 0
+  AND p.pending_capture = 0 AND p.pending_void = 0 AND p.pending_increment = 0 AND p.pending_decrement = 0
+  AND NOT EXISTS (SELECT FROM operations o JOIN outcomes x USING (merchant_id, payment_id, operation_id)
+                  WHERE o.merchant_id = p.merchant_id AND o.payment_id = p.payment_id AND o.reason = 'expired'
+                    AND x.result = 'declined' AND x.answered_at > $2 - interval '1 day')
+ORDER BY p.expires_at
 LIMIT $3;
 
 -- abandoned --
@@ -142,6 +177,14 @@ WHERE o.ask_deadline >= $1 AND o.ask_deadline < $2
 ORDER BY o.ask_deadline
 LIMIT $3;
 
+-- oldest_commit --
+-- When the oldest transaction began that is open on a connection that holds a lane; null where none is.
+SELECT min(a.xact_start)
+FROM pg_stat_activity a
+JOIN pg_locks l ON l.pid = a.pid
+WHERE l.locktype = 'advisory' AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+  AND l.classid = $1::integer::oid AND l.objsubid = 2;
+
 -- swept_until --
 -- How far a sweep over time has come.
 SELECT done_until FROM sweeps WHERE job = $1;
@@ -150,3 +193,9 @@ SELECT done_until FROM sweeps WHERE job = $1;
 -- Remember how far a sweep over time has come; it never goes back.
 INSERT INTO sweeps AS s (job, done_until) VALUES ($1, $2)
 ON CONFLICT (job) DO UPDATE SET done_until = greatest(s.done_until, excluded.done_until);
+
+-- known_notices --
+-- What these payments have been told already: asked under their locks.
+SELECT n.merchant_id, n.payment_id, n.identity
+FROM unnest($1::integer[], $2::bigint[]) AS w (merchant_id, payment_id)
+JOIN notices n USING (merchant_id, payment_id);

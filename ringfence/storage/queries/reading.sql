@@ -10,7 +10,8 @@ SELECT p.payment_id, p.currency, p.status, p.purchase, p.authorized, p.captured,
 FROM payments p WHERE p.merchant_id = $1 AND p.payment_id = $2;
 
 -- steps --
--- A payment's operations in order, each with the outcome of its latest attempt.
+-- A payment's operations in order, each with the outcome of its latest attempt; the one that began it first, whatever the
+-- clocks of two hosts made of their ids.
 SELECT o.operation_id, o.kind, o.minor, o.currency, o.door, o.reference, o.key, o.details, o.actor, o.source,
        o.processor, o.card_id, o.token_name, o.initiation, o.channel, o.accepts_partial, o.reason, o.hold_seconds,
        o.allotment, o.asked_at, o.ask_deadline,
@@ -22,7 +23,7 @@ LEFT JOIN LATERAL (
     WHERE x.merchant_id = o.merchant_id AND x.payment_id = o.payment_id AND x.operation_id = o.operation_id
     ORDER BY x.attempt DESC LIMIT 1) l ON true
 WHERE o.merchant_id = $1 AND o.payment_id = $2
-ORDER BY o.operation_id;
+ORDER BY o.operation_id <> o.payment_id, o.operation_id;
 
 -- claim_service --
 -- Use up the reference of a request that is not a payment; nothing comes back where it was used before.

@@ -119,3 +119,14 @@ def test_card_data_is_masked_and_no_hash_of_it_is_shown():
     shown = "\n".join(explain(sent, CREDENTIAL).lines())
     assert "card_number=400555******0001" in shown and "card_security_code=***" in shown
     assert sent["signature"] not in shown and "4005550000000001" not in shown
+
+
+@pytest.mark.parametrize(("name", "value"), [
+    ("cardNumber", "4005550000000001"), ("cvv", "739"), ("PAN", "4005 5500 0000 0001"), ("customer_name", "4005550000000001"),
+    ("order_description", "paid with 4005-5500-0000-0001"),
+])
+def test_card_data_in_the_wrong_place_is_masked_too(name, value):
+    """Under a name of the client's own, or in a field for something else; and then no hash is shown either."""
+    sent = signed({**TOKEN_PURCHASE, name: value})
+    shown = "\n".join(explain(sent, CREDENTIAL).lines())
+    assert f"{name}=***" in shown and value not in shown and sent["signature"] not in shown

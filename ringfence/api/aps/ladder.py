@@ -1,0 +1,292 @@
+"""The ladder: what must hold of a request before anything is asked on its behalf, rung by rung.
+
+From the operation over the signature, nothing extra, nothing missing, lengths, formats, lists, currency, amount and card to the account's
+switches; the first rung that breaks is the answer.  Decides only what can be told from the request, the credential and the account.
+Refuses to know payments, tokens and the clock's owner.
+"""
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Set
+from datetime import datetime
+from typing import NamedTuple
+
+from ringfence.api.aps import ambiguity, cards, operations, signature
+from ringfence.api.aps.accounts import Credential, Settings
+from ringfence.api.aps.cards import CardDetails
+from ringfence.api.aps.fields import CHECKS, FIELDS
+from ringfence.api.aps.operations import FEATURES_ABSENT, Operation, Variant
+from ringfence.core.card import Pan, SecurityCode, brand_of
+from ringfence.core.ids import LARGEST
+from ringfence.core.money import CURRENCIES
+
+
+class WireError(NamedTuple):
+    """A refused request: the whole response code, the parameters it names, what the answer repeats, and its language."""
+
+    code: str
+    named: str
+    echo: dict[str, str]
+    language: str
+
+
+class ApsRequest(NamedTuple):
+    """A request that passed every step of the ladder up to the business rules.
+
+    ``given`` are its non-empty parameters as texts, without card number, security code and signature; ``echo`` what the answer repeats
+    (the card number masked).  Both are only to be read: where they say the same they may be one dict.  ``amount`` is in minor units of
+    ``currency``.  ``fort_id`` is 0 where the caller's is beyond 63 bits: it names no payment.  ``eci`` is the meant one, ECOMMERCE where
+    none was sent.
+    """
+
+    operation: Operation
+    given: dict[str, str]
+    echo: dict[str, str]
+    language: str
+    amount: int | None
+    currency: str
+    reference: str
+    fort_id: int | None
+    token_name: str
+    card: CardDetails | None
+    security_code: SecurityCode | None
+    eci: str
+    variant: Variant | None
+
+
+def climb(
+    params: dict[str, str], credential: Credential, settings: Settings, now: datetime, source_ip: str = "",
+) -> ApsRequest | WireError:
+    """Climb the ladder from the operation to the account's switches; the first rung that breaks is the answer."""
+    operation = operation_of(params)
+    if type(operation) is WireError:
+        return operation
+    unsigned = operation.unsigned if operation is not None else ()
+
+    if not params.get("signature"):
+        return error(params, "00001", "signature")
+    pairs = signature.matching(params, credential.request_phrase, credential.sha_type, unsigned)
+    if pairs is None:
+        return error(params, "00008")
+    if operation is None:
+        return error(params, operations.UNAVAILABLE[_named_operation(params)])
+
+    given = {name: value for name, value in params.items() if value} if "" in params.values() else params
+    variant = operations.variant_of(operation, given)
+    extra = NONE if operation.accepts.issuperset(params) else params.keys() - operation.accepts
+    features = extra & FEATURES_ABSENT.keys() if extra and variant is not None else NONE
+    broken = (
+        _extra(extra - features, given, variant)
+        or _missing(given, operation, variant, settings, features)
+        or _malformed(given)
+        or ambiguous(pairs, given)
+        or implausible(given, settings, now)
+        or _switched_off(given, operation, variant, settings, features, source_ip)
+    )
+    if broken is not None:
+        return error(params, *broken)
+    return accepted(given, operation, variant, settings)
+
+
+def operation_of(params: dict[str, str]) -> Operation | WireError | None:
+    """The operation a request names; ``None`` where it is known and served elsewhere; 00001 without a name, 00004 for an unknown one."""
+    named = _named_operation(params)
+    if named is None:
+        return error(params, "00001", "command")
+    operation = operations.OPERATIONS.get(named)
+    if operation is None and named not in operations.UNAVAILABLE:
+        return error(params, "00004")
+    return operation
+
+
+def _named_operation(params: dict[str, str]) -> tuple[str, str] | None:
+    """The key and value that name the operation: ``command`` wins over the others."""
+    for key in operations.KEYS:
+        if value := params.get(key):
+            return key, value
+    return None
+
+
+Broken = tuple[str, str] | tuple[str] | None
+"""A whole response code and the parameters it names; ``None`` where a rung holds."""
+
+
+NONE: frozenset[str] = frozenset()
+
+
+def _extra(extra: Set[str], given: dict[str, str], variant: Variant | None) -> Broken:
+    """5: parameters that the operation does not know, or that contradict the way to pay."""
+    if variant is not None and not variant.forbidden.isdisjoint(given):
+        extra = extra | variant.forbidden & given.keys()
+    return ("00027", ", ".join(map(_sayable, sorted(extra)))) if extra else None
+
+
+_SAYABLE = re.compile(r"(?!.*[0-9]{5})[A-Za-z0-9_.\-]{1,40}")
+
+
+def _sayable(name: str) -> str:
+    """A parameter's name, unless it is something else in the wrong place: a card number, a text, a control character."""
+    return name if _SAYABLE.fullmatch(name) else "?"
+
+
+def _missing(
+    given: dict[str, str], operation: Operation, variant: Variant | None, settings: Settings, features: Set[str],
+) -> Broken:
+    """6: mandatory parameters, the operation's first, then those of the way to pay (a wallet brings its own)."""
+    for name in operation.mandatory:
+        if name not in given:
+            return "00001", name
+    if operation.one_of and given.keys().isdisjoint(operation.one_of):
+        return "00001", operation.one_of[0]
+    if variant is not None and not features:
+        for name in variant.mandatory:
+            if name not in given:
+                return "00001", name
+        if settings.fraud and "customer_ip" not in given and variant.eci != "RECURRING":
+            return "00001", "customer_ip"
+    return None
+
+
+#: The check of each value; ``bool`` for what earlier rungs have settled (who calls, which operation, the signature) and for what the
+#: last rung refuses by name.
+_CHECKS = {
+    **CHECKS, **dict.fromkeys(("signature", "access_code", "merchant_identifier", *operations.KEYS), bool),
+    **dict.fromkeys(FEATURES_ABSENT, bool),
+}
+
+
+def _malformed(given: dict[str, str]) -> Broken:
+    """6: lengths, then formats, then lists of values, over all parameters each."""
+    for name, value in given.items():
+        if not _CHECKS[name](value):
+            return _first_malformed(given)
+    return None
+
+
+def _first_malformed(given: dict[str, str]) -> Broken:
+    """The lowest of the three rungs that breaks, and the first name there."""
+    known = [(name, value, FIELDS[name]) for name, value in sorted(given.items()) if _CHECKS[name] is not bool]
+    for code, holds in (
+        ("00032", lambda field, value: len(value) <= field.longest),
+        ("00002", lambda field, value: field.pattern.fullmatch(value)),
+        ("00033", lambda field, value: field.values is None or value in field.values),
+    ):
+        for name, value, field in known:
+            if not holds(field, value):
+                return code, name
+    raise AssertionError("a field that is not accepted breaks one of its three rules")
+
+
+def ambiguous(pairs: str, given: dict[str, str]) -> Broken:
+    """6: a value that, under the same signature, could be the next parameters of another request."""
+    name = ambiguity.second_reading(pairs, given)
+    return None if name is None else ("00002", name)
+
+
+def implausible(given: dict[str, str], settings: Settings, now: datetime) -> Broken:
+    """6: a currency that exists, an amount that is one, a card that can be real."""
+    currency = given.get("currency")
+    if currency is not None and (currency not in CURRENCIES or currency not in (settings.currencies or CURRENCIES)):
+        return ("00013",)
+    if (amount := given.get("amount")) is not None and not int(amount):
+        return ("00005",)
+    number = given.get("card_number", "")
+    expiry = given.get("expiry_date")
+    if expiry is not None and (message := cards.expiry_message(expiry, now, number, settings.sandbox)):
+        return (f"00{message}",)
+    if number:
+        if message := cards.number_message(number):
+            return (f"00{message}",)
+        if (code := given.get("card_security_code")) is not None and not cards.code_fits(code, number):
+            return "00002", "card_security_code"
+    return None
+
+
+_SERVICE_OFF = {"tokenization": "00038", "mobile_sdk": "00068"}
+
+
+def _switched_off(
+    given: dict[str, str], operation: Operation, variant: Variant | None, settings: Settings, features: Set[str], source_ip: str,
+) -> Broken:
+    """7: where the request may come from, then channels, services and payment options of the account."""
+    if settings.sources is not None and not _comes_from(source_ip, settings):
+        return ("00040",)
+    if operation.service and operation.service not in settings.services:
+        return (_SERVICE_OFF.get(operation.service, "00093"),)
+    if variant is None:
+        return None
+    if features:
+        return (FEATURES_ABSENT[min(features)],)
+    if variant.channel not in settings.channels:
+        return ("00046",)
+    if variant.eci == "RECURRING" and operation.name != "PURCHASE":
+        return ("00112",)                           # a recurring payment is a purchase
+    if "statement_descriptor" in given and not settings.statement_descriptor:
+        return ("00067",)
+    if settings.payment_options is not None:
+        for option in (given.get("payment_option"), brand_of(given["card_number"]) if "card_number" in given else None):
+            if option is not None and option not in settings.payment_options:
+                return ("00003",)
+    return None
+
+
+def _comes_from(source_ip: str, settings: Settings) -> bool:
+    """Whether the caller's address lies in one of the account's networks."""
+    try:
+        source = ipaddress.ip_address(source_ip)
+    except ValueError:
+        return False
+    return any(source in network for network in settings.sources or ())
+
+
+def accepted(
+    given: dict[str, str], operation: Operation, variant: Variant | None, settings: Settings, *, repeated_whole: bool = False,
+) -> ApsRequest:
+    """The request, from parameters that passed every rung.  ``repeated_whole``: the answer repeats all but the signature."""
+    number, code = given.get("card_number"), given.get("card_security_code")
+    amount, fort_id = given.get("amount"), given.get("fort_id")
+    named = None if fort_id is None else int(fort_id)
+    open_values = dict(given)
+    del open_values["signature"]
+    if number is not None:
+        del open_values["card_number"]
+    if code is not None:
+        del open_values["card_security_code"]
+    return ApsRequest(
+        operation,
+        open_values,
+        open_values if repeated_whole else echo(given, operation.echoes, settings.mask_first),
+        given["language"],
+        None if amount is None else int(amount),
+        given.get("currency", ""),
+        given.get("merchant_reference", ""),
+        named if named is None or named <= LARGEST else 0,
+        given.get("token_name", ""),
+        None if number is None else CardDetails(Pan(number), given.get("expiry_date", ""), given.get("card_holder_name", "")),
+        None if code is None else SecurityCode(code),
+        given.get("eci", "ECOMMERCE"),
+        variant,
+    )
+
+
+def echo(params: dict[str, str], echoes: frozenset[str], mask_first: int = 6) -> dict[str, str]:
+    """What an answer repeats of a request: its known, non-empty parameters, the card number masked, the code never."""
+    repeated = dict(params)
+    for name in [name for name in params if name not in echoes]:
+        del repeated[name]
+    if "" in repeated.values():
+        repeated = {name: value for name, value in repeated.items() if value}
+    if (number := repeated.pop("card_number", "")) and (shown := cards.masked(number, mask_first)):
+        repeated["card_number"] = shown
+    return repeated
+
+
+def error(params: dict[str, str], code: str, named: str = "") -> WireError:
+    """A refusal of these parameters, repeating what is known of the operation they name."""
+    key = _named_operation(params)
+    operation = operations.OPERATIONS.get(key) if key is not None else None
+    echoes = operations.ECHO_UNKNOWN if operation is None else operation.echoes
+    if operation is None and key is not None:
+        echoes = echoes.difference(operations.KEYS) | {key[0]}
+    return WireError(code, named, echo(params, echoes), "ar" if params.get("language") == "ar" else "en")

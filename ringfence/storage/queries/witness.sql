@@ -1,0 +1,57 @@
+-- The outside witnesses of the proof: the processors' own books (P9), and what clients saw acknowledged.  $1 is a merchant (null: all).
+
+-- approved --
+-- P9, our side: approved operations by processor, business day and kind, and those of them committed since the processor's
+-- book was read ($2).  A partial approval nobody wanted is left out: it is undone.
+SELECT o.processor, t.value_date AS day, m.identifier, o.currency, o.kind, count(*) AS count, sum(x.minor) AS minor,
+       count(*) FILTER (WHERE b.committed_at >= $2) AS recent, coalesce(sum(x.minor) FILTER (WHERE b.committed_at >= $2), 0) AS recent_minor
+FROM outcomes x
+JOIN batches b USING (batch_id)
+JOIN operations o USING (merchant_id, payment_id, operation_id)
+JOIN merchants m USING (merchant_id)
+JOIN transfers t ON t.merchant_id = x.merchant_id AND t.payment_id = x.payment_id AND t.operation_id = x.operation_id
+    AND t.leg = (x.attempt - 1) * 10000
+WHERE x.result = 'approved' AND ($1::integer IS NULL OR x.merchant_id = $1)
+  AND NOT (o.kind IN ('authorization', 'purchase') AND x.minor < o.minor AND NOT o.accepts_partial)
+GROUP BY o.processor, t.value_date, m.identifier, o.currency, o.kind;
+
+-- unsettled --
+-- P9: what a processor's book may hold beyond ours: operations in doubt or on their way, and reversals nobody has acknowledged.
+SELECT o.processor, m.identifier, o.currency, o.kind, count(*) AS count, sum(o.minor) AS minor
+FROM operations o JOIN merchants m USING (merchant_id)
+WHERE ($1::integer IS NULL OR o.merchant_id = $1)
+  AND (NOT EXISTS (
+        SELECT FROM outcomes f
+        WHERE f.merchant_id = o.merchant_id AND f.payment_id = o.payment_id AND f.operation_id = o.operation_id
+          AND f.result NOT IN ('unknown', 'challenge'))
+    OR EXISTS (
+        SELECT FROM reversals r
+        WHERE r.merchant_id = o.merchant_id AND r.payment_id = o.payment_id AND r.operation_id = o.operation_id
+          AND r.acknowledged_at IS NULL))
+GROUP BY o.processor, m.identifier, o.currency, o.kind;
+
+-- asked_days --
+-- P9: the days on which each processor was asked for anything (business time, UTC), and the days its transfers belong to.
+SELECT DISTINCT processor, (asked_at AT TIME ZONE 'UTC')::date AS day
+FROM operations WHERE $1::integer IS NULL OR merchant_id = $1
+UNION
+SELECT DISTINCT o.processor, t.value_date
+FROM transfers t JOIN operations o USING (merchant_id, payment_id, operation_id)
+WHERE $1::integer IS NULL OR t.merchant_id = $1;
+
+-- acknowledged --
+-- What the database knows of operations that a client saw acknowledged: for each line how many approved operations fit it in full,
+-- and how many approved operations of that kind the reference has.
+WITH asked AS (
+    SELECT a.place, m.merchant_id, a.door, a.reference, a.kind, a.minor, a.currency
+    FROM unnest($1::integer[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::text[])
+      AS a (place, merchant, door, reference, kind, minor, currency)
+    JOIN merchants m ON m.identifier = a.merchant
+)
+SELECT a.place, count(*) FILTER (WHERE x.minor = a.minor AND o.currency = a.currency) AS exact, count(*) AS found,
+       min(x.minor) AS minor, min(o.currency) AS currency
+FROM asked a
+JOIN operations o ON o.merchant_id = a.merchant_id AND o.door = a.door AND o.reference = a.reference AND o.kind = a.kind
+JOIN outcomes x ON x.merchant_id = o.merchant_id AND x.payment_id = o.payment_id AND x.operation_id = o.operation_id
+    AND x.result = 'approved'
+GROUP BY a.place;

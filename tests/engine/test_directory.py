@@ -1,0 +1,121 @@
+"""The directory: look-ups from memory, changes that every process sees."""
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from ringfence.engine.directory import Directory, Merchant, Rejected
+from ringfence.engine.key_sources import KeySource
+from ringfence.engine.keys import open_keyring
+from ringfence.engine.seeding import FIRST, sandbox_merchants, sandbox_names, seed_sandbox
+from ringfence.storage import database as storage
+from ringfence.storage import merchants as rows
+
+pytestmark = pytest.mark.anyio
+PHRASES = {"access_code": "Code1", "request_phrase": "PASSin", "response_phrase": "PASSout"}
+
+
+@asynccontextmanager
+async def directories(address: str, folder: Path, count: int = 1) -> AsyncIterator[list[Directory]]:
+    """Loaded directories of several processes on one database."""
+    async with storage.pool(address, 2) as pool:
+        async with pool.acquire() as connection:
+            ring = await open_keyring(connection, KeySource({}, folder))
+        made = [Directory(pool, ring, lambda: datetime.now(UTC)) for _ in range(count)]
+        for one in made:
+            await one.load()
+        yield made
+
+
+async def test_a_merchant_made_here_is_known_at_once_and_elsewhere_after_a_look(database: str, tmp_path: Path):
+    """The version tells the other process that there is something to read."""
+    async with directories(database, tmp_path, 2) as (here, there):
+        made = await here.create("Shop1", "Shop", **PHRASES)
+        assert isinstance(made, Merchant) and here.merchant("Shop1") is made
+        assert there.merchant("Shop1") is None and await there.refresh() and there.merchant("Shop1") == made
+        assert not await there.refresh()
+        found = there.credential("Shop1", "Code1")
+        assert found is not None and (found.request_phrase, found.response_phrase) == ("PASSin", "PASSout")
+        assert there.credential("Shop1", "Code2") is None and there.credential("Shop2", "Code1") is None
+
+
+async def test_phrases_are_sealed_in_the_database_and_masked_in_print(database: str, tmp_path: Path):
+    """Neither a dump nor a log shows them."""
+    async with directories(database, tmp_path) as (here,):
+        made = await here.create("Shop1", "Shop", **PHRASES)
+        connection = await storage.connect(database, application_name="test")
+        try:
+            stored = await rows.everything(connection)
+        finally:
+            await connection.close()
+        assert b"PASSin" not in stored.credentials[0].sealed
+        assert "PASS" not in repr(made) and "PASS" not in str(here.credential("Shop1", "Code1"))
+
+
+async def test_settings_change_all_or_none(database: str, tmp_path: Path):
+    """A refused change leaves settings and version alone; what did not change keeps its object."""
+    async with directories(database, tmp_path) as (here,):
+        first = await here.create("Shop1", "Shop", **PHRASES)
+        second = await here.create("Shop2", "Shop", **PHRASES)
+        version = here.version
+        refused = await here.change("Shop1", {"hold_days": "5", "currencies": "???"})
+        assert isinstance(refused, Rejected) and [error.key for error in refused.errors] == ["currencies"]
+        assert here.version == version and here.merchant("Shop1") is first
+        changed = await here.change("Shop1", {"hold_days": "5"}, active=False)
+        assert isinstance(changed, Merchant) and (changed.settings.hold_days, changed.active) == (5, False)
+        assert here.merchant("Shop2") is second
+        assert await here.change("Nobody", {}) is None
+
+
+BAD = [
+    {"identifier": ""}, {"identifier": "x" * 21}, {"identifier": "a-b"}, {"identifier": "é"}, {"access_code": "a b"}, {"request_phrase": "abc"},
+    {"response_phrase": "has space"}, {"algorithm": "SHA-128"}, {"name": ""}, {"name": "a\nb"}, {"settings": {"hold_days": "x"}},
+]
+
+
+@pytest.mark.parametrize("wrong", BAD, ids=lambda wrong: next(iter(wrong)))
+async def test_a_merchant_that_cannot_be_is_not_made(database: str, tmp_path: Path, wrong: dict[str, object]):
+    """And the answer names the field."""
+    async with directories(database, tmp_path) as (here,):
+        refused = await here.create(**({"identifier": "Shop1", "name": "Shop", **PHRASES} | wrong))  # type: ignore[arg-type]
+        assert isinstance(refused, Rejected) and len(refused.errors) == 1 and here.merchants() == []
+
+
+async def test_an_identifier_is_given_once(database: str, tmp_path: Path):
+    """Numbers follow each other; a second credential set has its own name."""
+    async with directories(database, tmp_path, 2) as (here, there):
+        assert isinstance(await here.create("Shop1", "Shop", **PHRASES), Merchant)
+        assert isinstance(await there.create("Shop1", "Shop", **PHRASES), Rejected)
+        other = await there.create("Shop2", "Shop", **PHRASES)
+        assert isinstance(other, Merchant) and other.merchant_id == 2
+        more = await here.add_credential("Shop1", "Code2", "PASSin2", "PASSout2", "HMAC-512")
+        assert isinstance(more, Merchant) and [one.public_name for one in more.credentials] == ["Code1", "Code2"]
+        assert isinstance(await here.add_credential("Shop1", "Code2", "PASSin2", "PASSout2"), Rejected)
+        assert await here.add_credential("Nobody", "Code2", "PASSin2", "PASSout2") is None
+
+
+async def test_the_sandbox_is_seeded_once(database: str, tmp_path: Path):
+    """At least four merchants, the first with the public credentials; a second start changes nothing."""
+    async with directories(database, tmp_path) as (here,):
+        seeded = await seed_sandbox(here, 1)
+        assert len(seeded) >= 4 and seeded[0].identifier == FIRST.identifier
+        version = here.version
+        assert await seed_sandbox(here, 2) == seeded and here.version == version
+        connection = await storage.connect(database, application_name="test")
+        try:
+            stored = await rows.everything(connection)
+        finally:
+            await connection.close()
+        assert len(sandbox_names(stored.merchants, stored.credentials)) == 5      # four identifiers and the public access code
+
+
+def test_seeded_credentials_follow_from_the_seed_but_the_first():
+    """Printed examples work in every sandbox; everything else differs."""
+    one, other = sandbox_merchants(1), sandbox_merchants(2)
+    assert one == sandbox_merchants(1) and one[0] == other[0]
+    assert all(mine.request_phrase != theirs.request_phrase for mine, theirs in zip(one[1:], other[1:], strict=True))
+

@@ -1,0 +1,52 @@
+"""Metrics: every process adds to its own row, whoever is asked shows the sums."""
+from __future__ import annotations
+
+import os
+
+from ringfence.engine import metrics
+from ringfence.engine.metrics import BOUNDS, COUNTERS, Metrics, exposition
+
+
+def test_a_forked_process_counts_into_the_same_table():
+    """And a process that follows it goes on where it stopped."""
+    table = Metrics(2)
+    table.row(0).add(metrics.APPROVED, 2)
+    child = os.fork()
+    if child == 0:
+        table.row(1).add(metrics.APPROVED, 3)
+        os._exit(0)
+    os.waitpid(child, 0)
+    table.row(1).add(metrics.APPROVED)
+    assert table.total(metrics.APPROVED) == 6
+
+
+def test_durations_fall_into_their_buckets():
+    """A bound itself is below; what is above every bound is kept too."""
+    table = Metrics(1)
+    for seconds in (0.0001, BOUNDS[0], BOUNDS[1], 100.0):
+        table.row(0).observe(metrics.REQUEST_SECONDS, seconds)
+    counts, micros = table.histogram(metrics.REQUEST_SECONDS)
+    assert (counts[0], counts[1], counts[-1], sum(counts)) == (2, 1, 1, 4)
+    assert micros == 100 + 500 + 1000 + 100_000_000
+
+
+def test_the_text_is_what_prometheus_reads():
+    """Each name is described once, buckets are cumulated, and the last one is the count."""
+    from prometheus_client.parser import text_string_to_metric_families
+    table = Metrics(3)
+    table.row(2).add(metrics.REFUSED, 7)
+    table.row(1).observe(metrics.INTENT_SECONDS, 0.003)
+    families = {family.name: family for family in text_string_to_metric_families(exposition(table))}
+    assert len({metric.name for metric in COUNTERS} | {metric.name for metric in metrics.HISTOGRAMS}) == len(families)
+    assert [s.value for s in families["ringfence_operations"].samples if s.labels == {"result": "refused"}] == [7]
+    count = [s for s in families["ringfence_commit_seconds"].samples if s.name.endswith("_bucket") and s.labels == {"lane": "intents", "le": "+Inf"}]
+    assert [s.value for s in count] == [1]
+
+
+def test_the_oldest_directory_of_all_processes_is_told():
+    """One process that has not looked yet is enough to be waited for."""
+    table = Metrics(3)
+    table.row(0).note_directory(5)
+    assert table.directory_version(2) == 0
+    table.row(1).note_directory(4)
+    assert table.directory_version(2) == 4

@@ -1,0 +1,109 @@
+"""Configuration, logs and certificates: what the service starts from."""
+from __future__ import annotations
+
+import logging
+import stat
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+
+from ringfence import config, logs, tls
+from ringfence.config import VARIABLES, Config, Mode, read
+
+WRONG = {
+    "RINGFENCE_MODE": "production", "RINGFENCE_PORT": "70000", "RINGFENCE_WORKERS": "0", "RINGFENCE_DATABASE_URL": "mysql://x",
+    "RINGFENCE_ANSWER_SECONDS": "soon", "RINGFENCE_TLS": "perhaps", "RINGFENCE_ADMIN_TOKEN": "short", "RINGFENCE_BASE_URL": "shop.example",
+    "RINGFENCE_PROCESSOR": "bank", "RINGFENCE_LOG_LEVEL": "LOUD", "RINGFENCE_HOST": "a b", "RINGFENCE_SEED": "-1", "RINGFENCE_BODY_LIMIT": "1",
+}
+
+
+def test_without_any_variable_it_is_the_sandbox():
+    """Every default is a value that would also be taken as text."""
+    settings = read({})
+    assert isinstance(settings, Config) and settings.mode is Mode.SANDBOX and settings.data.is_absolute()
+    for one in VARIABLES:
+        if one.field and one.default not in (None, "", False):
+            assert one.read(str(one.default)) == one.default, one.name
+
+
+def test_every_wrong_value_is_reported_at_once_by_name():
+    """And no value is repeated: it may be a secret."""
+    errors = read(WRONG)
+    assert isinstance(errors, list) and {error.name for error in errors} == set(WRONG)
+    assert not any(WRONG["RINGFENCE_ADMIN_TOKEN"] in error.problem for error in errors)
+
+
+def test_options_win_over_variables_and_empty_ones_count_as_not_set():
+    """A command line is nearer than an environment."""
+    settings = read({"RINGFENCE_PORT": "9000", "RINGFENCE_WORKERS": ""}, {"RINGFENCE_PORT": "9001"})
+    assert isinstance(settings, Config) and (settings.port, settings.workers) == (9001, 2)
+
+
+def test_a_certificate_comes_with_its_key():
+    """One alone is an error that names the other."""
+    errors = read({"RINGFENCE_TLS_CERT": "/cert.pem"})
+    assert isinstance(errors, list) and [error.name for error in errors] == ["RINGFENCE_TLS_KEY"]
+
+
+def test_secrets_do_not_print():
+    """Neither the token nor the password in the database's address."""
+    settings = read({"RINGFENCE_ADMIN_TOKEN": "t" * 20, "RINGFENCE_DATABASE_URL": "postgresql://me:secret@host/db"})
+    assert "secret" not in repr(settings) and "tttt" not in f"{settings}"
+
+
+def test_a_typing_mistake_is_noticed():
+    """A variable that looks like ours and is not, is named."""
+    assert config.strangers({"RINGFENCE_PROT": "1", "RINGFENCE_MASTER_KEY_NEXT": "x", "PATH": ""}) == ["RINGFENCE_PROT"]
+
+
+SCRUBBED = {
+    "card 4005550000000001 declined": "card 400555******0001 declined",
+    "4005 5500 0000 0001": "400555******0001",
+    "fort_id 169996200024611493": "fort_id 169996200024611493",
+    "reference 4005550000000002": "reference 4005550000000002",
+    '{"card_security_code": "123", "amount": 5}': '{"card_security_code": ***, "amount": 5}',
+    "signature=abcdef&amount=5": "signature=***&amount=5",
+    "Authorization: Bearer abc.def": "Authorization: ***",
+}
+
+
+@pytest.mark.parametrize(("said", "kept"), SCRUBBED.items())
+def test_the_log_takes_secrets_out(said: str, kept: str):
+    """Card numbers keep first six and last four digits; ids and references stay readable."""
+    assert logs.scrubbed(said) == kept
+
+
+def test_a_traceback_is_scrubbed_too():
+    """An exception message is the place where numbers slip out."""
+    try:
+        raise ValueError("cannot read 4005550000000001")
+    except ValueError as error:
+        record = logging.LogRecord("x", logging.ERROR, __file__, 1, "broke", None, (type(error), error, error.__traceback__))
+    line = logs.JsonLines().format(record)
+    assert "4005550000000001" not in line and "400555******0001" in line and "\n" not in line
+
+
+NOW = datetime(2026, 11, 21, tzinfo=UTC)
+
+
+def test_a_certificate_is_made_once_and_renewed_near_its_end(tmp_path: Path):
+    """The authority stays, so that callers need not trust anew; keys are for the owner only."""
+    files = tls.prepare(tmp_path / "tls", "127.0.0.1", NOW)
+    first, authority = files.certificate.read_bytes(), (tmp_path / "tls" / "ca.pem").read_bytes()
+    assert tls.prepare(tmp_path / "tls", "127.0.0.1", NOW + timedelta(days=300)).certificate.read_bytes() == first
+    renewed = tls.prepare(tmp_path / "tls", "127.0.0.1", NOW + timedelta(days=380)).certificate.read_bytes()
+    assert renewed != first and (tmp_path / "tls" / "ca.pem").read_bytes() == authority
+    assert {stat.S_IMODE((tmp_path / "tls" / name).stat().st_mode) for name in ("key.pem", "ca.key")} == {0o600}
+
+
+def test_a_certificate_names_every_way_to_reach_this_machine(tmp_path: Path):
+    """Local names and the one that callers use; another host gives another certificate of the same authority."""
+    files = tls.prepare(tmp_path / "tls", "pay.example", NOW)
+    certificate = x509.load_pem_x509_certificate(files.certificate.read_bytes())
+    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert {"localhost", "pay.example"} <= set(names.get_values_for_type(x509.DNSName))
+    assert {str(address) for address in names.get_values_for_type(x509.IPAddress)} == {"127.0.0.1", "::1"}
+    before = files.certificate.read_bytes()
+    assert tls.prepare(tmp_path / "tls", "other.example", NOW).certificate.read_bytes() != before
