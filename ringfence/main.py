@@ -55,6 +55,8 @@ DIRECTORY_SECONDS = 0.5
 """How long another process may take to see a change of merchants, credentials and settings."""
 EVERYWHERE_SECONDS = 2.0
 """How long an answer about a changed merchant waits for the other processes to know."""
+REPORTERS = 2
+"""Connections for proofs, stories and sweeps, made when they are first needed."""
 READY_SECONDS = 1.0
 """How long the database may take to answer before this worker calls itself not ready."""
 ASKING_SECONDS = 5.0
@@ -90,7 +92,8 @@ async def _build(config: Config, database_url: str, number: int, metrics: Metric
     counters = metrics.row(number)
 
     # the database, and the keys that what it holds is sealed under
-    pool = await ends.enter_async_context(database.pool(database_url, config.readers))
+    pool = await ends.enter_async_context(database.pool(database_url, config.readers, by_key=True))
+    reports = await ends.enter_async_context(database.pool(database_url, REPORTERS, application_name="ringfence reports"))
     keyring = await open_keyring(config, pool)
     numbering = Numbering(pool)
     await numbering.take()
@@ -109,7 +112,7 @@ async def _build(config: Config, database_url: str, number: int, metrics: Metric
 
     # the two counters, each with its own connection, and the engine between them
     def connect(what: str) -> Callable[[], Awaitable[asyncpg.Connection]]:
-        return lambda: database.connect(database_url, application_name=f"ringfence {what} {number}")
+        return lambda: database.connect(database_url, application_name=f"ringfence {what} {number}", by_key=True)
 
     outcome_lane = Lane(connect("outcomes"), numbers=OUTCOME_LANES)
     intent_lane = Lane(connect("intents"), numbers=INTENT_LANES)
@@ -150,7 +153,7 @@ async def _build(config: Config, database_url: str, number: int, metrics: Metric
     routes = [
         *service_routes(ready=ready, metrics=metrics),
         *openapi.routes(),
-        *admin_of(config, admin_token(config), pool, keyring, clock, directory, everywhere, ends),
+        *admin_of(config, admin_token(config), reports, keyring, clock, directory, everywhere, ends),
     ]
 
     # the background
@@ -160,10 +163,10 @@ async def _build(config: Config, database_url: str, number: int, metrics: Metric
     background = Background([
         Sweep("directory", refresh_directory, DIRECTORY_SECONDS),
         Sweep("worker number", numbering.renew, RENEW_SECONDS),
-        Sweep("expiry", lambda: expiry.sweep(pool, directory, reading, engine), config.sweep_seconds),
-        Sweep("abandoned operations", lambda: abandoned.sweep(pool, directory, engine), config.sweep_seconds),
+        Sweep("expiry", lambda: expiry.sweep(reports, directory, reading, engine), config.sweep_seconds),
+        Sweep("abandoned operations", lambda: abandoned.sweep(reports, directory, engine), config.sweep_seconds),
         Sweep("dropped holds", DroppedHolds(processor.name, processor.dropped, directory, engine).sweep, config.sweep_seconds),
-        Sweep("reversals", lambda: reversals.sweep(pool, directory, reading, engine), config.sweep_seconds),
+        Sweep("reversals", lambda: reversals.sweep(reports, directory, reading, engine), config.sweep_seconds),
     ])
     background.start()
     ends.push_async_callback(background.stop)

@@ -83,7 +83,7 @@ def connection_class(head_limit: int, doors: Mapping[str, Door], counters: Count
             self._held, self._needed = bytearray(), 0       # of a request with a known head, until its body is complete
             self._unread: bytes | None = None               # what the parser is given, while its first head is of interest
             # The short way has no place for uvicorn's options of logging, counting and decorating.
-            self._lessons = 0 if self.access_log or self.limit_concurrency is not None or self.server_state.default_headers else LESSONS
+            self._lessons = 0 if self.config.access_log or self.limit_concurrency is not None or self.server_state.default_headers else LESSONS
 
         def connection_lost(self, exc: Exception | None) -> None:
             super().connection_lost(exc)

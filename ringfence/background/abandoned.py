@@ -79,4 +79,5 @@ def _reserved(row: OperationRow, directory: Directory, now: datetime) -> Reserve
         row.content, row.reference, row.key, details=row.details, processor=row.processor,
         initiation=Initiation(row.initiation), channel=row.channel,
     )
+    assert row.ask_deadline is not None, "a stored operation has one"
     return Reserved(intent, operation, Held(payment), row, row.ask_deadline)

@@ -46,5 +46,5 @@ async def _send(merchant: Merchant, due: ReversalDue, reading: Reading, engine: 
     )
     held = Held(view.payment or Payment(due.payment_id, step.currency))
     deadline = datetime.now(UTC) + PAUSE
-    row = operation_row(intent, operation, None, engine.now(), deadline)
+    row = operation_row(intent, operation, None)
     await engine.reverse(Reserved(intent, operation, held, row, deadline))

@@ -74,8 +74,6 @@ def read_line(text: str | bytes) -> Line | None:
 
 async def check_acknowledged(connection: asyncpg.Connection, lines: Iterable[str | bytes]) -> Acknowledged:
     """Compare the list with the database, inside the caller's snapshot.  Raises ``ValueError`` for a line that cannot be read."""
-    # Every table is read whole.  Where it has no statistics yet the planner may choose nested loops, which would take for ever.
-    await connection.execute("SET LOCAL enable_nestloop = off")
     counted, faults, count = 0, [], 0
     wanted = (line for text in lines if text.strip() and (line := read_line(text)) is not None)
     while chunk := Counter(islice(wanted, CHUNK)):

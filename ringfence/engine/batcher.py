@@ -30,9 +30,11 @@ class Batcher(Generic[Message, Reply]):
     """Collects messages for ``commit``, which takes many and returns a reply for each, in order."""
 
     def __init__(
-        self, commit: Callable[[Sequence[Message]], Awaitable[Sequence[Reply]]], *, limit: int = BATCH_LIMIT
+        self, commit: Callable[[Sequence[Message]], Awaitable[Sequence[Reply]]], *, limit: int = BATCH_LIMIT,
+        turn: asyncio.Lock | None = None,
     ) -> None:
-        self._commit, self._limit = commit, limit
+        """``turn`` is shared by batchers of which only one shall commit at a time."""
+        self._commit, self._limit, self._turn = commit, limit, turn or asyncio.Lock()
         self._waiting: deque[tuple[Message, asyncio.Future[Reply]]] = deque()
         self._draining: asyncio.Task[None] | None = None
 
@@ -59,8 +61,9 @@ class Batcher(Generic[Message, Reply]):
         waiting = self._waiting
         try:
             while waiting:
-                await self._let_in()
-                await self._commit_or_halve([waiting.popleft() for _ in range(min(self._limit, len(waiting)))])
+                async with self._turn:
+                    await self._let_in()
+                    await self._commit_or_halve([waiting.popleft() for _ in range(min(self._limit, len(waiting)))])
         finally:
             self._draining = None
             if waiting:     # only if the drain itself was cancelled: the next caller must find a working batcher

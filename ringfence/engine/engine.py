@@ -34,8 +34,8 @@ FRESH_TOKENS = 3
 
 
 def processor_key(operation_id: int, attempt: int) -> str:
-    """The key a processor sees: the same after a crash, new for a new attempt.  Twenty hexadecimal digits: the two numbers, side by side."""
-    return f"{operation_id:016x}{attempt:04x}"
+    """The key a processor sees: the same after a crash, new for a new attempt."""
+    return f"{operation_id}-{attempt}"
 
 
 class Engine:
@@ -45,8 +45,10 @@ class Engine:
         self, *, intents: IntentLane, outcomes: OutcomeLane, processors: Mapping[str, Processor], vault: Vault,
         pool: asyncpg.Pool, new_id: Callable[[], int], now: Callable[[], datetime],
     ) -> None:
-        self._intents = Batcher(intents.commit)
-        self._outcomes = Batcher(outcomes.commit)
+        # One commit of this process at a time: two at once would share the same processors, at half the size each.
+        turn = asyncio.Lock()
+        self._intents = Batcher(intents.commit, turn=turn)
+        self._outcomes = Batcher(outcomes.commit, turn=turn)
         self._processors, self._vault, self._pool = processors, vault, pool
         self.new_id, self.now = new_id, now
         self._owed: set[asyncio.Task[None]] = set()

@@ -90,7 +90,7 @@ class _Batch:
         self._accept(place, intent, verdict.operation, Held(verdict.payment), intent.key)
 
     def _accept(self, place: int, intent: Intent, operation: Operation, held: Held, key: str | None) -> None:
-        row = operation_row(intent, operation, key, self._now, self._deadline)
+        row = operation_row(intent, operation, key)
         self._replies[place] = Reserved(intent, operation, held, row, self._deadline)
         self._claims.append((row, place))
 
@@ -199,10 +199,8 @@ def _name_of(intent: Intent, keyed: Sequence[Keyed]) -> tuple[str | None, Result
     return None, Result(refusal=refusal, earlier=earlier)
 
 
-def operation_row(
-    intent: Intent, operation: Operation, key: str | None, asked_at: datetime, deadline: datetime
-) -> OperationRow:
-    """The intent as it is stored."""
+def operation_row(intent: Intent, operation: Operation, key: str | None) -> OperationRow:
+    """The intent as it is stored, but for its times: the statement gives them to the whole batch."""
     card = intent.card
     token = card.token if card else None
     return OperationRow(
@@ -211,5 +209,5 @@ def operation_row(
         intent.source, intent.processor, card.stored.card_id if card and card.stored else None,
         token.name if token else None, token.version if token else None, intent.initiation.value, intent.channel,
         operation.accepts_partial, operation.reason.value, operation.hold_seconds,
-        [number for part in operation.allotment for number in part] or None, asked_at, deadline,
+        [number for part in operation.allotment for number in part] or None, None, None,
     )

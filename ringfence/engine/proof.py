@@ -59,6 +59,8 @@ async def prove(
         read_at = datetime.now(UTC)
         witnessed = await _witnessed(connection, merchant_id, books or {}) if at is None else {}
         async with reports.snapshot(connection):
+            # Whole tables are compared.  While they have no statistics the planner may choose nested loops, which take for ever.
+            await connection.execute("SET LOCAL enable_nestloop = off")
             run = _Run(connection, names, merchant_id, at, today)
             await run.sums_and_balances()
             await run.doubts()

@@ -64,15 +64,21 @@ def noticing_loss(connection: asyncpg.Connection | None = None) -> Iterator[None
         raise DatabaseUnavailable("the connection to the database was lost") from why
 
 
-async def connect(dsn: str, *, application_name: str) -> asyncpg.Connection:
-    """A connection on which a commit is durable.
+#: For connections whose statements all look rows up by key: without this the planner reads whole tables while it has no statistics
+#: of them yet, which is when they grow fastest.
+BY_KEY = {"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off", "jit": "off"}
+
+
+async def connect(dsn: str, *, application_name: str, by_key: bool = False) -> asyncpg.Connection:
+    """A connection on which a commit is durable.  ``by_key``: see ``BY_KEY``.
 
     Raises ``DatabaseUnavailable`` when no server answers within 10 seconds, ``DatabaseUnsuitable`` when it refuses us, is older
     than PostgreSQL 15, or runs without ``fsync``, ``full_page_writes`` or ``synchronous_commit``.
     """
     try:
         with noticing_loss():
-            connection = await asyncpg.connect(dsn, timeout=CONNECT_SECONDS, server_settings=_settings(application_name))
+            connection = await asyncpg.connect(
+                dsn, timeout=CONNECT_SECONDS, server_settings=_settings(application_name, by_key))
     except (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError) as why:
         raise DatabaseUnsuitable(f"The database server refuses us: {why}.") from why
     try:
@@ -83,9 +89,13 @@ async def connect(dsn: str, *, application_name: str) -> asyncpg.Connection:
     return connection
 
 
-def pool(dsn: str, size: int, *, application_name: str = "ringfence reading") -> asyncpg.Pool:
-    """A pool of up to *size* connections for reading, to be entered with ``async with``; it connects when first asked."""
-    return asyncpg.create_pool(dsn, min_size=0, max_size=size, init=verify, timeout=CONNECT_SECONDS, server_settings=_settings(application_name))
+def pool(dsn: str, size: int, *, application_name: str = "ringfence reading", by_key: bool = False) -> asyncpg.Pool:
+    """A pool of up to *size* connections for reading, to be entered with ``async with``; it connects when first asked.
+
+    ``by_key``: see ``BY_KEY``; not for reports.
+    """
+    return asyncpg.create_pool(dsn, min_size=0, max_size=size, init=verify, timeout=CONNECT_SECONDS,
+                               server_settings=_settings(application_name, by_key))
 
 
 async def verify(connection: asyncpg.Connection) -> None:
@@ -108,8 +118,8 @@ def _gone(connection: asyncpg.Connection) -> bool:
         return True
 
 
-def _settings(application_name: str) -> dict[str, str]:
-    return {"application_name": application_name, "timezone": "UTC"}
+def _settings(application_name: str, by_key: bool) -> dict[str, str]:
+    return {"application_name": application_name, "timezone": "UTC"} | (BY_KEY if by_key else {})
 
 
 def load_queries(name: str) -> Any:

@@ -57,8 +57,8 @@ class OperationRow(NamedTuple):
     reason: str
     hold_seconds: int
     allotment: list[int] | None
-    asked_at: datetime
-    ask_deadline: datetime
+    asked_at: datetime | None               # not yet known where a row is made: see ``claim``
+    ask_deadline: datetime | None
 
 
 class TransferRow(NamedTuple):
@@ -141,7 +141,7 @@ class Keyed(NamedTuple):
 
 def columns(rows: Iterable[tuple], width: int) -> list[tuple]:
     """Rows turned into the columns that ``unnest`` wants."""
-    return list(zip(*rows)) or [()] * width
+    return list(zip(*rows, strict=True)) or [()] * width
 
 
 def _row(key: Key, held: Held, now: datetime) -> tuple:
@@ -161,9 +161,9 @@ def captures_of(numbers: Sequence[int]) -> tuple[Capture, ...]:
 async def claim(
     connection: asyncpg.Connection, operations: Sequence[OperationRow], asked_at: datetime, ask_deadline: datetime
 ) -> set[int]:
-    """Store intents, given in the order of their keys; the operation ids that were stored.  The rows' own times are left
-    out: they are the same for the whole batch."""
-    return {row[0] for row in await connection.fetch(SQL.claim, [(*row[:23], None, None) for row in operations], asked_at, ask_deadline)}
+    """Store intents, given in the order of their keys; the operation ids that were stored.  The rows' own times do not
+    count: they are the same for the whole batch."""
+    return {row[0] for row in await connection.fetch(SQL.claim, operations, asked_at, ask_deadline)}
 
 
 async def key_owners(connection: asyncpg.Connection, keys: Sequence[tuple[int, str]]) -> dict[tuple[int, str], Key]:

@@ -7,9 +7,10 @@ from __future__ import annotations
 import asyncio
 import random
 import socket
+import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from itertools import accumulate
+from itertools import accumulate, pairwise
 
 import pytest
 import uvicorn
@@ -26,8 +27,24 @@ from ringfence.api.http import Door, root
 from ringfence.engine.metrics import CRASHES, REQUEST_SECONDS, REQUESTS_APS, REQUESTS_OTHER, Metrics
 from ringfence.worker import Server
 
+TURNS = 12                                      # of the loop: more than any answer takes that waits for nothing
 BODY_LIMIT = 4_096
 HEAD_LIMIT = 2_048
+
+
+class Recorded:
+    """A transport that remembers what was written while it was open: what a caller sees who is quick enough to read it."""
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport, self.written = transport, b""
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        if not self._transport.is_closing():
+            self.written += data
+        self._transport.write(data)
 
 
 class Served:
@@ -88,7 +105,7 @@ async def serve(*, keep_alive: float = 60, drain: int = 10, host: str = "127.0.0
         got = 0
 
         def connection_made(self, transport) -> None:
-            super().connection_made(transport)
+            super().connection_made(Recorded(transport))
             if not learns:
                 self._lessons = 0
 
@@ -197,7 +214,7 @@ async def calling(served: Served, host: str = "127.0.0.1") -> AsyncIterator[Call
 
 
 async def dialogue(served: Served, pieces: list[bytes]) -> bytes:
-    """All that the server answers to these pieces, each of which it reads by itself.  The last must make it hang up."""
+    """All that the server answers to these pieces, each of which it reads by itself and answers as far as it can."""
     async with calling(served) as caller:
         name = caller.writer.get_extra_info("sockname")
         await served.until(lambda: any(one.client == name for one in served.connections()))
@@ -210,12 +227,20 @@ async def dialogue(served: Served, pieces: list[bytes]) -> bytes:
                 served.taken.clear()
                 async with asyncio.timeout(20):
                     await served.taken.wait()
-        return await caller.ended()
+            await turns(TURNS)
+        await turns(TURNS * 20)                 # a whole queue
+        return at_server.transport.written
+
+
+async def turns(count: int) -> None:
+    """Let the loop turn so often: for what needs nothing but that."""
+    for _ in range(count):
+        await asyncio.sleep(0)
 
 
 def cut(stream: bytes, at: list[int]) -> list[bytes]:
     places = [0, *sorted(set(at)), len(stream)]
-    return [stream[first:last] for first, last in zip(places, places[1:], strict=False) if first < last]
+    return [stream[first:last] for first, last in pairwise(places) if first < last]
 
 
 # -- the same answers as the long way --
@@ -223,7 +248,8 @@ def cut(stream: bytes, at: list[int]) -> list[bytes]:
 TEACH = post(b"teach")
 KINDS = [
     post(b"one"), post(b"receipt two"), chunked(b"th", b"ree"), post(b"later four"), b"GET /cold HTTP/1.1\r\nHost: x\r\n\r\n", post(b""),
-    post(b"five", b"Idempotency-Key: k5"), post(b"later six"), b"GET /door HTTP/1.1\r\nHost: x\r\n\r\n", post(b"seven"), post(b"eight", path=b"/cold"), LAST,
+    post(b"five", b"Idempotency-Key: k5"), post(b"later six"),
+    b"GET /door HTTP/1.1\r\nHost: x\r\n\r\n", post(b"seven"), post(b"eight", path=b"/cold"), LAST,
 ]
 MIX = b"".join(KINDS)
 
@@ -273,7 +299,8 @@ REQUESTS = st.one_of(
     st.sampled_from([
         post(b"crash"), LAST, post(b"old").replace(b"HTTP/1.1", b"HTTP/1.0"), post(b"w" * (BODY_LIMIT + 1)), b"nonsense\r\n\r\n",
         post(b"abc").replace(b": 3", b": +3"), post(b"abc").replace(b": 3", b": 3 "), post(b"abc", b"Content-Length: 3"),
-        post(b"abc", path=b"/door?x=1"), b"OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n", post(b"abc", path=b"/nowhere"), post(b"abc").replace(b"x\r\n", b"x\n"),
+        post(b"abc", path=b"/door?x=1"), b"OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n", post(b"abc", path=b"/nowhere"),
+        post(b"abc").replace(b"x\r\n", b"x\n"),
     ]),
 )
 
@@ -416,9 +443,10 @@ async def _gone(served: Served) -> None:
     go = served.hold(b"held")
     async with calling(served) as caller:
         await caller.taught()
-        await caller.say(post(b"held") + post(b"never begun"))
+        await caller.say(post(b"held"))
         await served.until(lambda: b"held" in served.asked)
-        caller.writer.transport.abort()
+        caller.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        caller.writer.transport.abort()         # a reset: a caller that merely sends no more still hears the answer
     await served.until(lambda: not served.connections())
     assert len(served.server.server_state.tasks) == 1
     go.set()
@@ -427,6 +455,25 @@ async def _gone(served: Served) -> None:
 
 
 test_a_caller_that_goes_away_in_the_middle = alone(_gone)
+
+
+async def _half(served: Served) -> None:
+    """A caller that sends no more still hears what it asked, both ways; then the connection ends."""
+    for known in (False, True):
+        go = served.hold(b"held")
+        async with calling(served) as caller:
+            if known:
+                await caller.taught()
+            await caller.say(post(b"held"))
+            caller.writer.write_eof()
+            await served.until(lambda times=1 + known: served.asked.count(b"held") == times)
+            go.set()
+            assert (await caller.answer())[2] == b"held|127.0.0.1|"
+            assert await caller.ended() == b""
+    assert served.long_way == 2
+
+
+test_a_caller_that_sends_no_more_hears_the_answer = alone(_half)
 
 
 async def _slow(served: Served) -> None:

@@ -94,7 +94,8 @@ def test_a_head_that_the_parser_read_otherwise_is_never_known():
     assert known_head(HEAD % 3, PATH, [(b"host", b"shop"), (b"content-length", b"3")]) is None
 
 
-NAMES = st.sampled_from([b"Host", b"Content-Length", b"content-length", b"X-Length", b"Accept", b"Connection", b"Cookie", b"Transfer-Encoding", b"Expect"])
+NAMES = st.sampled_from([
+    b"Host", b"Content-Length", b"content-length", b"X-Length", b"Accept", b"Connection", b"Cookie", b"Transfer-Encoding", b"Expect"])
 VALUES = st.sampled_from([b"3", b"12", b"0", b"shop", b"keep-alive", b"chunked", b"a: b", b" 3", b"3\t", b"", b"3, 3", b"\xff", b"100-continue"])
 ENDS = st.sampled_from([b"\r\n"] * 8 + [b"\n", b"\r", b"\r\r\n", b"\r\n "])
 

@@ -70,7 +70,7 @@ async def test_what_a_dead_owner_left_becomes_unknown(here: Shop, one: Process, 
     await one.value("DELETE FROM sweeps")
     assert await sweep(one) == 1
     assert await sweep(one) == 0
-    command, minor, pending = LEFT[what]
+    _, minor, pending = LEFT[what]
     row = (await one.fetch(
         "SELECT p.*, o.details FROM payments p JOIN operations o ON o.operation_id = p.payment_id WHERE o.reference = $1", f"A-{what}"))[0]
     assert (row[pending], row["unknown"]) == (minor, 1)
@@ -93,7 +93,8 @@ async def test_many_are_found_in_several_helpings(here: Shop, one: Process, modu
         await one.value("UPDATE operations SET ask_deadline = now() - interval '1 minute' WHERE reference LIKE 'A-MANY-%'")
         await one.value("DELETE FROM sweeps")
         assert sum(await asyncio.gather(sweep(one), sweep(dead))) >= 10
-    assert await one.value("SELECT count(*) FROM outcomes JOIN operations USING (operation_id) WHERE reference LIKE 'A-MANY-%' AND result = 'unknown'") == 10
+    assert await one.value(
+        "SELECT count(*) FROM outcomes JOIN operations USING (operation_id) WHERE reference LIKE 'A-MANY-%' AND result = 'unknown'") == 10
     await one.prove()
 
 
@@ -113,11 +114,11 @@ async def test_what_cannot_be_written_now_is_found_by_the_next_sweep(here: Shop,
 
 
 async def test_the_sweep_never_passes_a_commit_that_is_still_open(here: Shop, one: Process, module_database: str, monkeypatch: pytest.MonkeyPatch):
-    """An intent that becomes visible after its deadline is still ahead of the sweep."""
+    """However far it looks ahead: an intent that becomes visible later is still before it."""
     monkeypatch.setattr(abandoned, "GRACE", timedelta(seconds=-60))
     await here.authorize("A-OPEN")
     payment_id = await one.value("SELECT payment_id FROM operations WHERE reference = 'A-OPEN'")
-    async with process(module_database, 3, ask_seconds=0.001) as slow, one.pool.acquire() as other:
+    async with process(module_database, 3, ask_seconds=10) as slow, one.pool.acquire() as other:
         transaction = other.transaction()
         await transaction.start()
         await rows.lock(other, [(here.account.merchant_id, payment_id)])
@@ -126,6 +127,6 @@ async def test_the_sweep_never_passes_a_commit_that_is_still_open(here: Shop, on
             await asyncio.sleep(0)
         assert await sweep(one) == 0
         await transaction.rollback()
-        assert (await capturing)["response_code"] == "05006"       # its owner is alive, and too late to ask
+        assert (await capturing)["response_code"] == "04000"
     deadline = await one.value("SELECT ask_deadline FROM operations WHERE payment_id = $1 AND kind = 'capture'", payment_id)
     assert await one.value("SELECT done_until FROM sweeps") < deadline

@@ -102,7 +102,9 @@ async def test_expiry_waits_for_a_capture_in_doubt_and_not_for_a_refund_in_doubt
     one.now.now += 8 * DAY
     assert await sweep(one) == 1
     assert await standing(here, "E-6") == ("15777", "1000", "0", "0")
-    rows = await one.fetch("SELECT o.reference, p.expired FROM payments p JOIN operations o ON o.operation_id = p.payment_id WHERE reference IN ('E-6', 'E-7') ORDER BY 1")
+    rows = await one.fetch(
+        "SELECT o.reference, p.expired FROM payments p JOIN operations o ON o.operation_id = p.payment_id"
+        " WHERE reference IN ('E-6', 'E-7') ORDER BY 1")
     assert [tuple(row) for row in rows] == [("E-6", 0), ("E-7", 600)]
 
 

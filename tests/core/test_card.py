@@ -42,6 +42,14 @@ BRANDS = [
 ]
 
 
+def test_a_number_that_is_trusted_is_one_like_any_other():
+    """Equal, hashed alike, and masked."""
+    trusted = Pan.trusted(NUMBER)
+    assert trusted == Pan(NUMBER)
+    assert hash(trusted) == hash(Pan(NUMBER))
+    assert f"{trusted} {trusted!r}" == "400555******0001 400555******0001"
+
+
 @pytest.mark.parametrize(("digits", "brand"), BRANDS)
 def test_the_first_digits_name_the_brand(digits: str, brand: Brand | None):
     """mada and Meeza are found inside the other schemes' ranges; elsewhere the longest prefix wins."""

@@ -78,4 +78,4 @@ def test_every_end_of_an_operation_has_its_event():
     """The tables of events name their operation, and only what we may reverse can be reversed."""
     for table, how in ((APPROVED, "approved"), (DECLINED, "declined"), (UNKNOWN, "unknown"), (NOT_ASKED, "not_asked")):
         assert table == {kind: Event(f"{kind}_{how}") for kind in Kind}
-    assert REVERSED == {kind: Event(f"{kind}_reversed") for kind in (Kind.AUTHORIZATION, Kind.PURCHASE, Kind.INCREMENT)}
+    assert {kind: Event(f"{kind}_reversed") for kind in (Kind.AUTHORIZATION, Kind.PURCHASE, Kind.INCREMENT)} == REVERSED

@@ -218,7 +218,8 @@ class Process:
         self.ids: deque[int] = deque()
         self.token_names: deque[str] = deque()
         self.intent_wire, self.outcome_wire = Wire(dsn, f"intents {place}"), Wire(dsn, f"outcomes {place}")
-        self.intent_lane, self.outcome_lane = Lane(self.intent_wire.connect, numbers=INTENT_LANES), Lane(self.outcome_wire.connect, numbers=OUTCOME_LANES)
+        self.intent_lane = Lane(self.intent_wire.connect, numbers=INTENT_LANES)
+        self.outcome_lane = Lane(self.outcome_wire.connect, numbers=OUTCOME_LANES)
         self.away = False
         self._dsn = dsn
         self._source = IdSource(place, lambda: wall.time_ns() // 1_000_000)
@@ -248,7 +249,9 @@ class Process:
     def find_the_database(self) -> None:
         self.away = self.intent_wire.away = self.outcome_wire.away = False
 
-    async def merchant(self, identifier: str, *, access_code: str, request: str, response: str, sha_type: str = "SHA-256", **settings: str) -> Shop:
+    async def merchant(
+        self, identifier: str, *, access_code: str, request: str, response: str, sha_type: str = "SHA-256", **settings: str
+    ) -> Shop:
         """A merchant with its first credential."""
         made = await self.directory.create(
             identifier, identifier, access_code=access_code, request_phrase=request, response_phrase=response, algorithm=sha_type,
@@ -397,4 +400,5 @@ async def process(dsn: str, place: int = 1, *, now: Time | None = None, ask_seco
 
 async def shop(process: Process, identifier: str = "CycHZxVj", **settings: str) -> Shop:
     """A merchant of its own, with phrases of its own."""
-    return await process.merchant(identifier, access_code=f"code{identifier}", request=f"ask-{identifier}", response=f"say-{identifier}", **settings)
+    return await process.merchant(
+        identifier, access_code=f"code{identifier}", request=f"ask-{identifier}", response=f"say-{identifier}", **settings)

@@ -267,7 +267,8 @@ async def test_an_idempotency_key_repeats_every_kind_of_answer(here: Shop, one: 
 async def test_the_same_capture_within_a_minute_is_done_and_told(here: Shop, one: Process, now: Time):
     """A repeat without a key is new money; an event says that it may be a mistake, once for each repeat, for sixty seconds."""
     await here.authorize("TWICE-1")
-    told = "SELECT count(*) FROM events e JOIN operations o USING (merchant_id, payment_id, operation_id) WHERE e.event = 'possible_duplicate' AND o.reference = 'TWICE-1'"
+    told = ("SELECT count(*) FROM events e JOIN operations o USING (merchant_id, payment_id, operation_id)"
+            " WHERE e.event = 'possible_duplicate' AND o.reference = 'TWICE-1'")
     for wait, amount, expected in ((0, 100, 0), (60, 100, 1), (61, 100, 1), (0, 101, 1), (0, 100, 1), (0, 100, 2)):
         now.now += timedelta(seconds=wait)
         assert (await here.capture("TWICE-1", amount))["response_code"] == "04000"

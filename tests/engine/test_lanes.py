@@ -114,7 +114,7 @@ async def test_a_reply_that_was_read_back_is_not_made_again(module_database: str
 
 async def test_a_mistake_of_ours_is_raised_and_the_lane_goes_on(module_database: str):
     """A statement that is wrong is no lost connection."""
-    one, wire = lane(module_database)
+    one, _ = lane(module_database)
     await one.open()
     for statement, values, error in (("SELECT nonsense", (), asyncpg.UndefinedColumnError), ("SELECT $1::integer", ("text",), asyncpg.DataError)):
         with pytest.raises(error):
@@ -125,7 +125,7 @@ async def test_a_mistake_of_ours_is_raised_and_the_lane_goes_on(module_database:
 
 async def test_a_batch_that_another_transaction_upset_runs_again(module_database: str):
     """A deadlock is nobody's fault: the same batch is tried until it passes."""
-    one, wire = lane(module_database)
+    one, _ = lane(module_database)
     await one.open()
     upset = iter((True, True, False))
 

@@ -59,7 +59,12 @@ class Storm:
         """Returns once so many more requests are answered."""
         event = asyncio.Event()
         self._watchers.append((len(self.answered) + count, event))
-        await asyncio.wait_for(event.wait(), 60)
+        reached = asyncio.ensure_future(event.wait())
+        done, _ = await asyncio.wait((reached, *self._tasks), timeout=60, return_when=asyncio.FIRST_COMPLETED)
+        reached.cancel()
+        for failed in done - {reached}:
+            failed.result()             # a client that ends before the storm does so by an exception
+        assert reached in done, f"{len(self.answered)} answers, and no more"
 
     def over(self) -> None:
         """No further request from now on; those in flight are still waited for."""

@@ -148,7 +148,8 @@ async def looking(run: Run, client: Client) -> None:
     for path in ("/metrics", "/healthz", "/readyz", "/admin/proof?full=1", "/admin/merchants", "/admin/simulator", "/admin/clock",
                  *(f"/admin/payments/CANARY-{number}" for number in range(1, 60)), "/admin/payments/VERIFY-0"):
         reader, writer = await asyncio.open_connection("127.0.0.1", run.sandbox.port)
-        writer.write(f"GET {path} HTTP/1.1\r\nhost: ringfence\r\nauthorization: Bearer {described['admin']}\r\nconnection: close\r\n\r\n".encode())
+        lines = (f"GET {path} HTTP/1.1", "host: ringfence", f"authorization: Bearer {described['admin']}", "connection: close", "", "")
+        writer.write("\r\n".join(lines).encode())
         run.keep((await reader.read()).decode())
         writer.close()
 
@@ -159,7 +160,8 @@ def commands(run: Run) -> None:
     for words, said in (
         (("simulator", "book", "--json"), None), (("simulator", "accounts", "--json"), None), (("explain", "CANARY-1", "--json"), None),
         (("aps", "explain-signature"), json.dumps(wrong | {"amount": "1"})),
-        (("aps", "explain-signature"), json.dumps(wrong | {"cardNumber": run.numbers[2], "cvv": CODES[0]})), (("pay", "--card", run.numbers[1], "--json"), None),
+        (("aps", "explain-signature"), json.dumps(wrong | {"cardNumber": run.numbers[2], "cvv": CODES[0]})),
+        (("pay", "--card", run.numbers[1], "--json"), None),
     ):
         done: subprocess.CompletedProcess[str] = run.sandbox.command(*words, input=said)
         run.keep(done.stdout + done.stderr)

@@ -7,7 +7,14 @@ from zoneinfo import ZoneInfo
 
 from ringfence.api.aps import codes
 from ringfence.api.aps.door import (
-    DOOR, Account, Reply, Service, content_of, details_of, refused, verification_key,
+    DOOR,
+    Account,
+    Reply,
+    Service,
+    content_of,
+    details_of,
+    refused,
+    verification_key,
 )
 from ringfence.api.aps.maintenance import acquirer_fields
 from ringfence.api.aps.wire import ApsRequest
@@ -48,7 +55,8 @@ async def create_token(service: Service, account: Account, request: ApsRequest) 
     if isinstance(made, NameTaken):
         return Reply(failure + NAME_TAKEN)
     return Reply(request.operation.success, {
-        "token_name": made.name, "card_number": service.vault.masked(stored, account.settings.mask_first), "card_bin": stored.bin, "expiry_date": made.expiry,
+        "token_name": made.name, "card_number": service.vault.masked(stored, account.settings.mask_first),
+        "card_bin": stored.bin, "expiry_date": made.expiry,
         "card_holder_name": made.holder,
     })
 

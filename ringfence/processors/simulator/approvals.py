@@ -46,7 +46,7 @@ class Approvals:
         ) = message
         if (
             original is not None or pan is None or repeat or magic or minor <= 0 or kind not in _FIRST
-            or initiation is not _CARDHOLDER and not cited
+            or (initiation is not _CARDHOLDER and not cited)
         ):
             return None
         digits = pan.reveal()

@@ -11,8 +11,8 @@ import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, time, timedelta
-from functools import partial
 from pathlib import Path
+from time import time_ns
 from typing import TypeVar
 
 from ringfence.core.card import luhn_valid
@@ -46,9 +46,9 @@ from ringfence.processors.simulator.scenarios import (
     scenario_named,
 )
 
-_EPOCH, _MICROSECOND, _SECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1), timedelta(seconds=1)
+_EPOCH, _SECOND = datetime(1970, 1, 1, tzinfo=UTC), 1_000_000_000
 
-_FRESH = timedelta(seconds=5)
+_FRESH = 5 * _SECOND
 """An operation younger than this was not asked before, unless this process did it itself or the message says ``repeat``."""
 
 _NO_MARKS = Marks("", "", "", 0)
@@ -58,7 +58,8 @@ _T = TypeVar("_T")
 class Simulator:
     """The deterministic issuer of one worker process.  ``folder`` is shared by all of them, ``worker`` numbers them.
 
-    ``seed`` decides all chance.  ``t1_seconds`` is how long an answer is waited for; ``clock`` is wall time, aware, UTC.
+    ``seed`` decides all chance.  ``t1_seconds`` is how long an answer is waited for; ``clock`` is wall time in
+    nanoseconds since 1970.
     ``on_late(message, outcome)`` is told of an approval that arrives after T1.  ``unknown_cards`` false declines 14 every number of nobody's table.
     ``drop_after`` is when scenario 0510 loses its hold, in business time.  Not safe to share between processes: make it after forking.
     """
@@ -67,7 +68,7 @@ class Simulator:
 
     def __init__(
         self, folder: Path, *, seed: int, worker: int, t1_seconds: float = 2.0, inquiry: bool = False,
-        clock: Callable[[], datetime] = partial(datetime.now, UTC), on_late: Callable[[Ask, Outcome], None] | None = None,
+        clock: Callable[[], int] = time_ns, on_late: Callable[[Ask, Outcome], None] | None = None,
         cut_over: time = time(0), zone: str = "UTC", unknown_cards: bool = True, drop_after: timedelta = timedelta(hours=24),
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -83,8 +84,8 @@ class Simulator:
         self._timers: set[asyncio.TimerHandle] = set()
         self._asked: set[str] = set()
         self._asked_before: set[str] = set()
-        self._second = self._next_second = self._generation = _EPOCH
-        self._second_wall, self._fresh_from = 0, 0
+        self._second = self._next_second = self._generation = self._fresh_from = 0
+        self._second_ends = _EPOCH
         self._stamp, self._age, self._last_tombstone = -1, "", 0
         self._offline, self._latency, self._undisturbed = False, 0.0, True
         self._overrides: dict[str, str] = {}
@@ -92,26 +93,30 @@ class Simulator:
 
     async def ask(self, message: Ask) -> Outcome:
         """See ``Processor.ask``.  The effect is in the book before the answer is given."""
-        now = self._clock()
-        if now >= message.deadline:
-            return NotAsked("deadline")
+        wall = self._clock()
         if self._words[0] != self._stamp:
             self._look_again()
-        if not self._second <= now < self._next_second:
-            self._turn(now)
-        if self._undisturbed:
+        if not self._second <= wall < self._next_second:
+            self._turn(wall)
+        if self._undisturbed and message.deadline >= self._second_ends:     # not within this second
             try:
-                approved = self._approve(message, now)
-            except OSError:                     # as below
+                approved = self._approve(message, wall)
+            except OSError:
                 return Unknown(Silence.CONNECTION_LOST)
             if approved is not None:
                 return approved
+        return await self._ask_the_whole_way(message, _instant(wall))
+
+    async def _ask_the_whole_way(self, message: Ask, now: datetime) -> Outcome:
+        """The same for every message, with everything that can happen to it."""
+        if now >= message.deadline:
+            return NotAsked("deadline")
         spent = 0.0
         if self._offline:
             return Unknown(Silence.CONNECTION_LOST)
         if self._latency:
             spent = self._latency / 2
-            if not await self._travel(spent, self._patience(message, now)) or self._clock() >= message.deadline:
+            if not await self._travel(spent, self._patience(message, now)) or self._now() >= message.deadline:
                 return Unknown(Silence.NO_ANSWER)
         try:
             outcome, delivery = self._ask_at_once(message) or await self._ask_with_memory(message)
@@ -193,12 +198,12 @@ class Simulator:
             return code, scenario, Delivery.AT_ONCE if late_hand else scenario.delivery
         return code, scenario, scenario.delivery if message.kind in REQUESTS else Delivery.AT_ONCE
 
-    def _approve(self, message: Ask, now: datetime) -> Approved | None:
+    def _approve(self, message: Ask, wall: int) -> Approved | None:
         """The answer of the short way; ``None`` where it leads nowhere."""
         key = message.key
         if message.operation_id < self._fresh_from or key in self._asked or key in self._asked_before or key in self._tombstones:
             return None
-        approval = self._approvals.approval(message, self._second_wall + now.microsecond)
+        approval = self._approvals.approval(message, wall // 1000)
         if approval is None:
             return None
         self._asked.add(key)
@@ -248,7 +253,7 @@ class Simulator:
                 self._reverse_with_memory(message, OPEN, False)
             return self._memory.ask(message, digits, account, code, scenario, delivery, drawn, entry, self._stamped)
 
-        done, _ = await asyncio.wait({self._in_thread(work)}, timeout=(message.deadline - self._clock()).total_seconds())
+        done, _ = await asyncio.wait({self._in_thread(work)}, timeout=(message.deadline - self._now()).total_seconds())
         return done.pop().result() if done else (Unknown(Silence.NO_ANSWER), Delivery.AT_ONCE)
 
     def _reverse_with_memory(self, message: Ask, scenario: Scenario | None, overtaken: bool) -> bool:
@@ -272,7 +277,7 @@ class Simulator:
     async def _deliver(self, message: Ask, outcome: Outcome, delivery: Delivery, spent: float) -> Outcome:
         """What is left of the outcome when, and if, its answer arrives.  ``spent``: seconds the question travelled."""
         loop = asyncio.get_running_loop()
-        patience = self._patience(message, self._clock(), spent)
+        patience = self._patience(message, self._now(), spent)
         unheard = type(outcome) is not Declined and delivery in UNHEARD
         if delivery is Delivery.LATE and isinstance(outcome, Approved):
             timer = loop.call_later(2 * self._t1 - spent, lambda: self._too_late(message, outcome, timer))
@@ -311,7 +316,7 @@ class Simulator:
         at, minor = message.at, said.minor
         approved = type(outcome) is Approved
         return Entry(
-            (self._clock() - _EPOCH) // _MICROSECOND, self._worker, message.key, message.operation_id, message.payment_id, message.merchant,
+            self._clock() // 1000, self._worker, message.key, message.operation_id, message.payment_id, message.merchant,
             message.kind, effect, minor, message.currency, said.code, at, self._approvals.day(at),
             message.pan.masked if message.pan is not None else "",
             outcome.approval_code if approved else "", outcome.scheme_reference if approved else "",
@@ -321,18 +326,21 @@ class Simulator:
 
     def _stamped(self, at: datetime) -> tuple[int, int, date]:
         """Wall time in microseconds, worker and business day of a line that no message asked for."""
-        return (self._clock() - _EPOCH) // _MICROSECOND, self._worker, self._approvals.day(at)
+        return self._clock() // 1000, self._worker, self._approvals.day(at)
 
-    def _turn(self, now: datetime) -> None:
+    def _now(self) -> datetime:
+        return _instant(self._clock())
+
+    def _turn(self, wall: int) -> None:
         """What is worked out once a second, and again where the clock was set back."""
-        if now < self._second:      # what was asked until here no longer looks old by its id
-            self._fresh_from = max(self._fresh_from, first_id_at(self._next_second))
-        self._second = now.replace(microsecond=0)
+        if wall < self._second:     # what was asked until here would look fresh again, and is not
+            self._fresh_from = max(self._fresh_from, first_id_at(self._second_ends))
+        self._second = wall - wall % _SECOND
         self._next_second = self._second + _SECOND
-        self._second_wall = (self._second - _EPOCH) // _MICROSECOND
-        self._fresh_from = max(self._fresh_from, first_id_at(now - _FRESH))
-        if not self._generation <= now < self._generation + _FRESH:     # two of them cover all that is fresh
-            self._generation, self._asked_before, self._asked = now, self._asked, set()
+        self._second_ends = _instant(self._next_second)
+        self._fresh_from = max(self._fresh_from, first_id_at(_instant(wall - _FRESH)))
+        if not self._generation <= wall < self._generation + _FRESH:    # two generations cover all that is fresh
+            self._generation, self._asked_before, self._asked = wall, self._asked, set()
 
     def _look_again(self) -> None:
         """Read what the control interface set, and the reversals that came before their originals."""
@@ -359,3 +367,8 @@ class Simulator:
         if self._thread is None:
             self._thread = ThreadPoolExecutor(1, "simulator")
         return asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)
+
+
+def _instant(wall: int) -> datetime:
+    """Nanoseconds since 1970 as an instant, to the microsecond."""
+    return _EPOCH + timedelta(microseconds=wall // 1000)

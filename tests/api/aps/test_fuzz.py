@@ -19,7 +19,7 @@ from ringfence.api.aps.messages import MESSAGES
 from ringfence.api.aps.operations import OPERATIONS, UNAVAILABLE
 from ringfence.core.outcomes import Approved, Declined, NotAsked, Silence, Unknown
 from tests.canary import Secrets, find_secrets
-from tests.engine.composition import CARD, Process, Shop, Time, approve, process, shop
+from tests.engine.composition import CARD, Shop, Time, approve, process, shop
 
 pytestmark = pytest.mark.anyio
 NUMBER, CODE = CARD["card_number"], "739"
