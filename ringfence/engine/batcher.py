@@ -70,12 +70,11 @@ class Batcher(Generic[Message, Reply]):
                 self._draining = asyncio.get_running_loop().create_task(self._drain())
 
     async def _let_in(self) -> None:
-        """Turn the event loop until nobody came during two turns: one reads a request, the next runs it up to here."""
-        waiting, quiet = self._waiting, 0
-        while quiet < 2 and len(waiting) < self._limit:
+        """Turn the event loop until nobody new came during a turn."""
+        waiting, before = self._waiting, 0
+        while before < len(waiting) < self._limit:
             before = len(waiting)
             await asyncio.sleep(0)
-            quiet = 0 if len(waiting) > before else quiet + 1
 
     async def _commit_or_halve(self, batch: list[tuple[Message, asyncio.Future[Reply]]]) -> None:
         try:

@@ -74,7 +74,7 @@ def test_any_other_head_is_left_to_the_parser(other: bytes):
 
 
 @pytest.mark.parametrize("more", [
-    *(name + b": 1\r\n" for name in SPECIAL - {b"expect", b"transfer-encoding"}), b"Expect: 100-continue\r\n", b"Transfer-Encoding: chunked\r\n",
+    *(name + b": 1\r\n" for name in sorted(SPECIAL - {b"expect", b"transfer-encoding"})), b"Expect: 100-continue\r\n", b"Transfer-Encoding: chunked\r\n",
     b"IDEMPOTENCY-KEY: k\r\n", b"Content-Length: 3\r\n", b"X-Folded: a\r\n b\r\n",
 ], ids=repr)
 def test_a_head_that_asks_for_more_is_never_known(more: bytes):
