@@ -23,6 +23,7 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from ringfence.storage.binaries import FORCED
 from ringfence.storage.database import connect
@@ -30,6 +31,10 @@ from ringfence.storage.migrations import migrate
 from ringfence.storage.postgres import PrivatePostgres
 
 FLOORS = ("core", "api", "processors", "storage", "engine")   # what is quick and explains most comes first, all else last
+
+# How fast a machine is says nothing about the code: a crowded one must not fail a test that draws its examples slowly.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 _numbers = itertools.count(1)
 

@@ -190,7 +190,11 @@ async def test_what_was_logged_holds_no_secret(here: Shop, log: Log, tmp_path: P
 
 
 async def test_the_books_agree_after_all_that_chance(here: Shop):
-    """Much was accepted, of every kind of end, and all of it is proved."""
+    """Much was accepted, of every kind of end (one of each for certain), and all of it is proved."""
+    for place, said in enumerate((Declined("05"), Unknown(Silence.NO_ANSWER), NotAsked("deadline"))):
+        here.process.processor.forget()
+        here.process.processor.say(said)
+        await here.purchase(f"END-{place}", "100")
     ends = await here.process.fetch("SELECT result, count(*) FROM outcomes GROUP BY result")
     assert {row["result"] for row in ends} == {"approved", "declined", "unknown", "not_asked"}
     assert sum(row["count"] for row in ends) > len(HELD) + len(PURCHASED) + 30
