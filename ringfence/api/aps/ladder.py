@@ -200,8 +200,14 @@ def implausible(given: dict[str, str], settings: Settings, now: datetime) -> Bro
             return (f"00{message}",)
         if (code := given.get("card_security_code")) is not None and not cards.code_fits(code, number):
             return "00002", "card_security_code"
+        for name, value in given.items():
+            if number in value and name != "card_number":
+                return "00002", name            # a reference or a name is kept and shown, a card number never
     return None
 
+
+SHORTEST_NUMBER = 12
+"""Digits of the shortest card number: a value that holds the request's own is not repeated."""
 
 _SERVICE_OFF = {"tokenization": "00038", "mobile_sdk": "00068"}
 
@@ -277,7 +283,10 @@ def echo(params: dict[str, str], echoes: frozenset[str], mask_first: int = 6) ->
         del repeated[name]
     if "" in repeated.values():
         repeated = {name: value for name, value in repeated.items() if value}
-    if (number := repeated.pop("card_number", "")) and (shown := cards.masked(number, mask_first)):
+    number, is_repeated = params.get("card_number", ""), repeated.pop("card_number", "")
+    if len(number) >= SHORTEST_NUMBER:
+        repeated = {name: value for name, value in repeated.items() if number not in value}
+    if is_repeated and (shown := cards.masked(number, mask_first)):
         repeated["card_number"] = shown
     return repeated
 

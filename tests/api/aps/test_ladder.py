@@ -96,6 +96,8 @@ RUNGS = [
     ({**CARD_PURCHASE, "card_number": "4005550000000002"}, "00016", "Invalid card number"),
     ({**CARD_PURCHASE, "card_number": "400555"}, "00016", "Invalid card number"),
     ({**CARD_PURCHASE, "card_security_code": "7391"}, "00002", "Invalid parameter format: card_security_code"),
+    ({**CARD_PURCHASE, "merchant_reference": f"A-{CARD_PURCHASE['card_number']}"}, "00002", "Invalid parameter format: merchant_reference"),
+    ({**CARD_PURCHASE, "token_name": CARD_PURCHASE["card_number"]}, "00002", "Invalid parameter format: token_name"),
     ({**CARD_PURCHASE, "card_number": "345678901234564"}, "00002", "Invalid parameter format: card_security_code"),
     # 7: what the service or this operation does not have
     ({**TOKEN_PURCHASE, "digital_wallet": "APPLE_PAY"}, "00014", "Inactive payment option"),
@@ -291,3 +293,12 @@ def test_a_void_may_carry_an_amount_and_never_repeats_it():
     request = ask({**COMMON, "command": "VOID_AUTHORIZATION", "merchant_reference": "O", "amount": "100", "currency": "SAR"})
     assert isinstance(request, ApsRequest)
     assert {"amount", "currency"}.isdisjoint(request.echo)
+
+
+@pytest.mark.parametrize("name", ["merchant_reference", "token_name", "customer_ip", "order_description"])
+def test_a_card_number_in_another_parameter_never_comes_back(name: str):
+    """Whoever puts the number into a reference is refused, and the answer does not repeat it."""
+    params = {**CARD_PURCHASE, name: CARD_PURCHASE["card_number"]}
+    refusal = wire.error(params, "00002", name)
+    assert name not in refusal.echo
+    assert not any(CARD_PURCHASE["card_number"] in value for value in refusal.echo.values())
