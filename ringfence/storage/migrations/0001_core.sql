@@ -68,7 +68,7 @@ CREATE TABLE operations (
     PRIMARY KEY (merchant_id, payment_id, operation_id)
 );
 CREATE UNIQUE INDEX operations_key ON operations (merchant_id, key) WHERE key IS NOT NULL;
-CREATE INDEX operations_deadline ON operations USING brin (ask_deadline) WITH (autosummarize = on);
+CREATE INDEX operations_deadline ON operations (ask_deadline);
 
 -- What became of them; append only.  One row per attempt: whoever writes it first owns that attempt's end.
 CREATE TABLE outcomes (
