@@ -321,6 +321,7 @@ LADDER: tuple[tuple[str, str], ...] = (
     ("the card number can be one", "00016"),
     ("its brand is known", "00039"),
     ("the security code has the brand's length", "00002"),
+    ("no other value holds the card number", "00002"),
     ("the caller's address is allowed", "00040"),
     ("the service is on: tokens", "00038"),
     ("the service is on: SDK tokens", "00068"),

@@ -11,6 +11,7 @@ from __future__ import annotations
 import select
 import socket
 import time
+from abc import ABC, abstractmethod
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
 
@@ -55,7 +56,7 @@ def parse(data: bytes) -> tuple[bool, bytes] | None:
     return data.startswith(b"HTTP/1.1 200"), data[end + 4:]
 
 
-class Loop:
+class Loop(ABC):
     """What both loops share: the stock of purchases, the connections, and the count.
 
     *stock* holds purchases made beforehand, and *make* makes more when it is used up.
@@ -97,28 +98,29 @@ class Loop:
             connection.socket.close()
         self.poll.close()
 
+    @abstractmethod
     def start(self) -> None:
         """Sends the first purchases."""
-        raise NotImplementedError
 
+    @abstractmethod
     def more(self) -> bool:
         """Whether there is more to send; called once a turn, and may send it."""
-        raise NotImplementedError
 
+    @abstractmethod
     def wait(self) -> float:
         """How long (seconds) to wait for answers before ``more`` is asked again."""
-        raise NotImplementedError
 
+    @abstractmethod
     def free(self, connection: Connection, at: float) -> None:
         """*connection* has got its answer, at *at*."""
-        raise NotImplementedError
 
+    @abstractmethod
     def counts(self, asked: float, at: float) -> tuple[bool, bool]:
         """Whether a purchase asked and answered then counts for the rate, and whether it counts for the latency."""
-        raise NotImplementedError
 
     def gone(self, connection: Connection) -> None:
-        """A connection that the service closed is not used again."""
+        """A connection that the service closed is not used again; only a loop that keeps idle ones has to forget it."""
+        return
 
     def send(self, connection: Connection, asked: float) -> None:
         """Sends the next purchase."""
