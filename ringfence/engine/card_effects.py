@@ -8,8 +8,8 @@ from typing import NamedTuple
 import asyncpg
 
 from ringfence.core.commands import Initiation, Kind
-from ringfence.core.outcomes import Approved, Declined, is_hard
-from ringfence.engine.intents import Ended
+from ringfence.core.outcomes import Approved, Declined, Outcome, is_hard
+from ringfence.engine.intents import Ended, Reserved
 from ringfence.storage import cards
 
 _FIRST_KINDS = (Kind.AUTHORIZATION, Kind.PURCHASE)
@@ -27,14 +27,15 @@ class CardEffects(NamedTuple):
         """The effects of a batch.  Only the payments of cardholders prove a card, and only those that were wholly approved."""
         effects = cls([], [], [])
         for message in messages:
-            if isinstance(message, Ended) and message.reserved.intent.card is not None:
-                effects._add(message)
+            if type(message) is Ended:
+                effects._add(*message)
         return effects if any(effects) else None
 
-    def _add(self, ended: Ended) -> None:
-        (intent, operation, *_), outcome = ended
-        card, stored = intent.card, intent.card.stored if intent.card else None
-        if card is None or stored is None or operation.kind not in _FIRST_KINDS:
+    def _add(self, reserved: Reserved, outcome: Outcome) -> None:
+        intent, operation, *_ = reserved
+        card = intent.card
+        stored = card.stored if card is not None else None
+        if stored is None or operation.kind not in _FIRST_KINDS:
             return
         if type(outcome) is Approved and outcome.minor == operation.minor:
             if outcome.scheme_reference and not stored.first_reference and intent.initiation is Initiation.CARDHOLDER:

@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 
 import asyncpg
 
@@ -31,6 +32,9 @@ log = logging.getLogger(__name__)
 
 FRESH_TOKENS = 3
 """How often a token that keeps changing is read again before the payment is refused."""
+
+
+_ask = partial(tuple.__new__, Ask)                  # all fields at once, at a third of the price of a call
 
 
 def processor_key(operation_id: int, attempt: int) -> str:
@@ -200,14 +204,14 @@ def _initiated(token: Token | None) -> Refusal | None:
 
 def ask(reserved: Reserved, now: datetime, pan: Pan | None) -> Ask:
     """The message for a processor."""
-    intent, operation, card = reserved.intent, reserved.operation, reserved.intent.card
+    intent, operation, held, _, deadline = reserved
+    card, initiation, payment = intent.card, intent.initiation, held.payment
     cited = ""
-    if intent.initiation is not Initiation.CARDHOLDER and card and card.stored:
+    if initiation is not Initiation.CARDHOLDER and card and card.stored:
         cited = card.stored.first_reference
-    payment = reserved.held.payment
-    return Ask(
-        processor_key(operation.id, operation.attempt), operation.kind, operation.minor, intent.command.currency,
-        intent.merchant, intent.payment_id, operation.id, now, reserved.deadline, pan, card.expiry if card else "",
-        card.security_code if card else None, intent.initiation, intent.channel, cited, intent.original,
-        operation.accepts_partial, False, payment.open + payment.unsecured, intent.magic,
-    )
+    return _ask((
+        processor_key(operation.id, operation.attempt), operation.kind, operation.minor, payment.currency, intent.merchant,
+        payment.id, operation.id, now, deadline, pan, card.expiry if card else "", card.security_code if card else None,
+        initiation, intent.channel, cited, intent.original, operation.accepts_partial, False,
+        payment.open + payment.unsecured if payment.authorized else 0, intent.magic,
+    ))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import NamedTuple
 
 import asyncpg
@@ -21,6 +22,9 @@ from ringfence.storage.payments import EventRow, Held, Key, Keyed, OperationRow
 
 DUPLICATE_WINDOW = timedelta(seconds=60)
 """Two captures or refunds with one content within this time raise ``possible_duplicate``."""
+
+# All fields at once, at a third of the price of a call.
+_row, _reserved = partial(tuple.__new__, OperationRow), partial(tuple.__new__, Reserved)
 
 FINAL = frozenset({"approved", "declined", "reversed", "not_asked"})
 
@@ -91,14 +95,14 @@ class _Batch:
 
     def _accept(self, place: int, intent: Intent, operation: Operation, held: Held, key: str | None) -> None:
         row = operation_row(intent, operation, key)
-        self._replies[place] = Reserved(intent, operation, held, row, self._deadline)
+        self._replies[place] = _reserved((intent, operation, held, row, self._deadline))
         self._claims.append((row, place))
 
     async def _claim(self, connection: asyncpg.Connection) -> set[int]:
         """Store the new payments' intents, in the order of their keys: two lanes cannot embrace."""
         if not self._claims:
             return set()
-        claims = sorted((row for row, _ in self._claims), key=lambda row: (row.merchant_id, row.key or "", row.operation_id))
+        claims = sorted([row for row, _ in self._claims], key=_in_key_order)
         return await rows.claim(connection, claims, self._now, self._deadline)
 
     async def _operate(self, connection: asyncpg.Connection, places: Sequence[int]) -> None:
@@ -154,7 +158,7 @@ class _Batch:
         if not repeated:
             return after, []
         return after, [EventRow(
-            intent.merchant_id, intent.payment_id, after.sequence, Event.POSSIBLE_DUPLICATE.value, verdict.operation.id, 1,
+            intent.merchant_id, intent.payment_id, after.sequence, Event.POSSIBLE_DUPLICATE, verdict.operation.id, 1,
             self._now, 0,
         )]
 
@@ -172,6 +176,10 @@ class _Batch:
                     refusal=Refusal.KEY_USED, earlier=Earlier(*owner, None, None, False)
                 )
         return self._replies     # type: ignore[return-value]
+
+
+def _in_key_order(row: OperationRow) -> tuple[int, str, int]:
+    return row[0], row[8] or "", row[2]             # merchant, key, operation
 
 
 def _key(intent: Intent) -> Key:
@@ -203,11 +211,11 @@ def operation_row(intent: Intent, operation: Operation, key: str | None) -> Oper
     """The intent as it is stored, but for its times: the statement gives them to the whole batch."""
     card = intent.card
     token = card.token if card else None
-    return OperationRow(
-        intent.merchant_id, intent.payment_id, operation.id, operation.kind.value, operation.minor,
-        intent.command.currency, intent.door, intent.reference, key, intent.content, intent.details, intent.actor,
-        intent.source, intent.processor, card.stored.card_id if card and card.stored else None,
-        token.name if token else None, token.version if token else None, intent.initiation.value, intent.channel,
-        operation.accepts_partial, operation.reason.value, operation.hold_seconds,
-        [number for part in operation.allotment for number in part] or None, None, None,
-    )
+    operation_id, kind, minor, _, accepts_partial, reason, hold_seconds, allotment, _ = operation
+    return _row((
+        intent.merchant_id, intent.payment_id, operation_id, kind, minor, intent.command.currency, intent.door,
+        intent.reference, key, intent.content, intent.details, intent.actor, intent.source, intent.processor,
+        card.stored.card_id if card and card.stored else None, token.name if token else None,
+        token.version if token else None, intent.initiation, intent.channel, accepts_partial, reason, hold_seconds,
+        [number for part in allotment for number in part] if allotment else None, None, None,
+    ))

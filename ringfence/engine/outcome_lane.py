@@ -69,7 +69,7 @@ class OutcomeLane:
         taken = {tuple(row) for row in await connection.fetch(rows.SQL.answered, *rows.columns(keys, 4))}
         due_at = datetime.now(UTC)
         late = [
-            ReversalRow(*key, Silence.SUPERSEDED.value, due_at) for one, key in zip(ended, keys, strict=True)
+            ReversalRow(*key, Silence.SUPERSEDED, due_at) for one, key in zip(ended, keys, strict=True)
             if key[2:] in taken and isinstance(one.outcome, Approved) and one.reserved.operation.kind in REVERSIBLE
         ]
         if late:

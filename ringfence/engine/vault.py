@@ -202,12 +202,18 @@ class Vault:
         Only active tokens are cached: one that is off, or not there, is looked for each time.  A cached one may have changed in
         another process; its version tells when the intent commits.  Raises ``DatabaseUnavailable``.
         """
+        if not fresh and (cached := self.cached_token(merchant_id, name)) is not None:
+            return cached
+        key = (merchant_id, name)
+        return self._cache(key, await _answered(self._loading.submit(key)))
+
+    def cached_token(self, merchant_id: int, name: str) -> Token | None:
+        """The token if it is at hand; see ``token``."""
         key = (merchant_id, name)
         cached = self._tokens.get(key)
-        if cached is not None and not fresh:
+        if cached is not None:
             self._tokens.move_to_end(key)
-            return cached
-        return self._cache(key, await _answered(self._loading.submit(key)))
+        return cached
 
     def forget(self, merchant_id: int, name: str) -> None:
         """Drop a token from the cache."""

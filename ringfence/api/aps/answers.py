@@ -29,10 +29,11 @@ def answer(request: ApsRequest, result: Mapping[str, object], code: str) -> dict
     if operation.variants:
         body["eci"] = request.eci                   # returned even where the request left it to the default
     known = operation.answers
-    for name, value in result.items():
-        if value and name in known:
-            body[name] = value
-    body.update(_verdict(code, request.language))
+    if known.issuperset(result) and all(result.values()):
+        body |= result
+    else:
+        body |= {name: value for name, value in result.items() if value and name in known}
+    body |= _verdict(code, request.language)
     return body
 
 

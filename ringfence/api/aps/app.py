@@ -50,39 +50,40 @@ class PaymentApi:
     async def handle(self, body: bytes, source_ip: str = "", idempotency_key: str = "") -> tuple[bytes, str]:
         """The answer to a body, and the receipt of what was committed for it ("" for nothing)."""
         params = wire.decode(body)
-        if isinstance(params, WireError):
+        if type(params) is WireError:
             return format_error(params, None), ""
         account = self._account(params)
-        if isinstance(account, WireError):
+        if type(account) is WireError:
             return format_error(account, None), ""
         if not account.merchant.active:
             return format_error(wire.inactive_merchant(params), account.credential), ""
         request = wire.parse(params, account.credential, account.settings, self._service.now(), source_ip)
-        if isinstance(request, WireError):
+        if type(request) is WireError:
             if self._sandbox and request.code == "00008":
                 log.info("%s", "\n".join(explain.explain(params, account.credential).lines()))
             return format_error(request, account.credential), ""
-        reply = await self._carried_out(account, request, idempotency_key)
-        return format_answer(request, reply.fields, reply.code, account.credential), reply.receipt
-
-    async def _carried_out(self, account: Account, request: ApsRequest, idempotency_key: str) -> Reply:
         name = request.operation.name
         try:
             if idempotency_key and name in ("CAPTURE", "REFUND"):
-                return await maintenance.operate(self._service, account, request, idempotency_key)
-            return await HANDLERS[name](self._service, account, request)
+                reply = await maintenance.operate(self._service, account, request, idempotency_key)
+            else:
+                reply = await HANDLERS[name](self._service, account, request)
         except CONNECTION_LOST:
             # The engine has its own answers once something was committed; here only a look-up can have failed.
             log.warning("the database is away")
-            return Reply(request.operation.failure + refusal_message(Refusal.SERVICE_UNAVAILABLE))
+            reply = Reply(request.operation.failure + refusal_message(Refusal.SERVICE_UNAVAILABLE))
         except Exception:
             log.exception("%s broke", name)
-            if name in MOVES_MONEY:
-                return Reply(UNKNOWN_OUTCOME)
-            return Reply(request.operation.failure + refusal_message(Refusal.SERVICE_UNAVAILABLE))
+            failed = UNKNOWN_OUTCOME if name in MOVES_MONEY else request.operation.failure + refusal_message(Refusal.SERVICE_UNAVAILABLE)
+            reply = Reply(failed)
+        code, fields, receipt = reply
+        return format_answer(request, fields, code, account.credential), receipt
 
     def _account(self, params: dict[str, str]) -> Account | WireError:
         """Who calls, from the directory; made anew where the merchant or its credential changed."""
+        known = self._accounts.get((params.get("merchant_identifier", ""), params.get("access_code", "")))
+        if known is not None and self._directory.merchant(known.merchant.identifier) is known.merchant:
+            return known
         address = wire.address(params)
         if isinstance(address, WireError):
             return address
@@ -91,9 +92,6 @@ class PaymentApi:
             return wire.unknown_merchant(params)
         if not address.access_code:
             return wire.error(params, "00001", "access_code")
-        known = self._accounts.get(address)
-        if known is not None and known.merchant is merchant:
-            return known
         credential = self._directory.credential(*address)
         if credential is None or credential.door != DOOR:
             return wire.unknown_access_code(params)

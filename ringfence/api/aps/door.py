@@ -10,7 +10,6 @@ import msgspec
 
 from ringfence.api.aps import codes
 from ringfence.api.aps.accounts import Credential, Settings
-from ringfence.api.aps.signature import spelling
 from ringfence.api.aps.wire import ApsRequest
 from ringfence.core.commands import Kind
 from ringfence.core.refusals import Refusal
@@ -69,9 +68,7 @@ def verification_key(reference: str) -> str:
 def content_of(service: Service, request: ApsRequest, card_id: int | None = None) -> bytes:
     """What was asked, under a key (BLAKE2b, RFC 7693 2.9): every parameter but signature and security code, the card by
     its record."""
-    names = spelling(tuple(request.given))
-    said = f"{names.pairs(names.values(request.given))}|{card_id}"
-    return blake2b(said.encode(), key=service.content_key, digest_size=16).digest()
+    return blake2b(f"{request.pairs}|{card_id}".encode(), key=service.content_key, digest_size=16).digest()
 
 
 def details_of(request: ApsRequest) -> bytes:

@@ -8,43 +8,41 @@ from ringfence.api.aps.wire import ApsRequest
 from ringfence.core.commands import Command, Initiation, Kind
 from ringfence.core.expiry import DOOR_SECONDS, hold_seconds
 from ringfence.core.outcomes import Approved, Declined, NotAsked, Reversed
+from ringfence.core.payment import Status
 from ringfence.core.refusals import Refusal
 from ringfence.engine.intents import CardInHand, Intent, Result
 
 KINDS = {"AUTHORIZATION": Kind.AUTHORIZATION, "PURCHASE": Kind.PURCHASE}
-INITIATIONS = {"RECURRING": Initiation.RECURRING}
-CHANNELS = {"MOTO": "moto"}
+#: Who begins the payment, and by which channel the card came; any other ``eci`` is a cardholder in a shop on the web.
+INITIATIONS = {"RECURRING": (Initiation.RECURRING, "ecommerce"), "MOTO": (Initiation.CARDHOLDER, "moto")}
+ECOMMERCE = (Initiation.CARDHOLDER, "ecommerce")
 INSUFFICIENT_FUNDS = "51"
 
 
 async def pay(service: Service, account: Account, request: ApsRequest) -> Reply:
     """Begin a payment and answer with its outcome."""
-    kind = KINDS[request.operation.name]
+    operation, reference, merchant, engine = request.operation, request.reference, account.merchant, service.engine
     card = await _with_card(service, account, request) if request.card else await _with_token(service, account, request)
-    if isinstance(card, Reply):
+    if type(card) is Reply:
         return card
-    stored = card.stored
-    assert stored is not None
-    if message := brand_message(request.operation, request.eci, stored.brand, request.given.get("payment_option", "")):
-        return Reply(request.operation.failure + message)
+    stored, settings = card.stored, merchant.settings
+    if message := brand_message(operation, request.eci, stored.brand, request.given.get("payment_option", "")):
+        return Reply(operation.failure + message)
     options = account.settings.payment_options
     if options is not None and stored.brand not in options:
-        return Reply(f"{request.operation.failure}003")
-    initiation = INITIATIONS.get(request.eci, Initiation.CARDHOLDER)
-    channel = CHANNELS.get(request.eci, "ecommerce")
-    operation_id = service.engine.new_id()
-    settings = account.merchant.settings
-    command = Command(kind, request.amount, request.currency, operation_id)
-    if kind is Kind.AUTHORIZATION:
+        return Reply(f"{operation.failure}003")
+    initiation, channel = INITIATIONS.get(request.eci, ECOMMERCE)
+    operation_id = engine.new_id()
+    command = Command(KINDS[operation.name], request.amount, request.currency, operation_id)
+    if command.kind is Kind.AUTHORIZATION:
         command = command._replace(hold_seconds=hold_seconds(
             merchant_days=settings.hold_days, door_seconds=DOOR_SECONDS[DOOR], brand=stored.brand, initiation=initiation,
             channel=channel,
         ))
-    result = await service.engine.execute(Intent(
-        account.merchant.merchant_id, account.merchant.identifier, operation_id, command, DOOR, account.actor, "api",
-        content_of(service, request, stored.card_id), request.reference, order_key(request.reference),
-        details=details_of(request), processor=service.route(account.merchant, stored.brand), card=card,
-        initiation=initiation, channel=channel, magic=settings.magic_amounts,
+    result = await engine.execute(Intent(
+        merchant.merchant_id, merchant.identifier, operation_id, command, DOOR, account.actor, "api",
+        content_of(service, request, stored.card_id), reference, order_key(reference), False, details_of(request),
+        service.route(merchant, stored.brand), card, None, initiation, channel, settings.magic_amounts,
     ))
     used = result.card or card
     return reply_to(request, result, used, payment_fields(service, account, used, operation_id))
@@ -54,9 +52,10 @@ def reply_to(request: ApsRequest, result: Result, card: CardInHand, fields: dict
     """The answer to a payment's first operation."""
     if result.refusal is not None:
         return refused(request, result.refusal, KINDS.get(request.operation.name))
-    match result.outcome:
-        case Approved(approval_code=approval_code) if result.payment is not None and result.payment.status != "declined":
-            fields["authorization_code"] = approval_code
+    outcome, payment = result.outcome, result.payment
+    match outcome:
+        case Approved() if payment is not None and payment.status is not Status.DECLINED:
+            fields["authorization_code"] = outcome.approval_code
             if card.keep_as:
                 fields["token_name"] = card.keep_as
             code, acquirer = request.operation.success, "00"
@@ -75,16 +74,20 @@ def reply_to(request: ApsRequest, result: Result, card: CardInHand, fields: dict
 
 def payment_fields(service: Service, account: Account, card: CardInHand, payment_id: int) -> dict[str, object]:
     """What every answer about a card payment says of the card."""
-    assert card.stored is not None
-    return {
-        "fort_id": str(payment_id), "payment_option": card.stored.brand,
-        "card_number": service.vault.masked(card.stored, account.settings.mask_first),
-        "expiry_date": card.expiry, "card_holder_name": card.holder,
+    stored = card.stored
+    assert stored is not None
+    fields: dict[str, object] = {
+        "fort_id": str(payment_id), "payment_option": stored.brand,
+        "card_number": service.vault.masked(stored, account.settings.mask_first), "expiry_date": card.expiry,
     }
+    if card.holder:
+        fields["card_holder_name"] = card.holder
+    return fields
 
 
 async def _with_token(service: Service, account: Account, request: ApsRequest) -> CardInHand | Reply:
-    token = await service.vault.token(account.merchant.merchant_id, request.token_name)
+    merchant_id, name, vault = account.merchant.merchant_id, request.token_name, service.vault
+    token = vault.cached_token(merchant_id, name) or await vault.token(merchant_id, name)
     kind = KINDS[request.operation.name]
     if token is None:
         return refused(request, Refusal.TOKEN_NOT_FOUND, kind)

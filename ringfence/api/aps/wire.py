@@ -120,4 +120,4 @@ def parse(
     pairs = plan.pairs(params, credential)
     if pairs is None or (plan.searched and ambiguous(pairs, params)) or implausible(params, settings, now):
         return climb(params, credential, settings, now, source_ip)
-    return accepted(params, plan.operation, plan.variant, settings, repeated_whole=plan.repeated_whole)
+    return accepted(params, plan.operation, plan.variant, settings, repeated_whole=plan.repeated_whole, pairs=pairs)
