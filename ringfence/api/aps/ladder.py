@@ -38,7 +38,7 @@ class ApsRequest(NamedTuple):
     ``given`` are its non-empty parameters as texts, without card number, security code and signature; ``echo`` what the answer repeats
     (the card number masked).  Both are only to be read: where they say the same they may be one dict.  ``amount`` is in minor units of
     ``currency``.  ``fort_id`` is 0 where the caller's is beyond 63 bits: it names no payment.  ``eci`` is the meant one, ECOMMERCE where
-    none was sent. 
+    none was sent.
     ``pairs`` is the text of ``given`` as the signature joins it.
     """
 
