@@ -1,6 +1,7 @@
 """Connections, named statements and locks."""
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from importlib import resources
 from urllib.parse import urlsplit
 
@@ -37,6 +38,23 @@ async def test_every_statement_fits_the_schema(name: str, database: str):
                 await connection.prepare(query)
             except asyncpg.PostgresError as why:
                 pytest.fail(f"{query.splitlines()[0]}: {why}")
+    finally:
+        await connection.close()
+
+
+@pytest.mark.anyio
+async def test_a_claim_looks_its_tokens_up(database: str):
+    """Whatever the planner thinks of the table of tokens: an intent's own is found by its key, and the others are not read."""
+    connection = await connect(database, application_name="test")
+    try:
+        await connection.execute("""
+            INSERT INTO tokens (merchant_id, token_name, card_id, expiry, holder, active, version, created_at)
+            SELECT 1, 'token ' || number, number, '3012', '', true, 1, now() FROM generate_series(1, 3000) AS number""")
+        await connection.execute("ANALYZE tokens")
+        plan = await connection.fetch("EXPLAIN " + load_queries("payments").claim, [], datetime.now(UTC), datetime.now(UTC))
+        text = "\n".join(line for (line,) in plan)
+        assert "tokens_pkey" in text
+        assert "Seq Scan on tokens" not in text
     finally:
         await connection.close()
 

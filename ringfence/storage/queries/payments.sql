@@ -2,16 +2,16 @@
 
 -- claim --
 -- Store what is intended at $2 (business time), to be asked until $3 (wall time).  A key already taken, or a token that
--- changed since it was read, is simply not returned.
+-- changed since it was read, is simply not returned.  The token is asked for as a value, not with EXISTS: that the planner
+-- may turn into a hash of the whole table of tokens, made anew for every batch.
 INSERT INTO operations
 SELECT i.merchant_id, i.payment_id, i.operation_id, i.kind, i.minor, i.currency, i.door, i.reference, i.key, i.content,
        i.details, i.actor, i.source, i.processor, i.card_id, i.token_name, i.token_version, i.initiation, i.channel,
        i.accepts_partial, i.reason, i.hold_seconds, i.allotment, $2, $3
 FROM unnest($1::operations[]) AS i
 WHERE i.token_version IS NULL
-   OR EXISTS (SELECT FROM tokens t
-              WHERE t.merchant_id = i.merchant_id AND t.token_name = i.token_name
-                AND t.version = i.token_version AND t.active)
+   OR i.token_version = (SELECT t.version FROM tokens t
+                         WHERE t.merchant_id = i.merchant_id AND t.token_name = i.token_name AND t.active)
 ON CONFLICT (merchant_id, key) WHERE key IS NOT NULL DO NOTHING
 RETURNING operation_id;
 
