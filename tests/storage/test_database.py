@@ -51,7 +51,8 @@ async def test_a_claim_looks_its_tokens_up(database: str):
             INSERT INTO tokens (merchant_id, token_name, card_id, expiry, holder, active, version, created_at)
             SELECT 1, 'token ' || number, number, '3012', '', true, 1, now() FROM generate_series(1, 3000) AS number""")
         await connection.execute("ANALYZE tokens")
-        plan = await connection.fetch("EXPLAIN " + load_queries("payments").claim, [], datetime.now(UTC), datetime.now(UTC))
+        many = [(1, number) + (None,) * 23 for number in range(200)]
+        plan = await connection.fetch("EXPLAIN " + load_queries("payments").claim, many, datetime.now(UTC), datetime.now(UTC))
         text = "\n".join(line for (line,) in plan)
         assert "tokens_pkey" in text
         assert "Seq Scan on tokens" not in text
