@@ -1,55 +1,297 @@
-"""The background of one process: sweeps that run again and again, each in its own time.
+"""The background of one process: chores that run again and again, and queues of jobs that are due.
 
-A sweep that fails is logged and runs again; none holds up another.  Which process sweeps does not matter for what happens,
-only for how often: every effect goes through the engine, which lets it happen once.
+Decides who does what, and when: one process at a time has a job or a chore in hand, under a lease that is renewed while it works.
+What breaks is logged and comes again; nothing holds up another.  Refuses to know what the work is: every effect lets itself happen
+only once, whoever tries it.
 """
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
-from typing import NamedTuple
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+import asyncpg
 
 from ringfence.engine.lane import CONNECTION_LOST
+from ringfence.storage import jobs as rows
+from ringfence.storage.jobs import Job
 
 log = logging.getLogger(__name__)
 
+TURN_SECONDS = 5.0
+"""The lease of a chore: how long nobody does it after its process died."""
+RENEWALS = 3
+"""A lease is renewed so often in its time."""
+FAILED_SECONDS, FAILED_AT_MOST = 5.0, 300.0
+"""A job that raised comes again after so long, twice as long each time (business time)."""
+LOST_SECONDS = 1.0
+"""... and one that lost the database (business time)."""
 
-class Sweep(NamedTuple):
-    """One kind of work, and the pause between the end of one run and the start of the next, in seconds (wall time)."""
+
+class Chore(NamedTuple):
+    """Work that has no row for each item; returns how much there was.  ``pause`` is from one run to the next, in seconds (wall time)."""
 
     name: str
     run: Callable[[], Awaitable[int]]
     pause: float
+    alone: bool = True                  # one process at a time, by a lease
+
+
+class Queue(NamedTuple):
+    """Jobs of one kind.  ``run`` gives its job back itself (``later``, ``done``, or in a commit that ends it).
+
+    ``at_once``: jobs in hand together in this process, ``per_merchant`` of them of one merchant; ``lease`` in seconds (wall time).
+    """
+
+    name: str
+    run: Callable[[Job], Awaitable[object]]
+    at_once: int = 16
+    per_merchant: int = 4
+    lease: float = 10.0
+
+
+class _Held:
+    """Something in hand: its task, and until when it is certainly ours (monotonic)."""
+
+    __slots__ = ("lease", "task", "until")
+
+    def __init__(self, task: asyncio.Task[Any], lease: float, since: float) -> None:
+        self.task, self.lease, self.until = task, lease, since + lease
 
 
 class Background:
-    """Runs sweeps until it is stopped."""
+    """Runs chores and queues until it is stopped."""
 
-    def __init__(self, sweeps: list[Sweep]) -> None:
-        self._sweeps = sweeps
-        self._tasks: list[asyncio.Task[None]] = []
+    def __init__(
+        self, chores: Sequence[Chore], queues: Sequence[Queue], *, pool: asyncpg.Pool, now: Callable[[], datetime], holder: str,
+        pause: float, sequential: bool = False, count: Callable[[str, bool], None] = lambda queue, done: None,
+    ) -> None:
+        """``now`` is business time; ``holder`` names this process among all; ``pause``: between two looks at a queue (wall seconds).
+
+        ``sequential``: one thing at a time, in the given order, so that a run can be repeated.  ``count`` is told of every job that
+        ended well or raised.
+        """
+        self._chores, self._queues, self._pool, self._now, self._holder = chores, queues, pool, now, holder
+        self._pause, self._sequential, self._count = pause, sequential, count
+        self._jobs: dict[Job, _Held] = {}
+        self._turns: dict[str, _Held] = {}
+        self._looks = {one.name: asyncio.Event() for one in (*chores, *queues)}
         self._stopping = asyncio.Event()
+        self._loops: list[asyncio.Task[None]] = []
+        self._renewing: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         """Begin; call it on a running loop."""
-        self._tasks = [asyncio.get_running_loop().create_task(self._again(sweep), name=sweep.name) for sweep in self._sweeps]
+        if self._sequential:
+            self._loops = [_task(self._in_order(), "background")]
+        else:
+            self._loops = [_task(self._again(chore), chore.name) for chore in self._chores]
+            self._loops += [_task(self._work(queue), queue.name) for queue in self._queues]
+        self._renewing = _task(self._renew_always(), "leases")
 
     async def stop(self) -> None:
-        """Let running sweeps finish, and start none."""
+        """Let what is in hand finish, and take nothing new."""
         self._stopping.set()
-        if self._tasks:
-            await asyncio.wait(self._tasks)
+        for look in self._looks.values():
+            look.set()
+        if self._loops:
+            await asyncio.wait(self._loops)
+        while self._jobs:
+            await asyncio.wait([held.task for held in self._jobs.values()])
+        if self._renewing is not None:
+            self._renewing.cancel()
+            await asyncio.wait([self._renewing])
 
-    async def _again(self, sweep: Sweep) -> None:
+    def nudge(self, name: str) -> None:
+        """Look at this queue, or do this chore, now instead of after its pause; nothing happens where it is not done here."""
+        if look := self._looks.get(name):
+            look.set()
+
+    # -- chores
+
+    async def _again(self, chore: Chore) -> None:
         while not self._stopping.is_set():
+            self._looks[chore.name].clear()
+            await self._do(chore)
+            await self._looked(self._looks[chore.name], chore.pause)
+        if chore.alone:
+            await self._guarded(chore.name, rows.rest(self._pool, chore.name, self._holder))
+
+    async def _do(self, chore: Chore) -> int:
+        """One run of a chore, if it is this process's turn; how much there was."""
+        began = time.monotonic()
+        if not chore.alone:
+            return await self._guarded(chore.name, chore.run()) or 0
+        if not await self._guarded(chore.name, rows.turn(self._pool, chore.name, self._holder, TURN_SECONDS)):
+            return 0
+        task = _task(self._guarded(chore.name, chore.run()), chore.name)
+        self._turns[chore.name] = _Held(task, TURN_SECONDS, began)
+        try:
+            await asyncio.wait([task])
+            return 0 if task.cancelled() else task.result() or 0
+        finally:
+            del self._turns[chore.name]
+
+    async def _guarded(self, name: str, work: Awaitable[Any]) -> Any:
+        """The result of the work; ``None`` where it broke, which is logged."""
+        try:
+            return await work
+        except CONNECTION_LOST as lost:
+            log.warning("%s waits for the database: %s", name, lost)
+        except Exception:
+            log.exception("%s failed", name)
+        return None
+
+    # -- queues
+
+    async def _work(self, queue: Queue) -> None:
+        look, after = self._looks[queue.name], -1
+        while not self._stopping.is_set():
+            look.clear()
+            after = await self._take(queue, after)
+            await self._looked(look, self._pause)
+
+    async def _take(self, queue: Queue, after: int) -> int:
+        """Claim as many jobs as there are hands free, and start them; the merchant that was served last."""
+        mine = Counter(job.merchant_id for job in self._jobs if job.queue == queue.name)
+        if free := queue.at_once - mine.total():
+            began = time.monotonic()
+            for job in await self._claimed(queue, after, free, mine):
+                self._start(queue, job, began)
+                after = job.merchant_id
+        return after
+
+    async def _claimed(self, queue: Queue, after: int, limit: int, mine: Counter[int]) -> list[Job]:
+        return await self._guarded(queue.name, rows.claim(
+            self._pool, queue.name, now=self._now(), holder=self._holder, lease=queue.lease, per_merchant=queue.per_merchant,
+            limit=limit, after=after, held=mine)) or []
+
+    def _start(self, queue: Queue, job: Job, claimed_at: float) -> asyncio.Task[None]:
+        task = _task(self._run(queue, job), f"{queue.name} {job.subject}")
+        self._jobs[job] = _Held(task, queue.lease, claimed_at)
+        task.add_done_callback(lambda ended: self._ended(queue, job))
+        return task
+
+    def _ended(self, queue: Queue, job: Job) -> None:
+        """A hand is free."""
+        del self._jobs[job]
+        self._looks[queue.name].set()
+
+    async def _run(self, queue: Queue, job: Job) -> None:
+        try:
+            await queue.run(job)
+        except CONNECTION_LOST as lost:
+            log.warning("%s %d waits for the database: %s", queue.name, job.subject, lost)
+            await self._give_back(queue, job, LOST_SECONDS, "the database was lost")
+        except Exception as error:
+            log.exception("%s %d failed", queue.name, job.subject)
+            pause = min(FAILED_AT_MOST, FAILED_SECONDS * 2 ** min(job.tries - 1, 16))
+            await self._give_back(queue, job, pause, f"failed: {type(error).__name__}")
+        else:
+            self._count(queue.name, True)
+
+    async def _give_back(self, queue: Queue, job: Job, pause: float, note: str) -> None:
+        """For later; where even that fails, the lease ends by itself."""
+        self._count(queue.name, False)
+        await self._guarded(queue.name, rows.later(self._pool, job, self._now() + timedelta(seconds=pause), note))
+
+    # -- everything in order
+
+    async def _in_order(self) -> None:
+        """Chores and queues in turn, one job at a time, until a whole turn found nothing."""
+        after = dict.fromkeys((queue.name for queue in self._queues), -1)
+        while not self._stopping.is_set():
+            for look in self._looks.values():
+                look.clear()
+            found = 0
+            for chore in self._chores:
+                if not self._stopping.is_set():
+                    found += await self._do(chore)
+            for queue in self._queues:
+                while not self._stopping.is_set():
+                    began = time.monotonic()
+                    jobs = await self._claimed(queue, after[queue.name], 1, Counter())
+                    if not jobs:
+                        break
+                    found += 1
+                    after[queue.name] = jobs[0].merchant_id
+                    await asyncio.wait([self._start(queue, jobs[0], began)])
+            if not found:
+                await self._any_looked()
+        for chore in self._chores:
+            if chore.alone:
+                await self._guarded(chore.name, rows.rest(self._pool, chore.name, self._holder))
+
+    async def _any_looked(self) -> None:
+        waits = [_task(look.wait(), "look") for look in self._looks.values()]
+        try:
+            await asyncio.wait(waits, timeout=self._pause, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for one in waits:
+                one.cancel()
+
+    async def _looked(self, look: asyncio.Event, pause: float) -> None:
+        """Until somebody says look, or the pause is over."""
+        if not self._stopping.is_set():
             try:
-                await sweep.run()
-            except CONNECTION_LOST as lost:
-                log.warning("%s waits for the database: %s", sweep.name, lost)
-            except Exception:
-                log.exception("%s failed", sweep.name)
-            try:
-                await asyncio.wait_for(self._stopping.wait(), sweep.pause)
+                await asyncio.wait_for(look.wait(), pause)
             except TimeoutError:
-                continue
+                return
+
+    # -- leases
+
+    async def _renew_always(self) -> None:
+        tick = min([TURN_SECONDS, *(queue.lease for queue in self._queues)]) / RENEWALS
+        while True:
+            await asyncio.sleep(tick)
+            await self._renew(tick)
+
+    async def _renew(self, patience: float) -> None:
+        """Hold on to what is in hand; whatever is another's by now, or may be, is let go of."""
+        for lease in {held.lease for held in self._jobs.values()}:
+            jobs = [job for job, held in self._jobs.items() if held.lease == lease]
+            began = time.monotonic()
+            ours = await self._in_time(rows.renew(self._pool, jobs, lease), patience)
+            for job in jobs if ours is not None else ():
+                self._keep(f"{job.queue} {job.subject}", self._jobs.get(job), job.key in ours, began)
+        for name, held in list(self._turns.items()):
+            began = time.monotonic()
+            ours = await self._in_time(rows.turn(self._pool, name, self._holder, TURN_SECONDS), patience)
+            if ours is not None:
+                self._keep(name, held, ours, began)
+        for held in (*self._jobs.values(), *self._turns.values()):
+            if held.until <= time.monotonic():
+                self._let_go(held.task.get_name(), held)
+
+    def _keep(self, name: str, held: _Held | None, is_ours: bool, since: float) -> None:
+        if held is None:
+            return                      # it ended while we asked
+        if is_ours:
+            held.until = since + held.lease
+        else:
+            self._let_go(name, held)
+
+    def _let_go(self, name: str, held: _Held) -> None:
+        if held.task.cancel():
+            log.warning("%s is another's by now; let go of it", name)
+
+    async def _in_time(self, work: Awaitable[Any], seconds: float) -> Any:
+        """The result, or ``None`` where it did not come in time."""
+        try:
+            async with asyncio.timeout(seconds):
+                return await work
+        except TimeoutError:
+            log.warning("leases are not renewed: the database does not answer")
+        except CONNECTION_LOST as lost:
+            log.warning("leases are not renewed: %s", lost)
+        except Exception:
+            log.exception("leases are not renewed")
+        return None
+
+
+def _task(work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
+    return asyncio.get_running_loop().create_task(work, name=name)

@@ -15,6 +15,7 @@ from typing import TypeVar
 import asyncpg
 
 from ringfence.core.chain import GENESIS, Link
+from ringfence.engine import points as trial
 from ringfence.engine.batcher import CommitFailed
 from ringfence.storage import payments as rows
 from ringfence.storage.database import DatabaseUnavailable, try_lock
@@ -50,9 +51,14 @@ class CommitUncertain(CommitFailed):
 class Lane:
     """One connection, its number, and the head of its chain."""
 
-    def __init__(self, connect: Callable[[], Awaitable[asyncpg.Connection]], *, numbers: range) -> None:
-        """``numbers``: which lane numbers to try, in order.  A lane keeps its number unless somebody takes it in an outage."""
-        self._connect, self._numbers = connect, numbers
+    def __init__(
+        self, connect: Callable[[], Awaitable[asyncpg.Connection]], *, numbers: range, points: tuple[int, int] | None = None,
+    ) -> None:
+        """``numbers``: which lane numbers to try, in order.  A lane keeps its number unless somebody takes it in an outage.
+
+        ``points``: where a trial may kill this process, before and after a commit.
+        """
+        self._connect, self._numbers, self._points = connect, numbers, points
         self._connection: asyncpg.Connection | None = None
         self._backend = 0                   # the server's process behind the connection
         self.number = -1
@@ -94,7 +100,12 @@ class Lane:
                 if tried and (reply := await committed(connection)) is not None:
                     return reply
                 tried = True
-                return await commit(connection)
+                if self._points is None:
+                    return await commit(connection)
+                trial.hit(self._points[0])
+                reply = await commit(connection)
+                trial.hit(self._points[1])
+                return reply
             except TRY_AGAIN:
                 tried = False
             except CONNECTION_LOST as lost:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import namedtuple
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib import resources
 from typing import Any, NamedTuple
@@ -89,13 +89,15 @@ async def connect(dsn: str, *, application_name: str, by_key: bool = False) -> a
     return connection
 
 
-def pool(dsn: str, size: int, *, application_name: str = "ringfence reading", by_key: bool = False) -> asyncpg.Pool:
+def pool(
+    dsn: str, size: int, *, application_name: str = "ringfence reading", by_key: bool = False, settings: Mapping[str, str] | None = None,
+) -> asyncpg.Pool:
     """A pool of up to *size* connections for reading, to be entered with ``async with``; it connects when first asked.
 
-    ``by_key``: see ``BY_KEY``; not for reports.
+    ``by_key``: see ``BY_KEY``; not for reports.  ``settings``: of the server, for these connections.
     """
     return asyncpg.create_pool(dsn, min_size=0, max_size=size, init=verify, timeout=CONNECT_SECONDS,
-                               server_settings=_settings(application_name, by_key))
+                               server_settings=_settings(application_name, by_key) | dict(settings or {}))
 
 
 async def verify(connection: asyncpg.Connection) -> None:

@@ -144,3 +144,33 @@ def test_the_programs_own_migrations_count_up():
     assert [m.number for m in files] == list(range(1, len(files) + 1))
     assert files
     assert all(m.sql.startswith("-- ") for m in files)
+
+
+@pytest.mark.anyio
+async def test_what_an_older_database_left_undone_becomes_work(connection: asyncpg.Connection):
+    """Schema 2 with doubts and owed reversals: each gets its job, once; and nobody is told of what happened before."""
+    files = known()
+    await migrate(connection, files[:2])
+    outcome = "INSERT INTO outcomes VALUES ($1, $2, $3, $4, $5, 0, '', '', '', '', '', '', '', now(), 1)"
+    for row in (
+        (1, 10, 10, 1, "unknown"),                                  # in doubt
+        (1, 20, 20, 1, "unknown"), (1, 20, 20, 2, "unknown"),       # in doubt, asked twice: one job
+        (1, 30, 30, 1, "unknown"), (1, 30, 30, 2, "approved"),      # ended
+        (2, 40, 40, 1, "approved"), (2, 40, 41, 1, "challenge"),    # never in doubt
+    ):
+        await connection.execute(outcome, *row)
+    for payment, attempt, acknowledged in ((10, 1, None), (40, 1, None), (40, 2, None), (30, 1, "now")):
+        await connection.execute(
+            "INSERT INTO reversals VALUES ($1, $2, $2, $3, 'superseded', now(), CASE WHEN $4::text IS NULL THEN NULL ELSE now() END)",
+            2 if payment == 40 else 1, payment, attempt, acknowledged)
+    for lane, number in ((0, 1), (0, 2), (7, 1)):
+        await connection.execute("INSERT INTO batches VALUES ($1, $2, $3, now(), 1, '')", lane, number, lane * 100 + number)
+    await connection.execute("INSERT INTO sweeps VALUES ('abandoned', now())")
+
+    assert [m.name for m in await migrate(connection, files[:3])] == ["nothing_is_lost"]
+    jobs = await connection.fetch(
+        "SELECT merchant_id, queue, subject, payment_id, due_at <= now() AND leased_until < now(), deadline_at > now() FROM jobs ORDER BY 1, 3")
+    assert [tuple(job) for job in jobs] == [
+        (1, "recovery", 10, 10, True, True), (1, "recovery", 20, 20, True, True), (2, "reversal", 40, 40, True, None)]
+    assert [tuple(row) for row in await connection.fetch("SELECT lane, number FROM follows ORDER BY 1")] == [(0, 2), (7, 1)]
+    assert await connection.fetchval("SELECT leased_until FROM sweeps WHERE reached = 0 AND holder = '' AND leased_until < now()") is not None

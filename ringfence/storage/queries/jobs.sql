@@ -1,0 +1,95 @@
+-- claim --
+-- Take jobs of a queue that are due by $2 and in nobody's hands: of merchants above $6 up to $7, in their order, at most $4 of one
+-- merchant (less what this process has of it already, $9 and $10), at most $5 in all.  The merchants are found by a skip scan of
+-- jobs_due; what is chosen is materialized, since the planner might else run it twice and lock more.
+WITH RECURSIVE waiting AS (
+    (SELECT merchant_id FROM jobs WHERE queue = $1::text AND merchant_id > $6::int ORDER BY merchant_id LIMIT 1)
+    UNION ALL
+    SELECT (SELECT j.merchant_id FROM jobs j WHERE j.queue = $1::text AND j.merchant_id > w.merchant_id ORDER BY j.merchant_id LIMIT 1)
+    FROM waiting w WHERE w.merchant_id < $7::int
+), chosen AS MATERIALIZED (
+    SELECT c.* FROM waiting w CROSS JOIN LATERAL (
+        SELECT j.merchant_id, j.queue, j.subject FROM jobs j
+        WHERE j.queue = $1::text AND j.merchant_id = w.merchant_id AND w.merchant_id <= $7::int
+          AND j.due_at <= $2::timestamptz AND j.leased_until <= now()
+        ORDER BY j.due_at, j.subject
+        LIMIT greatest(0, $4::int - coalesce((SELECT h.many FROM unnest($9::int[], $10::int[]) h (merchant_id, many)
+                                              WHERE h.merchant_id = w.merchant_id), 0))
+        FOR UPDATE SKIP LOCKED) c
+    LIMIT $5::int
+)
+UPDATE jobs j SET tries = j.tries + 1, holder = $3::text, leased_until = now() + make_interval(secs => $8::float8)
+FROM chosen c WHERE (j.merchant_id, j.queue, j.subject) = (c.merchant_id, c.queue, c.subject)
+RETURNING j.merchant_id, j.queue, j.subject, j.payment_id, j.due_at, j.deadline_at, j.tries, j.nudges, j.note, j.holder;
+
+-- claim_one --
+-- Take one job, whenever it is due; nothing is returned while another has it in hand, or where it is gone.
+UPDATE jobs SET tries = tries + 1, holder = $4::text, leased_until = now() + make_interval(secs => $5::float8)
+WHERE merchant_id = $1::int AND queue = $2::text AND subject = $3::bigint AND leased_until <= now()
+RETURNING merchant_id, queue, subject, payment_id, due_at, deadline_at, tries, nudges, note, holder;
+
+-- renew --
+-- Hold jobs for longer, and tell which of them nobody else has taken.  A row that is locked is being ended or given back by its own
+-- holder's transaction; it is passed over, and is not lost by that.
+WITH held AS (
+    SELECT * FROM unnest($1::int[], $2::text[], $3::bigint[], $4::int[], $5::text[]) h (merchant_id, queue, subject, tries, holder)
+), mine AS MATERIALIZED (
+    SELECT j.merchant_id, j.queue, j.subject FROM held h JOIN jobs j USING (merchant_id, queue, subject)
+    WHERE j.tries = h.tries AND j.holder = h.holder AND j.leased_until > '-infinity'
+    ORDER BY j.merchant_id, j.queue, j.subject FOR UPDATE OF j SKIP LOCKED
+), renewed AS (
+    UPDATE jobs j SET leased_until = now() + make_interval(secs => $6::float8)
+    FROM mine m WHERE (j.merchant_id, j.queue, j.subject) = (m.merchant_id, m.queue, m.subject)
+)
+SELECT h.merchant_id, h.queue, h.subject FROM held h LEFT JOIN jobs j USING (merchant_id, queue, subject)
+WHERE j.subject IS NULL OR (j.tries = h.tries AND j.holder = h.holder);
+
+-- later --
+-- Give a job back, to be done at $6; where more was asked for meanwhile it keeps its earlier time, by which it is due at once.
+UPDATE jobs SET due_at = CASE WHEN nudges = $7::int THEN $6::timestamptz ELSE least($6::timestamptz, due_at) END,
+                note = $8::text, leased_until = '-infinity'
+WHERE merchant_id = $1::int AND queue = $2::text AND subject = $3::bigint AND tries = $4::int AND holder = $5::text
+RETURNING true;
+
+-- done --
+-- Remove a job, unless more was asked for meanwhile.
+DELETE FROM jobs
+WHERE merchant_id = $1::int AND queue = $2::text AND subject = $3::bigint AND tries = $4::int AND holder = $5::text AND nudges = $6::int
+RETURNING true;
+
+-- again --
+-- Give a job back as it is: its time is past, and more was asked for.
+UPDATE jobs SET leased_until = '-infinity'
+WHERE merchant_id = $1::int AND queue = $2::text AND subject = $3::bigint AND tries = $4::int AND holder = $5::text
+RETURNING true;
+
+-- wake --
+-- Make jobs, or say of those that are there that more is to be done: not later than now wished for, and counted, so that whoever has
+-- one in hand notices.
+INSERT INTO jobs AS j (merchant_id, queue, subject, payment_id, due_at, deadline_at)
+SELECT merchant_id, queue, subject, min(payment_id), min(due_at), min(deadline_at)
+FROM unnest($1::int[], $2::text[], $3::bigint[], $4::bigint[], $5::timestamptz[], $6::timestamptz[])
+     AS r (merchant_id, queue, subject, payment_id, due_at, deadline_at)
+GROUP BY merchant_id, queue, subject ORDER BY merchant_id, queue, subject
+ON CONFLICT (merchant_id, queue, subject) DO UPDATE
+SET due_at = least(j.due_at, excluded.due_at), deadline_at = coalesce(j.deadline_at, excluded.deadline_at), nudges = j.nudges + 1;
+
+-- turn --
+-- Do a chore now, or go on doing it; nothing is returned while another process does it.
+INSERT INTO sweeps AS s (job, holder, leased_until) VALUES ($1::text, $2::text, now() + make_interval(secs => $3::float8))
+ON CONFLICT (job) DO UPDATE SET holder = excluded.holder, leased_until = excluded.leased_until
+WHERE s.holder = excluded.holder OR s.leased_until <= now()
+RETURNING true;
+
+-- rest --
+-- Leave a chore to whoever comes next.
+UPDATE sweeps SET leased_until = '-infinity' WHERE job = $1::text AND holder = $2::text;
+
+-- reached --
+-- How far a chore has come, as a number of its own.
+SELECT reached FROM sweeps WHERE job = $1::text;
+
+-- note_reached --
+-- Note how far a chore has come; never back.
+INSERT INTO sweeps AS s (job, reached) VALUES ($1::text, $2::bigint)
+ON CONFLICT (job) DO UPDATE SET reached = greatest(s.reached, excluded.reached);

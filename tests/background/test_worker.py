@@ -1,0 +1,292 @@
+"""The background: one holder for each job and chore, and nothing that holds up another."""
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Any
+
+import asyncpg
+import pytest
+
+from ringfence.background import worker
+from ringfence.background.worker import Background, Chore, Queue
+from ringfence.storage import jobs
+from ringfence.storage.database import DatabaseUnavailable, pool
+from ringfence.storage.jobs import Job, JobRow
+from tests.engine.composition import NOW, Time
+
+pytestmark = pytest.mark.anyio
+SOON = 0.02
+"""Pauses of these backgrounds, so that what should not happen has many chances to."""
+
+
+@pytest.fixture
+async def db(database: str) -> AsyncIterator[asyncpg.Pool]:
+    async with pool(database, 6, by_key=True) as made:
+        yield made
+
+
+@asynccontextmanager
+async def running(db: asyncpg.Pool, *parts: Chore | Queue, holder: str = "a", **options: Any) -> AsyncIterator[Background]:
+    made = background(db, *parts, holder=holder, **options)
+    made.start()
+    try:
+        yield made
+    finally:
+        await made.stop()
+
+
+def background(db: asyncpg.Pool, *parts: Chore | Queue, holder: str = "a", pause: float = SOON, now: Any = NOW, **options: Any) -> Background:
+    return Background(
+        [part for part in parts if isinstance(part, Chore)], [part for part in parts if isinstance(part, Queue)],
+        pool=db, now=now if callable(now) else lambda: now, holder=holder, pause=pause, **options)
+
+
+async def make(db: asyncpg.Pool, *rows: tuple[int, int], queue: str = "work") -> None:
+    await jobs.wake(db, [JobRow(merchant, queue, subject, 0, NOW) for merchant, subject in rows])
+
+
+async def until(condition: Callable[[], Any]) -> None:
+    """Wait for it; the test's own limit is the limit."""
+    while not condition():
+        await asyncio.sleep(0)
+
+
+async def until_there(db: asyncpg.Pool, question: str) -> Any:
+    """Wait until a question about the database has an answer."""
+    while not (answer := await db.fetchval(question)):
+        await asyncio.sleep(0)
+    return answer
+
+
+class Work:
+    """Notes what is run, and removes it; what is in ``hold`` waits for its event, what is in ``breaks`` raises."""
+
+    def __init__(self, db: asyncpg.Pool) -> None:
+        self.db = db
+        self.begun: list[int] = []
+        self.ended: list[int] = []
+        self.cancelled: list[int] = []
+        self.hold: dict[int, asyncio.Event] = {}
+        self.breaks: dict[int, Exception] = {}
+
+    async def __call__(self, job: Job) -> None:
+        self.begun.append(job.subject)
+        try:
+            if wait := self.hold.get(job.subject):
+                await wait.wait()
+        except asyncio.CancelledError:
+            self.cancelled.append(job.subject)
+            raise
+        if (error := self.breaks.pop(job.subject, None)) is not None:
+            raise error
+        await jobs.done(self.db, job)
+        self.ended.append(job.subject)
+
+
+async def test_jobs_are_run_and_new_ones_at_the_next_look(db: asyncpg.Pool):
+    """A nudge is a look; so is the end of the pause."""
+    work = Work(db)
+    await make(db, (1, 1), (2, 2))
+    async with running(db, Queue("work", work), pause=3600) as one:
+        await until(lambda: sorted(work.ended) == [1, 2])
+        await make(db, (1, 3))
+        one.nudge("work")
+        one.nudge("nothing of ours")
+        await until(lambda: 3 in work.ended)
+    async with running(db, Queue("work", work)):
+        await make(db, (1, 4))
+        await until(lambda: 4 in work.ended)
+
+
+async def test_as_many_as_allowed_are_in_hand_and_the_next_begins_when_one_ends(db: asyncpg.Pool):
+    """Over all, and of one merchant; without waiting for the pause."""
+    work = Work(db)
+    work.hold = {subject: asyncio.Event() for subject in range(20)}
+    await make(db, *((1, subject) for subject in range(10)), *((2, subject) for subject in range(10, 12)))
+    async with running(db, Queue("work", work, at_once=4, per_merchant=3), pause=3600):
+        await until(lambda: len(work.begun) == 4)
+        assert sorted(work.begun) == [0, 1, 2, 10]
+        work.hold[1].set()
+        await until(lambda: len(work.begun) == 5)
+        assert sorted(work.begun) == [0, 1, 2, 3, 10]
+        for event in work.hold.values():
+            event.set()
+        await until(lambda: len(work.ended) == 12)
+
+
+async def test_a_job_that_raises_comes_back_later_and_others_run(db: asyncpg.Pool):
+    """After five seconds, then ten; of a lost database only one second is waited."""
+    work, now, counted = Work(db), Time(), []
+    work.breaks = {1: ValueError("broken"), 2: DatabaseUnavailable("away")}
+    await make(db, (1, 1), (1, 2), (1, 3))
+    async with running(db, Queue("work", work), now=now, count=lambda queue, done: counted.append(done)) as one:
+        await until_there(db, "SELECT count(*) = 2 AND bool_and(leased_until = '-infinity') FROM jobs")
+        rows = await db.fetch("SELECT subject, due_at, note FROM jobs ORDER BY 1")
+        assert [tuple(row) for row in rows] == [
+            (1, NOW + timedelta(seconds=5), "failed: ValueError"), (2, NOW + timedelta(seconds=1), "the database was lost")]
+        await until(lambda: work.ended == [3])
+        work.breaks = {1: KeyError("again")}
+        now.now += timedelta(seconds=5)
+        one.nudge("work")
+        due = now.now + timedelta(seconds=10)
+        await until_there(db, f"SELECT true FROM jobs WHERE due_at = '{due.isoformat()}'")
+        now.now = due
+        await until(lambda: work.ended == [3, 2, 1])
+    assert sorted(counted) == [False, False, False, True, True, True]
+
+
+async def test_a_lost_lease_cancels(db: asyncpg.Pool):
+    """Another took the job: its task here is cancelled, and neither gives it back nor removes it."""
+    work = Work(db)
+    work.hold[1] = asyncio.Event()
+    await make(db, (1, 1))
+    async with running(db, Queue("work", work, lease=0.3)):
+        await until(lambda: work.begun)
+        await db.execute("UPDATE jobs SET tries = 99, holder = 'b', leased_until = now() + interval '1 hour'")
+        await until(lambda: work.cancelled == [1])
+    assert await db.fetchval("SELECT tries FROM jobs WHERE holder = 'b' AND leased_until > now()") == 99
+
+
+async def test_whoever_cannot_renew_lets_go(db: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch):
+    """Once the lease may have ended, although nobody said so."""
+    work = Work(db)
+    work.hold[1] = asyncio.Event()
+    await make(db, (1, 1))
+
+    async def away(*arguments: Any) -> None:
+        raise DatabaseUnavailable("away")
+
+    monkeypatch.setattr(jobs, "renew", away)
+    async with running(db, Queue("work", work, lease=0.3), pause=3600):
+        await until(lambda: work.cancelled == [1])
+
+
+async def test_a_lease_is_renewed_for_as_long_as_the_job_runs(db: asyncpg.Pool):
+    """Another process that looks all the time gets it only when the first one's lease is over, which is never."""
+    mine, others = Work(db), Work(db)
+    mine.hold[1] = asyncio.Event()
+    await make(db, (1, 1))
+    async with running(db, Queue("work", mine, lease=0.6)):
+        await until(lambda: mine.begun)
+        first = await db.fetchval("SELECT leased_until FROM jobs")
+        async with running(db, Queue("work", others), holder="b"):
+            await until_there(db, f"SELECT true FROM jobs WHERE leased_until >= '{first.isoformat()}'::timestamptz + interval '1 second'")
+            assert others.begun == []
+            mine.hold[1].set()
+            await until(lambda: mine.ended == [1])
+    assert (mine.begun, others.begun) == ([1], [])
+
+
+async def test_a_chore_runs_in_one_process_at_a_time_and_moves_on_when_its_owner_dies(
+    db: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch,
+):
+    """Two would like to: one does.  Its renewals end, as by death, and the other goes on."""
+    monkeypatch.setattr(worker, "TURN_SECONDS", 0.3)
+    ran = {"a": 0, "b": 0}
+
+    def chore(name: str) -> Chore:
+        async def run() -> int:
+            ran[name] += 1
+            return 0
+        return Chore("follower", run, SOON)
+
+    owner = background(db, chore("a"))
+    owner.start()
+    await until(lambda: ran["a"])
+    async with running(db, chore("b"), holder="b"):
+        count = ran["a"]
+        await until(lambda: ran["a"] > count + 5)
+        assert ran["b"] == 0
+        for task in owner._loops:                       # the process dies: nothing of it runs on, and nothing is said
+            task.cancel()
+        await until(lambda: ran["b"] > 2)
+    await owner.stop()
+
+
+async def test_a_chore_that_is_stopped_is_left_to_others_at_once(db: asyncpg.Pool):
+    """Without waiting for its lease."""
+    ran = asyncio.Event()
+
+    async def run() -> int:
+        ran.set()
+        return 1
+
+    async with running(db, Chore("follower", run, SOON)):
+        await ran.wait()
+        assert not await jobs.turn(db, "follower", "b", 1.0)
+    assert await jobs.turn(db, "follower", "b", 1.0)
+
+
+async def test_a_chore_for_every_process_runs_in_each_and_goes_on_after_a_failure(db: asyncpg.Pool):
+    """What it raises is logged."""
+    ran = {"a": 0, "b": 0}
+
+    def chore(name: str) -> Chore:
+        async def run() -> int:
+            ran[name] += 1
+            if ran[name] % 2:
+                raise ValueError("broken")
+            return 0
+        return Chore("directory", run, SOON, alone=False)
+
+    async with running(db, chore("a")), running(db, chore("b"), holder="b"):
+        await until(lambda: min(ran.values()) > 4)
+
+
+async def test_a_stopped_background_finished_what_it_had_and_took_nothing_new(db: asyncpg.Pool):
+    """The job in hand ends; the one behind it is left."""
+    work = Work(db)
+    work.hold[1] = asyncio.Event()
+    await make(db, (1, 1), (1, 2))
+    one = background(db, Queue("work", work, at_once=1))
+    one.start()
+    await until(lambda: work.begun)
+    stopping = asyncio.create_task(one.stop())
+    await until(one._stopping.is_set)
+    work.hold[1].set()
+    await stopping
+    assert work.ended == [1]
+    assert await db.fetch("SELECT subject FROM jobs WHERE leased_until < now()") == [(2,)]
+
+
+async def test_in_order_everything_happens_one_after_the_other_the_same_way_every_time(db: asyncpg.Pool):
+    """Chores first, then the queues as given, merchant after merchant; until a whole turn found nothing."""
+    def script() -> tuple[list[str], list[Chore | Queue]]:
+        told: list[str] = []
+        left = itertools.chain([2, 0], itertools.repeat(0))
+        inside = 0
+
+        async def sweep() -> int:
+            told.append("sweep")
+            return next(left)
+
+        def runs(name: str) -> Callable[[Job], Any]:
+            async def run(job: Job) -> None:
+                nonlocal inside
+                inside += 1
+                assert inside == 1
+                told.append(f"{name} {job.merchant_id}.{job.subject}")
+                await jobs.done(db, job)
+                if (name, job.subject) == ("first", 4):
+                    await make(db, (9, 9), queue="second")
+                inside -= 1
+            return run
+
+        return told, [Chore("sweep", sweep, 3600), Queue("first", runs("first")), Queue("second", runs("second"))]
+
+    stories = []
+    for _ in range(2):
+        told, parts = script()
+        await make(db, (2, 4), (1, 3), (1, 1), queue="first")
+        await make(db, (5, 5), queue="second")
+        async with running(db, *parts, sequential=True, pause=3600) as one:
+            await until(lambda told=told: told.count("sweep") == 2)
+            one.nudge("second")
+            await until(lambda told=told: told.count("sweep") == 3)
+        stories.append(told)
+    assert stories[0] == stories[1] == [
+        "sweep", "first 1.1", "first 2.4", "first 1.3", "second 5.5", "second 9.9", "sweep", "sweep"]
