@@ -1,7 +1,8 @@
 """Abandoned operations: intents whose owner died before it wrote an outcome.
 
 Once an operation's deadline has passed nobody may ask for it any more; what came of it at the processor is not known.  The
-sweep writes exactly that, ``unknown``, so that the doubt stands in the ledger and everybody sees the same.
+chore writes exactly that, ``unknown``, so that the doubt stands in the ledger, everybody sees the same, and recovery has its job:
+both are one commit.
 """
 from __future__ import annotations
 
@@ -11,15 +12,15 @@ from datetime import UTC, datetime, timedelta
 
 import asyncpg
 
-from ringfence.core.commands import Command, Initiation, Kind, VoidReason
+from ringfence.background.worker import Chore
 from ringfence.core.outcomes import Silence, Unknown
-from ringfence.core.payment import FIRST, Decision, Operation, Payment, decide
 from ringfence.engine.directory import Directory
 from ringfence.engine.engine import Engine
-from ringfence.engine.intents import Ended, Intent, Reserved, Result
+from ringfence.engine.intents import Reserved, Result
 from ringfence.engine.lane import LANES
+from ringfence.engine.recovery import reserved_of
 from ringfence.storage import payments as rows
-from ringfence.storage.payments import Held, OperationRow
+from ringfence.storage.payments import OperationRow
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +29,11 @@ AT_ONCE = 500
 GRACE = timedelta(seconds=2)
 """Behind the deadline, for an owner whose outcome is just being committed."""
 BEGINNING = datetime(2020, 1, 1, tzinfo=UTC)
+
+
+def chore(pool: asyncpg.Pool, directory: Directory, engine: Engine, pause: float) -> Chore:
+    """The sweep, by one process at a time; ``pause`` in seconds (wall time).  ``pool`` looks up by key."""
+    return Chore("abandoned operations", lambda: sweep(pool, directory, engine), pause)
 
 
 async def sweep(pool: asyncpg.Pool, directory: Directory, engine: Engine) -> int:
@@ -40,7 +46,7 @@ async def sweep(pool: asyncpg.Pool, directory: Directory, engine: Engine) -> int
     while True:
         found = await rows.abandoned(pool, since, until, AT_ONCE)
         results = await asyncio.gather(*(
-            engine.finish(Ended(_reserved(row, directory, engine.now()), Unknown(Silence.OWNER_GONE))) for row in found))
+            engine.finish(engine.ended(_reserved(row, directory), Unknown(Silence.OWNER_GONE))) for row in found))
         ended += sum(map(_is_written, results))
         if not all(map(_is_written, results)):
             log.warning("operations without an owner wait for the database")
@@ -58,26 +64,7 @@ def _is_written(result: Result) -> bool:
     return bool(result.receipt) or result.outcome == Unknown(Silence.SUPERSEDED)
 
 
-def _reserved(row: OperationRow, directory: Directory, now: datetime) -> Reserved:
+def _reserved(row: OperationRow, directory: Directory) -> Reserved:
     """The intent as it was committed, from its row."""
     merchant = directory.by_id(row.merchant_id)
-    kind = Kind(row.kind)
-    command = Command(kind, row.minor, row.currency, row.operation_id, row.accepts_partial, reason=VoidReason(row.reason),
-                      hold_seconds=row.hold_seconds)
-    payment = Payment(row.payment_id, row.currency)
-    if kind in FIRST:
-        begun = decide(payment, command, now)
-        assert isinstance(begun, Decision)
-        payment = begun.payment
-    numbers = row.allotment or []
-    operation = Operation(
-        row.operation_id, kind, row.minor, 1, row.accepts_partial, VoidReason(row.reason), row.hold_seconds,
-        tuple(zip(numbers[::2], numbers[1::2], strict=True)),
-    )
-    intent = Intent(
-        row.merchant_id, merchant.identifier if merchant else "", row.payment_id, command, row.door, row.actor, row.source,
-        row.content, row.reference, row.key, details=row.details, processor=row.processor,
-        initiation=Initiation(row.initiation), channel=row.channel,
-    )
-    assert row.ask_deadline is not None, "a stored operation has one"
-    return Reserved(intent, operation, Held(payment), row, row.ask_deadline)
+    return reserved_of(row, merchant.identifier if merchant else "")

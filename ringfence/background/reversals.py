@@ -1,50 +1,35 @@
-"""Reversals that a processor still owes us an acknowledgement for are sent again until it comes."""
+"""Reversals of operations that have ended: sent until the processor acknowledges.
+
+What a partial approval nobody wants, or an approval that came too late, still owes us.  (An operation in doubt is reversed by its
+recovery.)  A reversal undoes exactly one message, so that whatever made it due, one acknowledgement answers all of it; a processor
+that refuses for good is asked again and again, at the pace of the plan, and the job's note says so.
+"""
 from __future__ import annotations
 
-import asyncio
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable
+from datetime import datetime
 
 import asyncpg
 
-from ringfence.core.commands import Command, Initiation, Kind
-from ringfence.core.payment import Operation, Payment
-from ringfence.engine.directory import Directory, Merchant
+from ringfence.background.worker import Queue
+from ringfence.core.recovery import Plan, pause
 from ringfence.engine.engine import Engine
-from ringfence.engine.intent_lane import operation_row
-from ringfence.engine.intents import CardInHand, Intent, Reserved
-from ringfence.engine.reading import Reading
-from ringfence.storage import payments as rows
-from ringfence.storage.payments import Held, ReversalDue
-
-AT_ONCE = 100
-PAUSE = timedelta(seconds=5)
-"""The first try leaves with the answer that made it due; later ones come from here."""
+from ringfence.engine.recovery import PostgresDesk
+from ringfence.storage import jobs
+from ringfence.storage import recovery as rows
+from ringfence.storage.jobs import Job
+from ringfence.storage.recovery import REVERSAL
 
 
-async def sweep(pool: asyncpg.Pool, directory: Directory, reading: Reading, engine: Engine) -> int:
-    """Send every reversal that is due once more; how many were."""
-    sent = 0
-    for merchant in directory.merchants():
-        due = await rows.reversals_due(pool, merchant.merchant_id, datetime.now(UTC) - PAUSE, AT_ONCE)
-        await asyncio.gather(*(_send(merchant, one, reading, engine) for one in due))
-        sent += len(due)
-    return sent
+def queue(pool: asyncpg.Pool, desk: PostgresDesk, engine: Engine, plan: Plan, now: Callable[[], datetime]) -> Queue:
+    """Every reversal in its time (``now``: business time)."""
+    async def run(job: Job) -> None:
+        name = job.merchant_id, job.payment_id, job.subject
+        if await rows.is_owed(pool, name):
+            reserved = await desk.ended(job)
+            if reserved is not None and not await engine.reverse(reserved):
+                await jobs.later(pool, job, now() + pause(plan, job.tries, job.subject), "not acknowledged")
+                return
+        await jobs.done(pool, job)
 
-
-async def _send(merchant: Merchant, due: ReversalDue, reading: Reading, engine: Engine) -> None:
-    view = await reading.view(merchant.merchant_id, due.payment_id)
-    step = next((step for step in view.steps if step.operation_id == due.operation_id), None) if view else None
-    if view is None or step is None:
-        return
-    stored = await reading.stored_card(view)
-    operation = Operation(due.operation_id, Kind(step.kind), step.minor, due.attempt)
-    intent = Intent(
-        merchant.merchant_id, merchant.identifier, due.payment_id,
-        Command(operation.kind, step.minor, step.currency, due.operation_id), step.door, "job:reversals", "sweep", b"",
-        step.reference, processor=step.processor, card=CardInHand(None, stored=stored) if stored else None,
-        original=view.original, initiation=Initiation(step.initiation), channel=step.channel,
-    )
-    held = Held(view.payment or Payment(due.payment_id, step.currency))
-    deadline = datetime.now(UTC) + PAUSE
-    row = operation_row(intent, operation, None)
-    await engine.reverse(Reserved(intent, operation, held, row, deadline))
+    return Queue(REVERSAL, run)

@@ -48,9 +48,13 @@ class Unknown(NamedTuple):
 
 
 class Reversed(NamedTuple):
-    """An unknown authorization, increment or purchase that our reversal ended: nothing is held at the issuer."""
+    """An unknown authorization, increment or purchase that our reversal ended: nothing is held at the issuer.
+
+    A purchase whose business day was over is given back by a refund instead: ``returned`` is what went out so, in minor units.
+    """
 
     response_code: str = "68"       # DE 39 "68": response received too late
+    returned: int = 0
 
 
 class Challenge(NamedTuple):
@@ -79,3 +83,28 @@ HARD_ADVICE = frozenset({"03", "05", "21", "22", "42"})
 def is_hard(outcome: Declined) -> bool:
     """Whether a decline forbids further merchant-initiated payments with the card."""
     return outcome.response_code in HARD_DECLINES or outcome.advice in HARD_ADVICE
+
+
+Said = tuple[str, int, str, str, str, str, str, str, str]
+
+
+def outcome_values(outcome: Outcome | None) -> Said:
+    """An outcome as it is stored: result, approved minor units, response code (or why it is unknown), merchant advice,
+    approval code, scheme and processor reference, security code result, ECI."""
+    if type(outcome) is Approved:
+        minor, approval_code, scheme_reference, processor_reference, code, code_result, _, eci = outcome
+        return "approved", minor, code, "", approval_code, scheme_reference, processor_reference, code_result, eci
+    match outcome:
+        case Declined(response_code, advice, processor_reference):
+            return "declined", 0, response_code, advice, "", "", processor_reference, "", ""
+        case Unknown(why):
+            result, code = "unknown", why
+        case Reversed(response_code, _):
+            result, code = "reversed", response_code
+        case Challenge(_, reference):
+            return "challenge", 0, "", "", "", "", reference, "", ""
+        case NotAsked(why):
+            result, code = "not_asked", why
+        case None:
+            raise AssertionError("an answer always has an outcome")
+    return result, 0, code, "", "", "", "", "", ""

@@ -136,8 +136,11 @@ def _void(payment: Payment, command: Command, minor: int | None, now: datetime) 
         return Refusal.ALREADY_CAPTURED
     if _must_wait(payment, command.kind):
         return Refusal.OPERATION_IN_PROGRESS
-    if command.reason is VoidReason.EXPIRED and not _is_expired(payment, now):
+    expired = _is_expired(payment, now)
+    if command.reason is VoidReason.EXPIRED and not expired:
         return Refusal.EXPIRY_NOT_DUE
+    if command.reason is VoidReason.REQUESTED and expired:
+        return Refusal.AUTHORIZATION_EXPIRED        # whether the sweep was here already or not
     rest = payment.open + payment.unsecured
     if not rest:
         return Refusal.NOTHING_TO_VOID
@@ -208,7 +211,10 @@ def _is_believable(operation: Operation, outcome: Outcome) -> bool:
         # Above what was asked nothing is approved; below it, only a first operation (DE 39 "10").
         return outcome.minor == operation.minor or (kind in FIRST and 0 < outcome.minor < operation.minor)
     if type(outcome) is Reversed:
-        return kind in REVERSED
+        # Only money that moved can be returned: a purchase's, and never more than was asked.
+        return kind in REVERSED and (
+            not outcome.returned or (kind is PURCHASE and 0 < outcome.returned <= operation.minor)
+        )
     if type(outcome) is Challenge:
         # Asked before the issuer is; a doubt says that the issuer may have been asked already.
         return kind in FIRST and not operation.unknown
@@ -343,14 +349,23 @@ _ENDINGS = {Declined: DECLINED, Reversed: REVERSED, NotAsked: NOT_ASKED}
 
 
 def _ended(payment: Payment, operation: Operation, outcome: Declined | Reversed | NotAsked) -> Decision:
-    """The operation did not come about: its reservation is released, nothing is posted."""
+    """The operation did not come about: its reservation is released.
+
+    Nothing is posted but money that had moved all the same and was sent back: it passes through suspense, and never was the
+    merchant's (ledger row 22).
+    """
     pending = _PENDING[operation.kind]
     payment = payment._replace(
         status=Status.DECLINED if operation.kind in FIRST else payment.status,
         captures=release(payment.captures, operation.allotment),
         **{pending: getattr(payment, pending) - operation.minor},
     )
-    return Decision(payment, None, outcome, (), (_ENDINGS[type(outcome)][operation.kind],))
+    transfers: tuple[Transfer, ...] = ()
+    if type(outcome) is Reversed and outcome.returned:
+        transfers = (
+            Transfer(Transferred.MONEY_IN_SUSPENSE, outcome.returned), Transfer(Transferred.SUSPENSE_RETURNED, outcome.returned)
+        )
+    return Decision(payment, None, outcome, transfers, (_ENDINGS[type(outcome)][operation.kind],))
 
 
 def _unknown(payment: Payment, operation: Operation, outcome: Unknown) -> Decision:

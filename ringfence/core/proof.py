@@ -23,7 +23,7 @@ CHECKS: dict[str, str] = {
     "P3": "stored amounts = sums of transfers",
     "P4": "reservations = operations without a final outcome, and they fit",
     "P5": "no more went back than was captured, per payment and per capture",
-    "P6": "doubt accounts = operations in doubt",
+    "P6": "doubt accounts = operations in doubt, each with a job that ends it",
     "P7": "stored balances = sums of transfers",
     "P8": "every approved operation has exactly its transfers, every operation at most one final outcome",
     "P9": "the processor's own book agrees",
@@ -127,6 +127,7 @@ def differences(
         gaps = {
             day: theirs.get((side, day), Total()).minus(ours.get((side, day), Total())) for day in sorted(days[side])
         }
+        _pass_on(gaps, {day: (ours.get((side, day), Total()).count, theirs.get((side, day), Total()).count) for day in gaps})
         _carry_over(gaps)
         above, below = _sum_of(gaps, 1), _sum_of(gaps, -1)
         allowed, late = more.get(side, Total()), fewer.get(side, Total())
@@ -136,6 +137,22 @@ def differences(
                 for day, gap in gaps.items() if gap != Total()
             ]
     return found
+
+
+def _pass_on(gaps: dict[date, Total], counts: Mapping[date, tuple[int, int]]) -> None:
+    """What several days in a row give to their next ones, and all of it arrives, is no difference.
+
+    At every midnight something may be under way: a day then has what the one before began, and not what it began itself.  No day
+    gives more than it had: ``counts`` are what either side booked on it.
+    """
+    for first in gaps:
+        left, day, passed = gaps[first], first, [first]
+        while left.count and abs(left.count) <= counts[day][left.count > 0] and day + timedelta(days=1) in gaps:
+            day += timedelta(days=1)
+            left = left.plus(gaps[day])
+            passed.append(day)
+        if left == Total():
+            gaps.update(dict.fromkeys(passed, Total()))
 
 
 def _carry_over(gaps: dict[date, Total]) -> None:

@@ -28,7 +28,7 @@ class CardEffects(NamedTuple):
         effects = cls([], [], [])
         for message in messages:
             if type(message) is Ended:
-                effects._add(*message)
+                effects._add(message[0], message[1])
         return effects if any(effects) else None
 
     def _add(self, reserved: Reserved, outcome: Outcome) -> None:

@@ -1,7 +1,8 @@
 """The engine: commit what we intend, ask the processor, commit what it said; answer only after that.
 
 Both commits go through one counter each, where whoever arrives while a commit is running joins the next one.  No
-transaction is open while a processor thinks, so a slow one keeps only its own caller waiting.
+transaction is open while a processor thinks, so a slow one keeps only its own caller waiting.  What is unknown afterwards
+``recovery`` ends; an intent that finds its payment in doubt has that tried first.
 """
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ import logging
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import partial
+from typing import TYPE_CHECKING
 
 import asyncpg
 
@@ -17,16 +19,23 @@ from ringfence.core.card import Pan
 from ringfence.core.commands import Initiation
 from ringfence.core.notices import Notice
 from ringfence.core.outcomes import Declined, NotAsked, Outcome, Silence, Unknown
+from ringfence.core.recovery import REVERSIBLE
 from ringfence.core.refusals import Refusal
+from ringfence.engine import points
 from ringfence.engine.batcher import Batcher, CommitFailed
 from ringfence.engine.intent_lane import IntentLane, TokenChanged
-from ringfence.engine.intents import CardInHand, Ended, Intent, Reserved, Result
+from ringfence.engine.intents import CardInHand, Ended, Intent, Reserved, Result, processor_key
 from ringfence.engine.lane import CONNECTION_LOST, NotCommitted
 from ringfence.engine.outcome_batch import Told
 from ringfence.engine.outcome_lane import OutcomeLane
 from ringfence.engine.vault import Token, Vault
 from ringfence.processors.processor import Ask, Processor
-from ringfence.storage.payments import SQL
+from ringfence.storage import recovery as doubts
+
+if TYPE_CHECKING:
+    from ringfence.engine.recovery import Recovery
+
+__all__ = ["Engine", "ask", "processor_key"]
 
 log = logging.getLogger(__name__)
 
@@ -37,25 +46,48 @@ FRESH_TOKENS = 3
 _ask = partial(tuple.__new__, Ask)                  # all fields at once, at a third of the price of a call
 
 
-def processor_key(operation_id: int, attempt: int) -> str:
-    """The key a processor sees: the same after a crash, new for a new attempt."""
-    return f"{operation_id}-{attempt}"
+_ended = partial(tuple.__new__, Ended)
+
+OVERTIME_SECONDS = 0.5
+"""How long after its deadline a processor is waited for that should have answered by then."""
+
+
+class _Overdue:
+    """Cancels the task that made it when it is called: ``asyncio.timeout`` at a quarter of its price, which every payment pays."""
+
+    __slots__ = ("_called", "_task")
+
+    def __init__(self) -> None:
+        self._task, self._called = asyncio.current_task(), False
+
+    def __call__(self) -> None:
+        assert self._task is not None, "an engine runs in tasks"
+        self._called = True
+        self._task.cancel()
+
+    def ended_alone(self) -> bool:
+        """Whether it was this that cancelled the task, and nobody else did; the task goes on then."""
+        return self._called and self._task is not None and self._task.uncancel() == 0
 
 
 class Engine:
     """Carries intents between callers, the database and the processors."""
 
+    recovery: Recovery | None = None        # set by whoever builds both; without it, what is unknown stays so
+
     def __init__(
         self, *, intents: IntentLane, outcomes: OutcomeLane, processors: Mapping[str, Processor], vault: Vault,
         pool: asyncpg.Pool, new_id: Callable[[], int], now: Callable[[], datetime],
+        wall: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
+        """``now`` is business time, ``wall`` the machine's; both UTC."""
         # One commit of this process at a time: two at once would share the same processors, at half the size each.
         turn = asyncio.Lock()
         self._intents = Batcher(intents.commit, turn=turn)
         self._outcomes = Batcher(outcomes.commit, turn=turn)
         self._processors, self._vault, self._pool = processors, vault, pool
-        self.new_id, self.now = new_id, now
-        self._owed: set[asyncio.Task[None]] = set()
+        self.new_id, self.now, self.wall = new_id, now, wall
+        self._owed: set[asyncio.Task[bool]] = set()
 
     async def execute(self, intent: Intent) -> Result:
         """Carry out one intent.
@@ -68,6 +100,8 @@ class Engine:
         fresh: CardInHand | None = None
         try:
             reply = await self._intents.submit(intent)
+            if type(reply) is Result and _waits_for_a_doubt(reply) and await self.resolve(intent.merchant_id, intent.payment_id):
+                reply = await self._intents.submit(intent)
             for _ in range(FRESH_TOKENS):
                 if not isinstance(reply, TokenChanged):
                     break
@@ -84,8 +118,16 @@ class Engine:
             return Result(outcome=Unknown(Silence.OWNER_GONE))
         if isinstance(reply, Result):
             return reply
-        result = await self.finish(Ended(reply, await self._ask(reply)))
+        result = await self.finish(self.ended(reply, await self._ask(reply)))
         return result if fresh is None else result._replace(card=fresh)
+
+    async def carry_out(self, reserved: Reserved) -> Result:
+        """Ask for what is reserved already, and commit the outcome."""
+        return await self.finish(self.ended(reserved, await self._ask(reserved)))
+
+    async def resolve(self, merchant_id: int, payment_id: int) -> bool:
+        """Try now to end what is in doubt about a payment; whether a doubt ended."""
+        return self.recovery is not None and await self.recovery.resolve(merchant_id, payment_id)
 
     async def finish(self, ended: Ended) -> Result:
         """Commit an outcome; see ``execute``."""
@@ -134,23 +176,50 @@ class Engine:
             return Refusal.TOKEN_INACTIVE
         if intent.initiation is not Initiation.CARDHOLDER and (refused := _initiated(token)):
             return refused
-        return intent._replace(card=intent.card._replace(token=token, stored=token.card, expiry=token.expiry, holder=token.holder))
+        card = intent.card._replace(token=token, stored=token.card, expiry=token.expiry, holder=token.holder)
+        details = intent.describe(card) if intent.describe else intent.details
+        return intent._replace(card=card, details=details)
+
+    def ended(self, reserved: Reserved, outcome: Outcome) -> Ended:
+        """What is known of an attempt now.  Where an unknown outcome can only end by a reversal, because nobody can be asked,
+        that is decided in the commit that records it."""
+        reverse = (
+            reserved.operation.kind in REVERSIBLE and not self._processors[reserved.intent.processor].capabilities.inquiry
+        )
+        return _ended((reserved, outcome, reverse))
 
     async def _ask(self, reserved: Reserved) -> Outcome:
         """One question to the processor.  Right before it is sent the owner looks at its lease once more."""
         processor = self._processors[reserved.intent.processor]
         try:
-            message = ask(reserved, self.now(), self._pan(reserved.intent.card))
+            message = self.message(reserved)
         except Exception:
             log.exception("the card of operation %d cannot be opened", reserved.operation.id)
             return NotAsked("card")
-        if datetime.now(UTC) >= reserved.deadline:
+        left = (reserved.deadline - self.wall()).total_seconds()
+        if left <= 0:
             return NotAsked("deadline")
+        points.hit(points.BEFORE_ASK)
+        overdue = _Overdue()
+        timer = asyncio.get_running_loop().call_later(left + OVERTIME_SECONDS, overdue)
         try:
-            return await processor.ask(message)
+            outcome = await processor.ask(message)
+        except asyncio.CancelledError:
+            if not overdue.ended_alone():
+                raise                       # somebody else wants this task to end
+            log.warning("processor %s did not keep its deadline", processor.name)
+            return Unknown(Silence.NO_ANSWER)
         except Exception:
             log.exception("processor %s broke its contract", processor.name)
             return Unknown(Silence.NOT_BELIEVABLE)
+        finally:
+            timer.cancel()
+        points.hit(points.AFTER_ASK)
+        return outcome
+
+    def message(self, reserved: Reserved, *, repeat: bool = False) -> Ask:
+        """The message for a processor, made now.  Raises where the vault cannot open the card."""
+        return ask(reserved, self.now(), self._pan(reserved.intent.card), repeat=repeat)
 
     def _pan(self, card: CardInHand | None) -> Pan | None:
         if card is None or card.pan is not None or card.stored is None:
@@ -173,26 +242,26 @@ class Engine:
         card = reserved.intent.card
         if card is not None:            # the security code is gone with the first outcome
             reserved = reserved._replace(intent=reserved.intent._replace(card=card._replace(security_code=None)))
-        task = asyncio.ensure_future(self.reverse(reserved))
+        task: asyncio.Task[bool] = asyncio.ensure_future(self.reverse(reserved))
         self._owed.add(task)
         task.add_done_callback(self._owed.discard)
 
-    async def reverse(self, reserved: Reserved) -> None:
-        """Send the reversal of exactly this message, and note the acknowledgement.
+    async def reverse(self, reserved: Reserved) -> bool:
+        """Send the reversal of exactly this message, and note the acknowledgement; whether both were done.
 
-        What fails is logged; the reversal stays owed.
+        What fails is logged; the reversal stays owed, and its job sends it again.
         """
-        processor = self._processors[reserved.intent.processor]
+        intent, processor = reserved.intent, self._processors[reserved.intent.processor]
         try:
-            if await processor.reverse(ask(reserved, self.now(), self._pan(reserved.intent.card))):
-                await self._pool.execute(
-                    SQL.acknowledge_reversal, reserved.intent.merchant_id, reserved.intent.payment_id, reserved.operation.id,
-                    reserved.operation.attempt, datetime.now(UTC),
-                )
+            if await processor.reverse(self.message(reserved)):
+                name = intent.merchant_id, intent.payment_id, reserved.operation.id
+                await doubts.acknowledge(self._pool, [name], self.wall())
+                return True
         except CONNECTION_LOST as lost:
             log.warning("the end of reversal %d could not be noted: %s", reserved.operation.id, lost)
         except Exception:
             log.exception("reversal %d could not be sent", reserved.operation.id)
+        return False
 
 
 def _initiated(token: Token | None) -> Refusal | None:
@@ -202,16 +271,23 @@ def _initiated(token: Token | None) -> Refusal | None:
     return Refusal.CARD_BLOCKED if token.card.blocked else None
 
 
-def ask(reserved: Reserved, now: datetime, pan: Pan | None) -> Ask:
-    """The message for a processor."""
+def _waits_for_a_doubt(reply: Result) -> bool:
+    """Whether an intent was refused because of an earlier operation that is in doubt."""
+    return reply.refusal is Refusal.OUTCOME_UNKNOWN or (
+        reply.refusal is Refusal.KEY_IN_PROGRESS and reply.earlier is not None and reply.earlier.result == "unknown"
+    )
+
+
+def ask(reserved: Reserved, now: datetime, pan: Pan | None, *, repeat: bool = False) -> Ask:
+    """The message for a processor; ``repeat`` says that it may have had it before."""
     intent, operation, held, _, deadline = reserved
     card, initiation, payment = intent.card, intent.initiation, held.payment
     cited = ""
     if initiation is not Initiation.CARDHOLDER and card and card.stored:
         cited = card.stored.first_reference
     return _ask((
-        processor_key(operation.id, operation.attempt), operation.kind, operation.minor, payment.currency, intent.merchant,
+        processor_key(operation.id), operation.kind, operation.minor, payment.currency, intent.merchant,
         payment.id, operation.id, now, deadline, pan, card.expiry if card else "", card.security_code if card else None,
-        initiation, intent.channel, cited, intent.original, operation.accepts_partial, False,
+        initiation, intent.channel, cited, intent.original, operation.accepts_partial, repeat,
         payment.open + payment.unsecured if payment.authorized else 0, intent.magic,
     ))

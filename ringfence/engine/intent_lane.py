@@ -215,7 +215,8 @@ def operation_row(intent: Intent, operation: Operation, key: str | None) -> Oper
     return _row((
         intent.merchant_id, intent.payment_id, operation_id, kind, minor, intent.command.currency, intent.door,
         intent.reference, key, intent.content, intent.details, intent.actor, intent.source, intent.processor,
-        card.stored.card_id if card and card.stored else None, token.name if token else None,
+        card.stored.card_id if card and card.stored else None,
+        token.name if token else (card.keep_as or None) if card else None,      # without a version: a token to be made
         token.version if token else None, intent.initiation, intent.channel, accepts_partial, reason, hold_seconds,
         [number for part in allotment for number in part] if allotment else None, None, None,
     ))

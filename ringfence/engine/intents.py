@@ -5,6 +5,7 @@ with.  The core never sees those; the processor sees what it needs.
 """
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import NamedTuple
 
@@ -16,6 +17,14 @@ from ringfence.core.refusals import Refusal
 from ringfence.engine.vault import StoredCard, Token
 from ringfence.processors.processor import Original
 from ringfence.storage.payments import Held, OperationRow
+
+
+def processor_key(operation_id: int) -> str:
+    """The key a processor sees: one for an operation, whoever asks and however often.
+
+    It ends in the number of the owner's attempt, the first: repeats, inquiries and reversals are about that message.
+    """
+    return f"{operation_id}-1"
 
 
 class CardInHand(NamedTuple):
@@ -51,6 +60,7 @@ class Intent(NamedTuple):
     initiation: Initiation = Initiation.CARDHOLDER
     channel: str = "ecommerce"
     magic: bool = False                     # sandbox: amounts may choose the outcome
+    describe: Callable[[CardInHand], bytes] | None = None   # ``details`` anew, where the token had changed meanwhile
 
 
 class Earlier(NamedTuple):
@@ -74,10 +84,14 @@ class Reserved(NamedTuple):
 
 
 class Ended(NamedTuple):
-    """What the processor said to a reserved intent."""
+    """What the processor said to a reserved intent.
+
+    ``reverse``: should that count as unknown, a reversal is decided in the same commit.
+    """
 
     reserved: Reserved
     outcome: Outcome
+    reverse: bool = False
 
 
 class Result(NamedTuple):

@@ -2,12 +2,18 @@
 
 First operations are most of what a service does, and nobody else can know their payments yet: they need no lock, and all
 they write (outcome, payment, transfers, event) travels as one row.  Everything else is decided on payments that are locked.
+
+Where the end of an operation is at stake between several writers, the payment's lock makes them see each other, and two rules
+say who may write.  *The job's fence*: what recovery found out counts only while the claim it was found out under is the job's
+latest.  *Rule R*: an operation for which a reversal was decided is never approved, and an approved one never gets a reversal.
+Whoever decides either looks for the other under the lock: so nothing is approved here that is undone at the issuer, whatever
+comes late, twice or from a process that was thought dead.
 """
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from operator import itemgetter
 from typing import NamedTuple
@@ -17,32 +23,44 @@ import asyncpg
 from ringfence.core.chain import COVERED, Link, Row
 from ringfence.core.commands import Kind
 from ringfence.core.ledger import KINDS, Transferred
-from ringfence.core.notices import Notice
-from ringfence.core.outcomes import Approved, Challenge, Declined, NotAsked, Outcome, Reversed, Unknown
+from ringfence.core.notices import Notice, Noticed
+from ringfence.core.outcomes import Approved, Outcome, Silence, Unknown, outcome_values
 from ringfence.core.payment import Answer, Decision, Operation, Payment, decide
 from ringfence.core.proof import receipt_text
+from ringfence.core.recovery import Plan, attempt_of, pause
 from ringfence.core.refusals import Refusal
 from ringfence.engine.card_effects import CardEffects
 from ringfence.engine.chaining import digest
 from ringfence.engine.intents import Ended, Reserved, Result
 from ringfence.engine.lane import Lane
+from ringfence.storage import jobs, recovery
 from ringfence.storage import payments as rows
+from ringfence.storage.jobs import JobRow
 from ringfence.storage.payments import BalanceRow, EventRow, Finished, Held, Key, NoticeRow, OperationRow, ReversalRow, TransferRow
+from ringfence.storage.recovery import RECOVERY, REVERSAL, Fence, Name
 
 LEGS_PER_ATTEMPT = 10_000
 _FIRST_KINDS = (Kind.AUTHORIZATION, Kind.PURCHASE)          # a tuple: compared by identity, which hashing a StrEnum is not
 _NO_LINES = (None, None, None, None)
+_SUPERSEDED = Unknown(Silence.SUPERSEDED)                   # known by identity: nothing was written for such a message
+REVERSAL_PAUSE = timedelta(seconds=5)
+"""Of business time: the first try of a reversal leaves with the answer that made it due, the next one by its job."""
 _result = partial(tuple.__new__, Result)                    # all fields at once, at a third of the price of a call
 
 
 class Told(NamedTuple):
-    """A notice for one payment.  ``operation_id`` is a new id: its transfers are posted under it."""
+    """A notice for one payment.  ``operation_id`` is a new id: its transfers are posted under it.
+
+    A late approval names its operation as the notice's capture.  ``reverse``: it is to be undone, if the operation is not
+    approved; told twice, it is undone once.
+    """
 
     merchant_id: int
     payment_id: int
     operation_id: int
     processor: str
     notice: Notice
+    reverse: bool = False
 
 
 class OutcomeBatch:
@@ -50,10 +68,10 @@ class OutcomeBatch:
 
     def __init__(
         self, lane: Lane, messages: Sequence[Ended | Told], now: datetime, batch_id: int, chain_key: bytes,
-        value_date: Callable[[str, datetime], date],
+        value_date: Callable[[str, datetime], date], plan: Plan,
     ) -> None:
         self._lane, self._messages, self._now, self._batch_id = lane, messages, now, batch_id
-        self._chain_key, self._value_date = chain_key, value_date
+        self._chain_key, self._value_date, self._plan = chain_key, value_date, plan
         self._begins = [type(message) is Ended and _is_first(message.reserved) for message in messages]
         self._days: dict[str, tuple[date, int]] = {}
         self._results: list[Result] = []
@@ -66,15 +84,22 @@ class OutcomeBatch:
         })
         effects = CardEffects.of(self._messages)
         if not later and not effects:
-            written = self._write({}, frozenset())
-            if not written.reversals:       # one statement is a transaction of its own
+            written, work = self._write({}, frozenset(), {})
+            if not work.woken and not written.reversals:    # one statement is a transaction of its own
                 await rows.finish(connection, written, self._now)
                 return self._results
         async with connection.transaction():
             held = await rows.lock(connection, later) if later else {}
+            names = sorted({name for message in self._messages if (name := _fenced(message)) is not None}) if later else []
+            fences = await recovery.fences(connection, names) if names else {}
             told = {_key(message) for message in self._messages if type(message) is Told}
             known = await rows.known_notices(connection, sorted(told)) if told else frozenset()
-            written = self._write(held, known)
+            written, work = self._write(held, known, fences)
+            await work.apply(connection, self._now)
+            if effects and work.superseded:
+                effects = CardEffects.of([
+                    message for message, result in zip(self._messages, self._results, strict=True) if result.outcome is not _SUPERSEDED
+                ])
             if effects:
                 await effects.apply(connection, self._now)
             if written.reversals:
@@ -89,9 +114,11 @@ class OutcomeBatch:
         row = await connection.fetchrow(rows.SQL.batch_at, self.link.lane, self.link.number)
         return self._results if row and row["batch_id"] == self._batch_id else None
 
-    def _write(self, held: dict[Key, Held], known: frozenset[tuple[Key, str]]) -> Finished:
+    def _write(
+        self, held: dict[Key, Held], known: frozenset[tuple[Key, str]], fences: dict[Name, Fence]
+    ) -> tuple[Finished, _Work]:
         """Decide every message in turn, and say what shall be stored."""
-        writing = _Writing(self._now, self._batch_id, self._day)
+        writing = _Writing(self._now, self._batch_id, self._day, self._plan, fences)
         ends: list[_End] = []
         for message, begins in zip(self._messages, self._begins, strict=True):
             if begins:
@@ -99,14 +126,16 @@ class OutcomeBatch:
             elif type(message) is Told:
                 ends.append(writing.notice(message, held, known))
             else:
-                ends.append(writing.later(message.reserved, message.outcome, held))
+                ends.append(writing.later(*message, held))
         self.link = writing.linked(self._lane, self._chain_key)
         receipt = receipt_text(self.link)
         self._results = [
             _result((payment, operation, outcome, refusal, None, "" if refusal else receipt, self._now, None))
             for payment, operation, outcome, refusal in ends
         ]
-        return writing.finished(self.link)
+        if writing.work.superseded:         # nothing was written for these, so they have no receipt
+            self._results = [one._replace(receipt="") if one.outcome is _SUPERSEDED else one for one in self._results]
+        return writing.finished(self.link), writing.work
 
     def _day(self, processor: str) -> tuple[date, int]:
         """The business day, as the ledger has it and as the chain does."""
@@ -121,11 +150,36 @@ _End = tuple[Payment | None, Operation | None, Outcome | None, Refusal | None]
 """What becomes of one message, before the batch has its receipt."""
 
 
+class _Work:
+    """What a batch leaves to be done, and what it ends, as it gathers: jobs, and acknowledgements of reversals."""
+
+    __slots__ = ("ended", "given_back", "superseded", "woken")
+
+    def __init__(self) -> None:
+        self.woken: list[JobRow] = []           # made, or due earlier
+        self.given_back: list[Name] = []        # recovery whose try ended by deciding a reversal
+        self.ended: list[Name] = []             # doubts
+        self.superseded = 0                     # messages that were not written
+
+    async def apply(self, connection: asyncpg.Connection, now: datetime) -> None:
+        """Store it: jobs first, as the order of locks wants it.  A doubt that begins and ends in one batch leaves no job."""
+        if self.woken:
+            await jobs.wake(connection, self.woken)
+        if self.given_back:
+            await recovery.give_back(connection, self.given_back, now)
+        if self.ended:
+            await recovery.end_doubts(connection, self.ended)
+            await recovery.acknowledge(connection, self.ended, datetime.now(UTC))
+
+
 class _Writing:
     """The rows of a batch as they gather."""
 
-    def __init__(self, now: datetime, batch_id: int, day: Callable[[str], tuple[date, int]]) -> None:
-        self._now, self._batch_id, self._day = now, batch_id, day
+    def __init__(
+        self, now: datetime, batch_id: int, day: Callable[[str], tuple[date, int]], plan: Plan, fences: dict[Name, Fence]
+    ) -> None:
+        self._now, self._batch_id, self._day, self._plan, self._fences = now, batch_id, day, plan, fences
+        self.work = _Work()
         self._firsts: list[tuple] = []
         self._outcomes: list[tuple] = []
         self._transfers: list[TransferRow] = []
@@ -136,7 +190,7 @@ class _Writing:
         self._totals: dict[tuple[int, str, Transferred], int] = defaultdict(int)
         self._covered: tuple[list[Row], list[Row], list[Row], list[Row]] = ([], [], [], [])
 
-    def first(self, reserved: Reserved, outcome: Outcome) -> _End:
+    def first(self, reserved: Reserved, outcome: Outcome, undo: bool) -> _End:
         """The outcome of a payment's first operation: one row for all of it."""
         _, operation, held, row, _ = reserved
         decision = decide(held.payment, Answer(operation, outcome), self._now)
@@ -159,13 +213,18 @@ class _Writing:
         outcomes.append((merchant_id, payment_id, payment_id, 1, *said))
         operations.append(_operation_covered(row))
         if reverse:
-            self._owe((merchant_id, payment_id), operation.id, 1)
+            self._owe_the_rest((merchant_id, payment_id, payment_id), 1)
+        elif type(outcome) is Unknown:
+            self._doubt((merchant_id, payment_id, payment_id), undo)
         return payment, operation, outcome, None
 
-    def later(self, reserved: Reserved, outcome: Outcome, held: dict[Key, Held]) -> _End:
+    def later(self, reserved: Reserved, outcome: Outcome, undo: bool, held: dict[Key, Held]) -> _End:
         """The outcome of an operation on a payment that is locked."""
         key, operation = (reserved.intent.merchant_id, reserved.intent.payment_id), reserved.operation
-        before = held[key]
+        before, name = held[key], (*key, operation.id)
+        if operation.unknown and self._is_superseded(name, operation, outcome):
+            self.work.superseded += 1
+            return before.payment, operation, _SUPERSEDED, None
         decision = decide(before.payment, Answer(operation, outcome), self._now)
         assert isinstance(decision, Decision), "answers are never refused"
         said, attempt = outcome_values(decision.outcome), operation.attempt
@@ -174,8 +233,20 @@ class _Writing:
         self._covered[1].append(_operation_covered(reserved.row))
         self._post(key, operation.id, (attempt - 1) * LEGS_PER_ATTEMPT, decision, reserved.intent.processor)
         held[key] = self._changed[key] = self._tell(key, operation.id, attempt, before, decision)
+        if type(decision.outcome) is Unknown:
+            if not operation.unknown:
+                self._doubt(name, undo)
+            elif undo:                      # the attempt is used up by the decision; the next one sends the reversal
+                self._owe(name, attempt, "unknown")
+                self.work.given_back.append(name)
+                self._now_stands(name, reversal_left=True)
+        elif operation.unknown:
+            self.work.ended.append(name)
+            self._now_stands(name, tries=None, is_approved=type(decision.outcome) is Approved)
+        elif name in self._fences:          # told late in the same batch
+            self._now_stands(name, is_approved=type(decision.outcome) is Approved)
         if decision.reverse:
-            self._owe(key, operation.id, attempt)
+            self._owe_the_rest(name, attempt)
         return decision.payment, operation, decision.outcome, None
 
     def notice(self, told: Told, held: dict[Key, Held], known: frozenset[tuple[Key, str]]) -> _End:
@@ -184,6 +255,8 @@ class _Writing:
         before = held.get(key)
         if before is None:
             return None, None, None, Refusal.PAYMENT_NOT_FOUND
+        if _is_late(notice) and self._is_no_news((*key, notice.capture_id), told.reverse):
+            return before.payment, None, None, Refusal.KEY_USED
         if (key, notice.identity) in known or any(row[:3] == (*key, notice.identity) for row in self._notices):
             return before.payment, None, None, Refusal.KEY_USED
         decision = decide(before.payment, notice, self._now)
@@ -212,8 +285,54 @@ class _Writing:
             self._events.append(EventRow(*key, sequence, event, operation_id, attempt, self._now, self._batch_id))
         return before._replace(payment=decision.payment, sequence=sequence)
 
-    def _owe(self, key: Key, operation_id: int, attempt: int) -> None:
-        self._reversals.append(ReversalRow(*key, operation_id, attempt, "partial_not_wanted", datetime.now(UTC)))
+    def _is_superseded(self, name: Name, operation: Operation, outcome: Outcome) -> bool:
+        """Whether what recovery found out may not be written any more: another has the job, or rule R forbids it."""
+        fence = self._fences[name]
+        if fence.tries is None or attempt_of(fence.tries) != operation.attempt:
+            return True
+        return fence.reversal_left and type(outcome) is Approved
+
+    def _is_no_news(self, name: Name, undo: bool) -> bool:
+        """Whether the operation of a late approval is approved, so that nothing follows.  Else whoever ends it is woken, and
+        where nobody is there to do so, the reversal gets a job of its own."""
+        fence = self._fences[name]
+        if fence.is_approved:
+            return True
+        if fence.tries is not None:
+            self._wake(RECOVERY, name)
+        if undo and not fence.reversal_left:
+            self._owe(name, 1, Silence.SUPERSEDED)
+            self._now_stands(name, reversal_left=True)
+            if fence.tries is None:
+                self._wake(REVERSAL, name)
+        return False
+
+    def _now_stands(self, name: Name, **changed: object) -> None:
+        """What later messages of the same batch find about an operation."""
+        self._fences[name] = self._fences[name]._replace(**changed)
+
+    def _doubt(self, name: Name, undo: bool) -> None:
+        """An operation is in doubt from now on: recovery gets its job, and where only a reversal can end it, that is decided."""
+        merchant_id, payment_id, operation_id = name
+        self.work.woken.append(JobRow(
+            merchant_id, RECOVERY, operation_id, payment_id, self._now + pause(self._plan, 0, operation_id),
+            self._now + timedelta(seconds=self._plan.deadline),
+        ))
+        if undo:
+            self._owe(name, 1, "unknown")
+        if name in self._fences:            # told late in the same batch
+            self._now_stands(name, tries=0, reversal_left=undo)
+
+    def _owe_the_rest(self, name: Name, attempt: int) -> None:
+        """What was approved in part and is not wanted is reversed as a whole; its operation has ended."""
+        self._owe(name, attempt, "partial_not_wanted")
+        self._wake(REVERSAL, name, REVERSAL_PAUSE)
+
+    def _owe(self, name: Name, attempt: int, why: str) -> None:
+        self._reversals.append(ReversalRow(*name, attempt, why, datetime.now(UTC)))
+
+    def _wake(self, queue: str, name: Name, after: timedelta = timedelta(0)) -> None:
+        self.work.woken.append(JobRow(name[0], queue, name[2], name[1], self._now + after))
 
     def linked(self, lane: Lane, chain_key: bytes) -> Link:
         """The batch's link of its lane's chain."""
@@ -250,6 +369,18 @@ def _key(message: Ended | Told) -> Key:
     return of.merchant_id, of.payment_id
 
 
+def _fenced(message: Ended | Told) -> Name | None:
+    """The operation whose end several may want to write; ``None`` for the message of an owner, or another fact."""
+    if type(message) is Told:
+        return (*_key(message), message.notice.capture_id) if _is_late(message.notice) else None
+    return (*_key(message), message.reserved.operation.id) if message.reserved.operation.unknown else None
+
+
+def _is_late(notice: Notice) -> bool:
+    """Whether a notice is the late approval of an operation that it names."""
+    return notice.noticed is Noticed.LATE_APPROVAL and notice.capture_id > 0
+
+
 _COVERED = itemgetter(*[OperationRow._fields.index(name) for name in COVERED["operations"]])
 
 
@@ -258,28 +389,3 @@ def _operation_covered(row: OperationRow) -> Row:
     if row.allotment:
         row = row._replace(allotment=",".join(map(str, row.allotment)))
     return _COVERED(row)
-
-
-Said = tuple[str, int, str, str, str, str, str, str, str]
-
-
-def outcome_values(outcome: Outcome | None) -> Said:
-    """An outcome as it is stored: result, approved minor units, response code (or why it is unknown), merchant advice,
-    approval code, scheme and processor reference, security code result, ECI."""
-    if type(outcome) is Approved:
-        minor, approval_code, scheme_reference, processor_reference, code, code_result, _, eci = outcome
-        return "approved", minor, code, "", approval_code, scheme_reference, processor_reference, code_result, eci
-    match outcome:
-        case Declined(response_code, advice, processor_reference):
-            return "declined", 0, response_code, advice, "", "", processor_reference, "", ""
-        case Unknown(why):
-            result, code = "unknown", why
-        case Reversed(response_code):
-            result, code = "reversed", response_code
-        case Challenge(_, reference):
-            return "challenge", 0, "", "", "", "", reference, "", ""
-        case NotAsked(why):
-            result, code = "not_asked", why
-        case None:
-            raise AssertionError("an answer always has an outcome")
-    return result, 0, code, "", "", "", "", "", ""

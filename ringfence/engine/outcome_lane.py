@@ -1,25 +1,23 @@
 """The counter where outcomes are committed: reservations posted or released, the ledger written, the chain lengthened.
 
 An attempt has one outcome, and whoever writes it first owns its end: an approval that finds the attempt taken is late, is
-never told as an approval, and is owed a reversal.
+never told as an approval, and is owed a reversal, unless the operation is approved all the same.
 """
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 
 import asyncpg
 
 from ringfence.core.chain import Link
-from ringfence.core.commands import Kind
+from ringfence.core.notices import Notice, Noticed
 from ringfence.core.outcomes import Approved, Silence, Unknown
-from ringfence.engine.intents import Ended, Result
+from ringfence.core.recovery import PLAN, REVERSIBLE, Plan
+from ringfence.engine.intents import Ended, Reserved, Result, processor_key
 from ringfence.engine.lane import Lane
 from ringfence.engine.outcome_batch import OutcomeBatch, Told
 from ringfence.storage import payments as rows
-from ringfence.storage.payments import ReversalRow
-
-REVERSIBLE = (Kind.AUTHORIZATION, Kind.PURCHASE, Kind.INCREMENT)
 
 
 class OutcomeLane:
@@ -28,10 +26,12 @@ class OutcomeLane:
     def __init__(
         self, lane: Lane, *, now: Callable[[], datetime], new_id: Callable[[], int], chain_key: bytes,
         value_date: Callable[[str, datetime], date], committed: Callable[[Link, int], None] = lambda link, size: None,
+        plan: Plan = PLAN,
     ) -> None:
-        """``value_date``: processor and business time to its business day.  ``committed``: told of every link."""
+        """``value_date``: processor and business time to its business day.  ``committed``: told of every link.  ``plan``: when
+        recovery begins with what is unknown."""
         self._lane, self._now, self._new_id, self._chain_key = lane, now, new_id, chain_key
-        self._value_date, self._told = value_date, committed
+        self._value_date, self._told, self._plan = value_date, committed, plan
 
     async def commit(self, batch: Sequence[Ended | Told]) -> list[Result]:
         """A result for each message, in order."""
@@ -41,7 +41,7 @@ class OutcomeLane:
             return await self._without_superseded(batch)
 
     async def _commit(self, batch: Sequence[Ended | Told]) -> list[Result]:
-        one = OutcomeBatch(self._lane, batch, self._now(), self._new_id(), self._chain_key, self._value_date)
+        one = OutcomeBatch(self._lane, batch, self._now(), self._new_id(), self._chain_key, self._value_date, self._plan)
         results = await self._lane.run(one.commit, one.committed)
         if one.link is not None:
             if one.link.lane == self._lane.number:      # else another was taken after a lost answer, with its own head
@@ -50,31 +50,45 @@ class OutcomeLane:
         return results
 
     async def _without_superseded(self, batch: Sequence[Ended | Told]) -> list[Result]:
-        """Some attempt in this batch has its outcome already: find out which, tell their owners, commit the rest."""
-        taken = await self._lane.run(lambda connection: self._taken(connection, batch), _never)
+        """Some attempt in this batch has its outcome already: find out which, tell their owners, commit the rest.
+
+        Approvals among them are late: the rest takes notices of them along, which decide under the payments' locks whether
+        they are to be undone.
+        """
+        taken = await self._lane.run(lambda connection: _taken(connection, batch), _never)
         rest = [message for message in batch if _attempt(message) not in taken]
         if len(rest) == len(batch):
             raise RuntimeError("a batch broke a unique rule, and no attempt in it has an outcome")
-        done = iter(await self.commit(rest) if rest else ())
+        late = [
+            self._late(message.reserved, message.outcome) for message in batch
+            if isinstance(message, Ended) and _attempt(message) in taken and isinstance(message.outcome, Approved)
+            and message.reserved.operation.attempt == 1 and message.reserved.operation.kind in REVERSIBLE
+        ]
+        done = iter(await self.commit([*rest, *late]) if rest or late else ())
         return [
             Result(message.reserved.held.payment, message.reserved.operation, Unknown(Silence.SUPERSEDED), at=self._now())
             if isinstance(message, Ended) and _attempt(message) in taken else next(done)
             for message in batch
         ]
 
-    async def _taken(self, connection: asyncpg.Connection, batch: Sequence[Ended | Told]) -> set[tuple[int, int]]:
-        """The attempts (operation id, number) that have an outcome; their late approvals are owed a reversal."""
-        ended = [message for message in batch if isinstance(message, Ended)]
-        keys = [(one.reserved.intent.merchant_id, one.reserved.intent.payment_id, *_attempt(one)) for one in ended]
-        taken = {tuple(row) for row in await connection.fetch(rows.SQL.answered, *rows.columns(keys, 4))}
-        due_at = datetime.now(UTC)
-        late = [
-            ReversalRow(*key, Silence.SUPERSEDED, due_at) for one, key in zip(ended, keys, strict=True)
-            if key[2:] in taken and isinstance(one.outcome, Approved) and one.reserved.operation.kind in REVERSIBLE
-        ]
-        if late:
-            await rows.owe_reversals(connection, late)
-        return taken
+    def _late(self, reserved: Reserved, outcome: Approved) -> Told:
+        """An owner's approval, of an attempt that was given up before it came."""
+        intent, operation = reserved.intent, reserved.operation
+        notice = late_approval(operation.id, outcome.minor)
+        return Told(intent.merchant_id, intent.payment_id, self._new_id(), intent.processor, notice, reverse=True)
+
+
+def late_approval(operation_id: int, minor: int) -> Notice:
+    """The notice of an approval that came after its attempt was given up: one for an operation, whoever heard of it."""
+    return Notice(Noticed.LATE_APPROVAL, f"late:{processor_key(operation_id)}", minor, operation_id)
+
+
+async def _taken(connection: asyncpg.Connection, batch: Sequence[Ended | Told]) -> set[tuple[int, int]]:
+    """The attempts (operation id, number) that have an outcome."""
+    keys = [
+        (one.reserved.intent.merchant_id, one.reserved.intent.payment_id, *_attempt(one)) for one in batch if isinstance(one, Ended)
+    ]
+    return {tuple(row) for row in await connection.fetch(rows.SQL.answered, *rows.columns(keys, 4))}
 
 
 def _attempt(message: Ended | Told) -> tuple[int, int]:

@@ -186,6 +186,12 @@ class _Run:
             expected = known.get(key, {})
             for name, should, found in arithmetic.unequal(expected, arithmetic.doubts_of(book.accounts)):
                 book.checks["P6"].violated({"account": f"doubt.{name}", "operations": should, "transfers": found})
+        if self._at is None:
+            async for row in reports.rows(self._connection, PROOF.without_a_job, self._merchant_id):
+                self._book(row["merchant_id"], row["currency"]).checks["P6"].violated({
+                    "payment": str(row["payment_id"]), "operation": str(row["operation_id"]), "kind": row["kind"], "minor": row["minor"],
+                    "problem": "in doubt, and nobody will end it",
+                })
         async for doubt in reports.doubts(self._connection, PROOF.abandoned, self._merchant_id, self._at, self._now):
             self._in_doubt("past_deadline", doubt)
 
@@ -250,13 +256,16 @@ class _Run:
             async for processor, day, merchant, currency, kind, *sums in reports.rows(
                 self._connection, WITNESS.approved, self._merchant_id, read_at
             ):
-                count, minor, recent, recent_minor = map(int, sums)
+                count, minor, recent, recent_minor, late, late_minor = map(int, sums)
                 side = Side(processor, merchant, currency, kind)
                 if processor in witnessed:
                     ours[side, day] = Total(count, minor)
-                    fewer[side] = fewer.get(side, Total()).plus(Total(recent, recent_minor))
+                    on_other_days = Total(late, late_minor)     # here, and on the day when the processor did it
+                    fewer[side] = fewer.get(side, Total()).plus(Total(recent, recent_minor)).plus(on_other_days)
+                    more[side] = more.get(side, Total()).plus(on_other_days)
             async for *names, count, minor in reports.rows(self._connection, WITNESS.unsettled, self._merchant_id):
-                more[Side(*names)] = Total(int(count), int(minor))
+                side = Side(*names)
+                more[side] = more.get(side, Total()).plus(Total(int(count), int(minor)))
         theirs = {
             key: sum_ for book in witnessed.values() for key, sum_ in book.items()
             if self._merchant_id is None or key[0].merchant == self._name(self._merchant_id)

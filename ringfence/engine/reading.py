@@ -10,8 +10,7 @@ from typing import NamedTuple
 import asyncpg
 
 from ringfence.core.payment import FIRST, Payment
-from ringfence.engine.engine import processor_key
-from ringfence.engine.intents import CardInHand
+from ringfence.engine.intents import CardInHand, processor_key
 from ringfence.engine.vault import StoredCard, Vault
 from ringfence.processors.processor import Original
 from ringfence.storage import reading as rows
@@ -52,7 +51,7 @@ class View(NamedTuple):
         if first.result != "approved":
             return None
         return Original(
-            processor_key(first.operation_id, first.attempt or 1), first.minor, first.approval_code or "",
+            processor_key(first.operation_id), first.minor, first.approval_code or "",
             first.processor_reference or "", first.scheme_reference or "",
         )
 
@@ -85,12 +84,6 @@ class Reading:
         """The card record behind a payment."""
         card_id = view.first.card_id
         return None if card_id is None else await self._vault.card(view.merchant_id, card_id)
-
-    async def claim_service(
-        self, merchant_id: int, door: str, service: str, reference: str, payment_id: int | None, now: datetime
-    ) -> bool:
-        """Use up the reference of a request that is not a payment; false where it was used before."""
-        return await rows.claim_service(self._pool, merchant_id, door, service, reference, payment_id, now)
 
     async def service_payment(self, merchant_id: int, door: str, service: str, reference: str) -> int | None:
         """The payment behind such a reference."""

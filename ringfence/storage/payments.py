@@ -251,11 +251,6 @@ async def known_notices(connection: asyncpg.Connection, keys: Sequence[Key]) -> 
     return frozenset(((row[0], row[1]), row[2]) for row in found)
 
 
-async def expiring(pool: asyncpg.Pool, merchant_id: int, now: datetime, limit: int) -> list[tuple[int, str]]:
-    """Payments of one merchant (id, currency) whose hold is past its instant (business time), oldest first."""
-    return [tuple(row) for row in await pool.fetch(SQL.expiring, merchant_id, now, limit)]
-
-
 async def abandoned(
     pool: asyncpg.Pool, since: datetime, until: datetime, limit: int
 ) -> list[OperationRow]:
@@ -276,16 +271,3 @@ async def swept_until(pool: asyncpg.Pool, job: str) -> datetime | None:
 async def note_swept(pool: asyncpg.Pool, job: str, until: datetime) -> None:
     """Remember how far it has come."""
     await pool.execute(SQL.note_swept, job, until)
-
-
-class ReversalDue(NamedTuple):
-    """A reversal that nobody has acknowledged."""
-
-    payment_id: int
-    operation_id: int
-    attempt: int
-
-
-async def reversals_due(pool: asyncpg.Pool, merchant_id: int, now: datetime, limit: int) -> list[ReversalDue]:
-    """Reversals of one merchant that are due (wall time), oldest first."""
-    return [ReversalDue(*tuple(row)) for row in await pool.fetch(SQL.reversals_due, merchant_id, now, limit)]

@@ -2,37 +2,39 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 
 import pytest
 
-from ringfence.background import reversals
 from ringfence.core.outcomes import Approved
+from tests.engine import recovering
 from tests.engine.composition import Process, process, shop
 
 pytestmark = pytest.mark.anyio
 OWED = "SELECT acknowledged_at IS NULL AS open FROM reversals"
 
 
-async def sweep(process: Process) -> int:
-    """A sweep some time later."""
-    await process.value("UPDATE reversals SET due_at = due_at - interval '1 minute'")
-    return await reversals.sweep(process.pool, process.directory, process.reading, process.engine)
+async def later(process: Process) -> int:
+    """The queue's turn some time later; how many jobs there were."""
+    process.now.now += timedelta(minutes=1)
+    return await recovering.reverse_due(process)
 
 
 async def test_a_reversal_is_sent_until_it_is_acknowledged(database: str):
-    """At once with the answer, then with every sweep; exactly the same message each time, without its security code."""
+    """At once with the answer, then whenever its job is due; exactly the same message each time, without its security code."""
     async with process(database) as one:
         here = await shop(one)
         one.processor.acknowledges = False
         one.processor.say(Approved(600, "742138", "SCHEME", "RRN"))
         assert (await here.purchase("R-1", remember_me="YES"))["response_code"] == "13029"
         await one.engine.idle()
-        assert await sweep(one) == 1
+        assert await later(one) == 1
         assert [row["open"] for row in await one.fetch(OWED)] == [True]
         one.processor.acknowledges = True
-        assert await sweep(one) == 1
+        assert await one.value("SELECT note FROM jobs") == "not acknowledged"
+        assert await later(one) == 1
         assert [row["open"] for row in await one.fetch(OWED)] == [False]
-        assert await sweep(one) == 0
+        assert await later(one) == 0
         asked = one.processor.asked[0]
         assert [(sent.key, sent.kind, sent.minor, sent.operation_id, sent.pan, sent.security_code) for sent in one.processor.reversals] == [
             (asked.key, asked.kind, asked.minor, asked.operation_id, asked.pan, None)] * 3
@@ -57,7 +59,7 @@ async def test_a_processor_that_breaks_does_not_stop_the_others(database: str):
             return await reverse(message)
 
         one.processor.acknowledges, one.processor.reverse = True, sometimes
-        assert await sweep(one) == 2
+        assert await later(one) == 2
         assert [row["open"] for row in await one.fetch(f"{OWED} ORDER BY payment_id")] == [True, False]
 
 
@@ -80,5 +82,5 @@ async def test_the_end_of_a_reversal_that_cannot_be_noted_is_noted_later(databas
         one.find_the_database()
         one.processor.reverse = reverse
         assert [row["open"] for row in await one.fetch(OWED)] == [True]
-        assert await sweep(one) == 1
+        assert await later(one) == 1
         assert [row["open"] for row in await one.fetch(OWED)] == [False]

@@ -68,6 +68,8 @@ class Play:
         name = name or self.latest
         operation = self.operations[name]
         outcome = Approved(operation.minor if minor is None else minor) if verb == "approved" else OUTCOMES[verb]
+        if verb == "reversed" and minor:
+            outcome = Reversed(returned=minor)
         verdict = decide(self.payment, Answer(operation, outcome), self.now)
         assert isinstance(verdict, Decision)
         if isinstance(verdict.outcome, Unknown):

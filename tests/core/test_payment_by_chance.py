@@ -39,7 +39,7 @@ LEGS = {
 amounts = st.integers(1, 100_000) | st.sampled_from((1, 2, 1_000, MAX_MINOR))
 outcomes = st.sampled_from((
     "approved", "approved", "one less", "one more", Declined("05"), Unknown(Silence.NO_ANSWER), Unknown(Silence.OWNER_GONE),
-    Reversed(), Challenge("https://acs.example/", "c"), NotAsked("too late"),
+    Reversed(), "returned", Challenge("https://acs.example/", "c"), NotAsked("too late"),
 ))
 
 
@@ -194,6 +194,8 @@ class OnePayment(RuleBasedStateMachine):
             assert self.returned[capture_id] + reserved[capture_id] <= self.captures[capture_id]
 
     def _answer(self, operation: Operation, outcome: Outcome | str) -> None:
+        if outcome == "returned":
+            outcome = Reversed(returned=operation.minor)
         if isinstance(outcome, str):
             outcome = Approved(operation.minor + {"approved": 0, "one less": -1, "one more": +1}[outcome])
         before = self.payment
@@ -213,6 +215,9 @@ class OnePayment(RuleBasedStateMachine):
             for capture_id, part in operation.allotment:
                 self.returned[capture_id] += part
             assert decision.reverse == (counted.minor < operation.minor and not operation.accepts_partial)
+        elif isinstance(counted, Reversed) and counted.returned:
+            assert operation.kind is Kind.PURCHASE
+            assert posted == [(T.MONEY_IN_SUSPENSE, counted.returned), (T.SUSPENSE_RETURNED, counted.returned)]
         else:
             assert not posted
             assert not decision.reverse

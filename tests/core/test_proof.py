@@ -83,6 +83,8 @@ def _days(*totals: tuple[int, int]) -> dict[tuple[Side, date], Total]:
     ([(2, 200), (1, 50)], [(1, 100), (2, 160)], (0, 0), (0, 0), [1]),       # the amount changed on the way
     ([(2, 200), (0, 0), (1, 50)], [(1, 100), (0, 0), (2, 150)], (0, 0), (0, 0), [0, 2]),    # two days are no cut-over
     ([(3, 300), (1, 50)], [(1, 100), (2, 150)], (0, 0), (0, 0), [0]),       # one crossed, one is missing
+    ([(2, 200), (5, 500), (5, 500)], [(3, 300), (5, 500), (4, 400)], (0, 0), (0, 0), []),   # one crossed on each of two midnights
+    ([(2, 200), (5, 500), (5, 500)], [(3, 300), (5, 500), (3, 300)], (0, 0), (0, 0), [0, 2]),   # ... and another is missing
 ])
 def test_two_books_agree_but_for_what_is_explained(ours: list, theirs: list, more: tuple, fewer: tuple, days: list):
     """Doubts may be in the other book, late commits may be missing there, a cut-over may lie between the two sides."""

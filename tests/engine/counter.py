@@ -26,8 +26,8 @@ from ringfence.engine.intent_lane import IntentLane
 from ringfence.engine.intents import Ended, Intent, Reserved, Result
 from ringfence.engine.lane import Lane
 from ringfence.engine.outcome_lane import OutcomeLane
+from ringfence.storage import jobs, reports
 from ringfence.storage import payments as rows
-from ringfence.storage import reports
 from ringfence.storage.database import connect
 from ringfence.storage.payments import Held
 
@@ -91,8 +91,11 @@ class Counter:
         return reserved
 
     async def again(self, reserved: Reserved, outcome: Outcome, *, lane: int = 0) -> Reserved:
-        """Recovery takes an operation in doubt over, and ends it."""
-        operation = reserved.operation._replace(attempt=reserved.operation.attempt + 1, unknown=True)
+        """Recovery takes an operation in doubt over, and writes what it found out."""
+        intent = reserved.intent
+        job = await jobs.claim_one(self.pool, "recovery", intent.merchant_id, reserved.operation.id, holder="tests", lease=0)
+        assert job is not None, "an operation in doubt has a job"
+        operation = reserved.operation._replace(attempt=job.tries + 1, unknown=True)
         taken = reserved._replace(operation=operation)
         await self.answer((taken, outcome), lane=lane)
         return taken

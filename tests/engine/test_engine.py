@@ -7,12 +7,13 @@ from datetime import timedelta
 
 import pytest
 
-from ringfence.background import abandoned, reversals
+from ringfence.background import abandoned
 from ringfence.core.commands import Command, Kind
 from ringfence.core.outcomes import Approved, Declined, NotAsked, Silence, Unknown
 from ringfence.core.refusals import Refusal
 from ringfence.engine import lane
 from ringfence.engine.intents import CardInHand, Intent, Result
+from tests.engine import recovering
 from tests.engine.composition import CARD, Process, Shop, Time, process, shop
 
 pytestmark = pytest.mark.anyio
@@ -281,7 +282,8 @@ async def test_the_same_capture_within_a_minute_is_done_and_told(here: Shop, one
 # -- late, partial, unasked
 
 async def test_an_approval_that_comes_after_the_sweep_gave_up_is_never_one(here: Shop, one: Process):
-    """The sweep wrote that nobody knows; the late approval is answered as unknown, and is owed a reversal that is sent and noted."""
+    """The sweep wrote that nobody knows, and decided on a reversal: the late approval is answered as unknown and told, the reversal
+    is sent once and ends it."""
     held = one.processor.hold()
     paying = asyncio.create_task(here.authorize("LATE-1"))
     await held.arrived.wait()
@@ -292,12 +294,14 @@ async def test_an_approval_that_comes_after_the_sweep_gave_up_is_never_one(here:
     assert (await paying)["response_code"] == "15777"
     assert (await here.status("LATE-1"))["transaction_code"] == "15777"
     owed = "SELECT r.why, r.acknowledged_at IS NULL AS open FROM reversals r JOIN operations o USING (operation_id) WHERE o.reference = 'LATE-1'"
-    assert [tuple(row) for row in await one.fetch(owed)] == [("superseded", True)]
-    await one.value("UPDATE reversals SET due_at = due_at - interval '1 minute'")
-    one.processor.reversals.clear()
-    await reversals.sweep(one.pool, one.directory, one.reading, one.engine)
-    assert [message.key for message in one.processor.reversals] == [one.processor.asked[-1].key]
-    assert [tuple(row) for row in await one.fetch(owed)] == [("superseded", False)]
+    assert [tuple(row) for row in await one.fetch(owed)] == [("unknown", True)]
+    key = one.processor.asked[-1].key
+    assert await recovering.end_doubts(one) >= 1
+    assert [message.key for message in one.processor.reversals].count(key) == 1
+    assert [tuple(row) for row in await one.fetch(owed)] == [("unknown", False)]
+    assert await recovering.told(one, "LATE-1") == ["authorization_unknown", "late_approval", "authorization_reversed"]
+    assert (await here.status("LATE-1"))["transaction_code"] == "03666"
+    one.engine.recovery = None
 
 
 async def test_a_late_approval_does_not_take_its_batch_with_it(here: Shop, one: Process):

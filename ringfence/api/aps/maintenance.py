@@ -21,7 +21,9 @@ SUCCESS = {
     "authorization": "02000", "purchase": "14000", "capture": "04000", "void": "08000", "refund": "06000",
     "increment": "02000", "decrement": "02000",
 }
-FAILURE = {"authorization": "03", "purchase": "13", "capture": "05", "void": "09", "refund": "07"}
+FAILURE = {
+    "authorization": "03", "purchase": "13", "capture": "05", "void": "09", "refund": "07", "increment": "03", "decrement": "03",
+}
 CHALLENGED = "20064"
 
 
@@ -39,6 +41,8 @@ async def operate(service: Service, account: Account, request: ApsRequest, idemp
     command = Command(kind, request.amount, request.currency, operation_id)
     if kind is Kind.VOID:
         command = Command(kind, None, first.currency, operation_id, whole=True)
+    if view.first.result == "unknown" and await service.engine.resolve(view.merchant_id, view.payment_id):
+        view = await service.reading.view(view.merchant_id, view.payment_id) or view
     if view.original is None:
         return reply_to(request, Result(refusal=not_begun(view, command, service.now())), kind, fort_id)
     maintenance_reference = request.given.get("maintenance_reference", "")

@@ -22,7 +22,9 @@ WITH legal (shape, kinds, times) AS (VALUES
     ('expiry',        'expire',                         1),
     ('expiry',        'expire_unsecured',               1),
     ('expiry',        'expire expire_unsecured',        1),
-    ('refund',        'refund',                         1)
+    ('refund',        'refund',                         1),
+    ('undone',        '',                               0),
+    ('undone',        'money_in_suspense suspense_returned', 0)
 ), legal_fact (noticed, kinds) AS (VALUES
     ('hold_dropped',        'unsecure'),
     ('capture_rejected',    'unuse capture_rejected'),
@@ -55,7 +57,8 @@ WITH legal (shape, kinds, times) AS (VALUES
                       ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
 ), expected AS (
     SELECT a.*,
-           CASE WHEN a.result <> 'approved' THEN 'nothing'
+           CASE WHEN a.result = 'reversed' AND a.kind = 'purchase' THEN 'undone'
+                WHEN a.result <> 'approved' THEN 'nothing'
                 WHEN a.kind IN ('authorization', 'purchase') AND a.minor < a.asked AND NOT a.accepts_partial THEN 'not_wanted'
                 WHEN a.kind = 'void' AND a.reason = 'expired' THEN 'expiry'
                 ELSE a.kind END AS shape,
@@ -91,6 +94,13 @@ WITH legal (shape, kinds, times) AS (VALUES
                WHEN m.result <> 'approved' AND m.minor <> 0 THEN 'an amount without an approval'
                WHEN l.kinds IS NULL THEN 'other transfers than the outcome asks for'
                WHEN NOT m.is_dense THEN 'transfers at other places'
+               WHEN m.shape = 'undone' AND m.rest <> '' AND (m.lead = '' OR cardinality(m.minors) <> 3
+                    OR m.minors[1] <> m.asked OR m.minors[2] <> m.minors[3] OR m.minors[2] > m.asked)
+                   THEN 'transfers of another amount'
+               WHEN m.shape = 'undone' AND m.rest <> '' THEN CASE
+                   WHEN (m.first_currency, m.other_currency) <> (m.currency, m.currency) THEN 'transfers in another currency'
+                   WHEN (m.batch_id, m.other_batch_id) <> (m.outcome_batch_id, m.outcome_batch_id)
+                       THEN 'transfers in another batch than their outcome' END
                WHEN m.lead <> '' AND m.minors[1] <> m.asked
                     OR m.total <> l.times * m.minor + CASE WHEN m.lead = '' THEN 0 ELSE m.asked END
                     OR l.times = 2 AND m.minors[cardinality(m.minors)] <> m.minor

@@ -119,19 +119,6 @@ INSERT INTO batches SELECT * FROM unnest($10::batches[]);
 -- Reversals to be sent, written in the commit that made them due.
 INSERT INTO reversals SELECT * FROM unnest($1::reversals[]) ON CONFLICT DO NOTHING;
 
--- acknowledge_reversal --
--- The processor has undone it, or never did it.
-UPDATE reversals SET acknowledged_at = $5
-WHERE merchant_id = $1 AND payment_id = $2 AND operation_id = $3 AND attempt = $4 AND acknowledged_at IS NULL;
-
--- reversals_due --
--- Reversals of one merchant that nobody has acknowledged yet, oldest first.
-SELECT r.payment_id, r.operation_id, r.attempt
-FROM reversals r
-WHERE r.merchant_id = $1 AND r.acknowledged_at IS NULL AND r.due_at <= $2
-ORDER BY r.due_at
-LIMIT $3;
-
 -- answered --
 -- Which of these attempts have an outcome already.
 SELECT o.operation_id, o.attempt
@@ -152,20 +139,6 @@ WHERE l.locktype = 'advisory' AND l.database = (SELECT oid FROM pg_database WHER
 -- batch_at --
 -- The batch with this number in this lane, if it was committed.
 SELECT batch_id, digest FROM batches WHERE lane = $1 AND number = $2;
-
--- expiring --
--- Payments of one merchant whose hold is past its instant, oldest first.  Where the issuer said no it is asked again after a
--- day, lest one hold be asked about for ever, and those behind it never.
-SELECT p.payment_id, p.currency
-FROM payments p
-WHERE p.merchant_id = $1 AND p.expires_at <= $2
-  AND p.status IN ('authorized', 'captured') AND p.authorized - p.captured - p.voided - p.expired > 0
-  AND p.pending_capture = 0 AND p.pending_void = 0 AND p.pending_increment = 0 AND p.pending_decrement = 0
-  AND NOT EXISTS (SELECT FROM operations o JOIN outcomes x USING (merchant_id, payment_id, operation_id)
-                  WHERE o.merchant_id = p.merchant_id AND o.payment_id = p.payment_id AND o.reason = 'expired'
-                    AND x.result = 'declined' AND x.answered_at > $2 - interval '1 day')
-ORDER BY p.expires_at
-LIMIT $3;
 
 -- abandoned --
 -- Operations whose deadline passed between two instants without any outcome: their owner is gone.

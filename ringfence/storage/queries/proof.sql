@@ -60,6 +60,20 @@ WHERE NOT EXISTS (
       AND f.result NOT IN ('unknown', 'challenge') AND ($2::timestamptz IS NULL OR b.committed_at <= $2))
 ORDER BY u.since, o.operation_id;
 
+-- without_a_job --
+-- P6, for the present: operations in doubt that nobody will end.
+SELECT o.merchant_id, o.currency, o.payment_id, o.operation_id, o.kind, o.minor
+FROM (SELECT DISTINCT x.merchant_id, x.payment_id, x.operation_id FROM outcomes x
+      WHERE x.result = 'unknown' AND ($1::integer IS NULL OR x.merchant_id = $1)) u
+JOIN operations o USING (merchant_id, payment_id, operation_id)
+WHERE NOT EXISTS (
+    SELECT FROM outcomes f
+    WHERE f.merchant_id = u.merchant_id AND f.payment_id = u.payment_id AND f.operation_id = u.operation_id
+      AND f.result NOT IN ('unknown', 'challenge'))
+  AND NOT EXISTS (
+    SELECT FROM jobs j WHERE j.merchant_id = u.merchant_id AND j.queue = 'recovery' AND j.subject = u.operation_id)
+ORDER BY o.merchant_id, o.operation_id;
+
 -- abandoned --
 -- Operations without any outcome whose owner's time ran out before an instant ($3, wall time): in doubt, though nobody wrote it down yet.
 SELECT o.merchant_id, o.currency, o.payment_id, o.operation_id, o.kind, o.minor, o.ask_deadline AS since, o.processor

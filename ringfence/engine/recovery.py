@@ -1,0 +1,372 @@
+"""Recovery: what is unknown ends.
+
+Takes an operation in doubt from its job, does the one thing that ``core.recovery`` says comes next, and hands what it found
+out to the engine to be committed, or gives the job back.  It holds no transaction while a processor thinks, and keeps nothing in
+memory: whoever claims the job next goes on from the rows.  What it found out counts only while its claim is the latest one
+(``engine.outcome_batch``), so that a recoverer that stalled does no harm.
+
+No security code is needed here: authorizations and purchases are never sent again, only asked about or undone, and what is sent
+again cites the payment's first message.
+"""
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from datetime import date, datetime, timedelta
+from typing import NamedTuple, Protocol
+
+import asyncpg
+
+from ringfence.core.commands import Command, Initiation, Kind, VoidReason
+from ringfence.core.outcomes import Approved, Declined, Outcome, Reversed, Silence, Unknown
+from ringfence.core.payment import FIRST, Decision, Operation, Payment, decide
+from ringfence.core.recovery import REVIEW_SECONDS, Plan, Step, attempt_of, next_step, pause
+from ringfence.engine.batcher import CommitFailed
+from ringfence.engine.directory import Directory
+from ringfence.engine.engine import Engine
+from ringfence.engine.intents import CardInHand, Ended, Intent, Reserved, processor_key
+from ringfence.engine.lane import CONNECTION_LOST
+from ringfence.engine.outcome_lane import late_approval
+from ringfence.engine.vault import StoredCard, Vault
+from ringfence.processors.processor import Ask, Original, Processor
+from ringfence.storage import jobs, reading
+from ringfence.storage import recovery as rows
+from ringfence.storage.jobs import Job
+from ringfence.storage.payments import Held, OperationRow
+from ringfence.storage.recovery import RECOVERY, CaseRow
+
+log = logging.getLogger(__name__)
+
+CardFacts = Mapping[str, Callable[[bytes], tuple[str, str]]]
+"""By door: a card's expiry (YYMM) and holder, from the details that the door stored with an operation."""
+
+Decided = rows.Decision
+
+PAID = "paid: it is sent back by a refund"
+"""The note of a job whose purchase turned out to be paid behind its business day.  It is stored before the refund leaves, so that
+without it no refund has left, and with it no reversal leaves any more: one of both gives the money back, never both.  Hence nothing
+that fails while it stands may write another note over it."""
+
+
+class _Paid(NamedTuple):
+    """What an inquiry found that nobody had noted yet."""
+
+
+class Case(NamedTuple):
+    """An operation in doubt, with what its next step needs.  ``asked_at`` is the business time of its first message."""
+
+    job: Job
+    reserved: Reserved              # its attempt is the job's, and it is marked as unknown
+    reversal_left: bool
+    asked_at: datetime
+    decided: Decided | None
+
+
+class Desk(Protocol):
+    """Where doubts are kept."""
+
+    async def take(self, merchant_id: int, operation_id: int) -> Job | None:
+        """Claim the job of an operation, whenever it is due; ``None`` while another has it, or where it is gone."""
+
+    async def case(self, job: Job) -> Case | None:
+        """The case behind a job; ``None``: it has ended."""
+
+    async def doubts(self, merchant_id: int, payment_id: int) -> list[int]:
+        """The operations of a payment that are in doubt."""
+
+    async def later(self, job: Job, due_at: datetime, note: str) -> None:
+        """Give a job back, due at ``due_at`` (business time)."""
+
+    async def done(self, job: Job) -> None:
+        """Remove a job."""
+
+
+class Recovery:
+    """Ends doubts: those whose jobs are due, and those that somebody waits for."""
+
+    def __init__(
+        self, engine: Engine, desk: Desk, processors: Mapping[str, Processor], *, plan: Plan, now: Callable[[], datetime],
+        wall: Callable[[], datetime], ask_seconds: float, day: Callable[[str, datetime], date],
+        merchants: Callable[[str], int | None],
+    ) -> None:
+        """``now`` is business time, ``wall`` the machine's.  ``ask_seconds`` bounds each message (wall time).  ``day``: processor
+        and business time to its business day.  ``merchants``: a merchant's number by its identifier."""
+        self._engine, self._desk, self._processors, self._plan = engine, desk, processors, plan
+        self._now, self._wall, self._ask_seconds, self._day, self._merchants = now, wall, ask_seconds, day, merchants
+        self._resolving: dict[tuple[int, int], asyncio.Task[bool]] = {}
+
+    async def attempt(self, job: Job) -> bool:
+        """One try at a claimed job, which is given back or gone afterwards; whether the doubt ended.
+
+        Raises what breaks, so that the background gives the job back; but under the note ``PAID`` the lease runs out instead.
+        """
+        try:
+            return await self._attempt(job)
+        except Exception:
+            if job.note != PAID:
+                raise
+            log.exception("the refund of operation %d waits", job.subject)
+            return False
+
+    async def _attempt(self, job: Job) -> bool:
+        case = await self._desk.case(job)
+        if case is None:
+            await self._desk.done(job)
+            return True
+        if case.decided is not None and not (case.reversal_left and case.decided.outcome == "approved"):
+            return await self._end(case, _chosen(case.decided))
+        return await self._take(self._step(case), case)
+
+    async def resolve(self, merchant_id: int, payment_id: int) -> bool:
+        """Try now to end what is in doubt about a payment; whether any of it ended.
+
+        Callers that come meanwhile share one try.  Takes no longer than one message to a processor may.
+        """
+        key = merchant_id, payment_id
+        task = self._resolving.get(key)
+        if task is None:
+            task = self._resolving[key] = asyncio.ensure_future(self._resolve(*key))
+            task.add_done_callback(lambda _: self._resolving.pop(key))
+        return await asyncio.shield(task)       # a caller that goes away takes the try with it from nobody
+
+    async def late(self, message: Ask, outcome: Outcome) -> None:
+        """A processor's approval that came after its caller had been told that nobody knows.
+
+        It never becomes one.  It is noted, unless the operation is approved meanwhile, and in the same commit the job is woken.
+        """
+        merchant_id = self._merchants(message.merchant)
+        if merchant_id is None or type(outcome) is not Approved:
+            return
+        notice = late_approval(message.operation_id, outcome.minor)
+        try:
+            await self._engine.notice(merchant_id, message.payment_id, "", notice)      # it posts nothing at any processor
+        except CommitFailed:
+            log.warning("the late approval of operation %d could not be noted", message.operation_id)
+
+    async def _resolve(self, merchant_id: int, payment_id: int) -> bool:
+        try:
+            found = await self._desk.doubts(merchant_id, payment_id)
+            if not found:
+                return True                     # whoever asks was told before the doubt ended
+            if any(await asyncio.gather(*(self._try_one(merchant_id, operation_id) for operation_id in found))):
+                return True
+            return len(await self._desk.doubts(merchant_id, payment_id)) < len(found)
+        except CONNECTION_LOST as lost:
+            log.warning("doubts of payment %d are left for later: %s", payment_id, lost)
+        except Exception:
+            log.exception("doubts of payment %d could not be tried", payment_id)
+        return False
+
+    async def _try_one(self, merchant_id: int, operation_id: int) -> bool:
+        job = await self._desk.take(merchant_id, operation_id)
+        return job is not None and await self.attempt(job)
+
+    def _step(self, case: Case) -> Step:
+        reserved, able = case.reserved, self._processor(case).capabilities
+        name = reserved.intent.processor
+        return next_step(
+            reserved.operation.kind, tries=case.job.tries, inquiry=able.inquiry, deduplicates=able.deduplicates,
+            reversal_left=case.reversal_left, past_cut_over=self._day(name, self._now()) > self._day(name, case.asked_at), plan=self._plan,
+        )
+
+    async def _take(self, step: Step, case: Case) -> bool:
+        """Do what comes next, within the time of one message."""
+        if step is Step.REVIEW:                 # nothing can be sent: from now on it is a person's business
+            return await self._in_vain(case, "nothing may be sent; a person decides", case.job._replace(deadline_at=self._now()))
+        if step is Step.REVERSE and not case.reversal_left:
+            # Decided before it is sent: from this commit on no approval counts any more, whoever brings it.
+            return await self._end(case, Unknown(Silence.NO_ANSWER), reverse=True)
+        try:
+            async with asyncio.timeout(self._ask_seconds):
+                outcome: Outcome | _Paid = await self._send(step, case)
+        except TimeoutError:
+            outcome = Unknown(Silence.NO_ANSWER)
+        if isinstance(outcome, Approved | Declined | Reversed):
+            return await self._end(case, outcome)
+        if isinstance(outcome, _Paid):
+            await self._desk.later(case.job, self._now(), PAID)
+            return False
+        why = outcome.why if type(outcome) is Unknown else "not sent"
+        return await self._in_vain(case, f"{step}: {why}", case.job)
+
+    async def _send(self, step: Step, case: Case) -> Outcome | _Paid:
+        match step:
+            case Step.INQUIRE:
+                return await self._processor(case).inquire(self._message(case))
+            case Step.REPEAT:
+                return await self._processor(case).ask(self._message(case, repeat=True))
+            case Step.RETURN:
+                return await self._return(case)
+            case _:
+                return await self._reverse(case)
+
+    async def _reverse(self, case: Case) -> Outcome:
+        acknowledged = await self._processor(case).reverse(self._message(case))
+        return Reversed() if acknowledged else Unknown(Silence.NO_ANSWER)
+
+    async def _return(self, case: Case) -> Outcome | _Paid:
+        """A purchase of a business day that is over.  What the processor still has is given back by a refund under a key of its
+        own, which makes a second one harmless; what it does not know is reversed, so that it never will be.  See ``PAID``."""
+        processor, message, paid = self._processor(case), self._message(case), case.job.note == PAID
+        found = await processor.inquire(message)
+        if self._wall() >= message.deadline:        # it stalled: others may have gone on, and a second message is no longer due
+            return Unknown(Silence.NO_ANSWER)
+        if type(found) is Unknown:
+            return found if paid else await self._reverse(case)
+        if type(found) is Approved and not paid:
+            return _Paid()
+        said = found if type(found) is Approved else Approved(message.minor)
+        original = Original(message.key, message.minor, said.approval_code, said.processor_reference, said.scheme_reference)
+        refund = message._replace(
+            key=f"{message.key}-return", kind=Kind.REFUND, minor=said.minor, original=original, accepts_partial=False, repeat=True)
+        if type(found) is not Approved:
+            # Gone by itself, or by a reversal of ours that was long under way: then no refund may stand beside it.
+            return Reversed() if not paid or await processor.reverse(refund) else Unknown(Silence.NO_ANSWER)
+        refunded = await processor.ask(refund)
+        if type(refunded) is Approved and refunded.minor == said.minor:
+            return Reversed(returned=said.minor)
+        return refunded if type(refunded) is Unknown else Unknown(Silence.NOT_BELIEVABLE)
+
+    async def _end(self, case: Case, outcome: Outcome, *, reverse: bool = False) -> bool:
+        """Commit what was found out; the job goes with a final outcome, and is given back with the decision to reverse."""
+        result = await self._engine.finish(Ended(case.reserved, outcome, reverse))
+        if type(result.outcome) is not Unknown:
+            return True
+        if not (reverse and result.receipt):
+            due = self._now() + pause(self._plan, 0, case.job.subject)
+            await self._desk.later(case.job, due, self._note(case.job, f"not committed: {result.outcome.why}"))
+        return False
+
+    async def _in_vain(self, case: Case, note: str, job: Job) -> bool:
+        """Nothing was found out: try again later.  A try before its time (somebody waited for it) leaves that time as it is."""
+        now = self._now()
+        overdue = job.deadline_at is not None and job.deadline_at <= now
+        wait = timedelta(seconds=REVIEW_SECONDS) if overdue else pause(self._plan, job.tries, job.subject)
+        await self._desk.later(job, job.due_at if job.due_at > now else now + wait, self._note(job, note))
+        return False
+
+    @staticmethod
+    def _note(job: Job, note: str) -> str:
+        return job.note if job.note == PAID else note
+
+    def _processor(self, case: Case) -> Processor:
+        return self._processors[case.reserved.intent.processor]
+
+    def _message(self, case: Case, *, repeat: bool = False) -> Ask:
+        reserved = case.reserved._replace(deadline=self._wall() + timedelta(seconds=self._ask_seconds))
+        return self._engine.message(reserved, repeat=repeat)
+
+
+def _chosen(decided: Decided) -> Outcome:
+    """A person's decision as an outcome."""
+    match decided.outcome:
+        case "approved":
+            return Approved(decided.minor)
+        case "reversed":
+            return Reversed()
+        case _:
+            return Declined("05")
+
+
+def reserved_of(
+    row: OperationRow, merchant: str, *, attempt: int = 1, unknown: bool = False, payment: Payment | None = None,
+    original: Original | None = None, card: CardInHand | None = None, magic: bool = False,
+) -> Reserved:
+    """An accepted intent again, from its row.  ``payment`` is ``None`` before its first outcome."""
+    kind = Kind(row.kind)
+    command = Command(kind, row.minor, row.currency, row.operation_id, row.accepts_partial, reason=VoidReason(row.reason),
+                      hold_seconds=row.hold_seconds)
+    if payment is None:
+        payment = Payment(row.payment_id, row.currency)
+        if kind in FIRST:
+            begun = decide(payment, command, row.asked_at)  # type: ignore[arg-type]  # a stored operation has it
+            assert isinstance(begun, Decision)
+            payment = begun.payment
+    numbers = row.allotment or []
+    operation = Operation(
+        row.operation_id, kind, row.minor, attempt, row.accepts_partial, VoidReason(row.reason), row.hold_seconds,
+        tuple(zip(numbers[::2], numbers[1::2], strict=True)), unknown,
+    )
+    intent = Intent(
+        row.merchant_id, merchant, row.payment_id, command, row.door, row.actor, row.source, row.content, row.reference, row.key,
+        details=row.details, processor=row.processor, card=card, original=original, initiation=Initiation(row.initiation),
+        channel=row.channel, magic=magic,
+    )
+    assert row.ask_deadline is not None, "a stored operation has one"
+    return Reserved(intent, operation, Held(payment), row, row.ask_deadline)
+
+
+class PostgresDesk:
+    """Doubts in PostgreSQL."""
+
+    def __init__(
+        self, pool: asyncpg.Pool, directory: Directory, vault: Vault, holder: str, lease: float, card_facts: CardFacts
+    ) -> None:
+        """``holder`` names this process, ``lease`` is for what it takes while somebody waits (seconds, wall time)."""
+        self._pool, self._directory, self._vault = pool, directory, vault
+        self._holder, self._lease, self._card_facts = holder, lease, card_facts
+
+    async def take(self, merchant_id: int, operation_id: int) -> Job | None:
+        """See ``Desk``."""
+        return await jobs.claim_one(self._pool, RECOVERY, merchant_id, operation_id, holder=self._holder, lease=self._lease)
+
+    async def case(self, job: Job) -> Case | None:
+        """See ``Desk``."""
+        found = await self._found(job)
+        if found is None or found.ended is not None:
+            return None
+        reserved = await self._reserved(found, attempt_of(job.tries), unknown=True)
+        assert found.operation.asked_at is not None, "a stored operation has one"
+        return Case(job, reserved, found.reversal_left, found.operation.asked_at, found.decided)
+
+    async def ended(self, job: Job) -> Reserved | None:
+        """The operation of a job whatever became of it, so that its reversal can be sent; ``None`` where it is not stored."""
+        found = await self._found(job)
+        return None if found is None else await self._reserved(found, 1, unknown=False)
+
+    async def doubts(self, merchant_id: int, payment_id: int) -> list[int]:
+        """See ``Desk``."""
+        return await rows.doubts(self._pool, merchant_id, payment_id)
+
+    async def later(self, job: Job, due_at: datetime, note: str) -> None:
+        """See ``Desk``."""
+        if job.deadline_at is not None and job.deadline_at < due_at:
+            await rows.before_a_person(self._pool, job, job.deadline_at)
+        await jobs.later(self._pool, job, due_at, note)
+
+    async def done(self, job: Job) -> None:
+        """See ``Desk``."""
+        await jobs.done(self._pool, job)
+
+    async def _found(self, job: Job) -> CaseRow | None:
+        found = await rows.cases(self._pool, [(job.merchant_id, job.payment_id, job.subject)])
+        return found[0] if found else None
+
+    async def _reserved(self, found: CaseRow, attempt: int, *, unknown: bool) -> Reserved:
+        row = found.operation
+        merchant = self._directory.by_id(row.merchant_id)
+        original = None
+        if found.approval_code is not None:
+            assert found.first_minor is not None
+            original = Original(
+                processor_key(row.payment_id), found.first_minor, found.approval_code, found.processor_reference or "",
+                found.scheme_reference or "",
+            )
+        payment = await reading.payment(self._pool, row.merchant_id, row.payment_id)
+        return reserved_of(
+            row, merchant.identifier if merchant else "", attempt=attempt, unknown=unknown, payment=payment, original=original,
+            card=await self._card(row), magic=merchant is not None and merchant.settings.magic_amounts,
+        )
+
+    async def _card(self, row: OperationRow) -> CardInHand | None:
+        """The means of payment as it was in hand, but for its security code; a token that was to be made still is."""
+        stored: StoredCard | None = None
+        if row.card_id is not None:
+            stored = await self._vault.card(row.merchant_id, row.card_id)
+        if stored is None:
+            return None
+        facts = self._card_facts.get(row.door) if row.kind in FIRST and row.details else None
+        expiry, holder = facts(row.details) if facts and row.details else ("", "")
+        keep_as = row.token_name if row.token_version is None and row.token_name else ""
+        return CardInHand(None, expiry, stored=stored, keep_as=keep_as, holder=holder)
