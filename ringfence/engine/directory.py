@@ -63,17 +63,24 @@ class Rejected(NamedTuple):
     errors: tuple[SettingError, ...]
 
 
+def nothing(before: Settings, after: Settings) -> list[SettingError]:
+    """No objection."""
+    return []
+
+
 class Directory:
     """The cached directory of one process."""
 
     def __init__(
         self, pool: asyncpg.Pool, keyring: Keyring, now: Callable[[], datetime], noted: Callable[[int], None] = lambda version: None,
+        judge: Callable[[Settings, Settings], list[SettingError]] = nothing,
     ) -> None:
         """``now``: business time, for the ``created_at`` of what is made here.  ``noted`` is told every version that was loaded.
+        ``judge`` names what this installation does not allow in settings (before, after), beyond what their own table says.
 
         Call ``load`` before the first look-up.
         """
-        self._pool, self._keyring, self._now, self._noted = pool, keyring, now, noted
+        self._pool, self._keyring, self._now, self._noted, self._judge = pool, keyring, now, noted, judge
         self.version = 0
         self._merchants: dict[str, Merchant] = {}
         self._by_id: dict[int, Merchant] = {}
@@ -139,7 +146,7 @@ class Directory:
         errors = _creation_errors(identifier, name, access_code, request_phrase, response_phrase, algorithm)
         if isinstance(checked, list):
             return Rejected((*errors, *checked))
-        if errors:
+        if errors := (*errors, *self._judge(DEFAULTS, checked)):
             return Rejected(errors)
         async with self._pool.acquire() as connection, connection.transaction():
             await rows.begin_change(connection)
@@ -180,9 +187,12 @@ class Directory:
             stored = await rows.for_change(connection, identifier)
             if stored is None:
                 return None
-            settings = changed(_settings(stored.settings), changes)
-            if isinstance(settings, list):
-                return Rejected(tuple(settings))
+            before = _settings(stored.settings)
+            settings = changed(before, changes)
+            errors = settings if isinstance(settings, list) else self._judge(before, settings)
+            if errors:
+                return Rejected(tuple(errors))
+            assert isinstance(settings, Settings), "there were no errors"
             await rows.begin_change(connection)
             await rows.update_merchant(connection, stored._replace(
                 settings=json.dumps(differing(settings)),

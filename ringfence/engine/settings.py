@@ -9,12 +9,14 @@ import ipaddress
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import Field, dataclass, field, fields, replace
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from ringfence.core.commands import MAX_MINOR
 from ringfence.core.money import CURRENCIES
+from ringfence.engine.feed import Policy
 
 CHANNELS = ("redirection", "merchant_page", "trusted", "recurring", "moto", "mobile_sdk", "batch", "invoicing")
 """How a payment reaches the service over APS; each can be switched off, and each has its own addresses."""
@@ -183,6 +185,11 @@ class Settings:
     feedback_format: str = setting(one_of("json", "form", "xml"), "json", "body of feedback")
     feedback_attempts: int = setting(whole(1, 50, "attempts"), 11, "deliveries of one feedback, the first included")
     feedback_interval: int = setting(whole(1, 86_400, "seconds"), 10, "pause between two deliveries")
+    feedback_tail: int = setting(whole(0, 50, "attempts"), 0, "further deliveries after those, their pauses doubling from a minute to six hours")
+    feedback_order: str = setting(
+        one_of("payment", "strict"), "payment",
+        "strict: an event waits until the one before it of its payment is delivered or given up, not only tried once")
+    feedback_at_once: int = setting(whole(1, 50, "requests"), 10, "deliveries to one address in flight together")
 
     def at(self, key: str, channel: str) -> Any:
         """The value of a per-channel row for one channel."""
@@ -192,6 +199,23 @@ class Settings:
 
 DEFAULTS = Settings()
 ROWS: Mapping[str, Field[Any]] = MappingProxyType({row.name: row for row in fields(Settings)})
+
+
+TAIL_SECONDS, TAIL_AT_MOST = 60, 21_600
+"""The first pause of the tail, and the longest."""
+
+
+def policy_of(settings: Settings, *, accepts: frozenset[int], seconds: float) -> Policy:
+    """How the merchant's addresses for feedback want to be told; what counts as received, and how long one attempt may take, is
+    the door's word."""
+    schedule = _schedule(settings.feedback_attempts, settings.feedback_interval, settings.feedback_tail)
+    return Policy(schedule, accepts, settings.feedback_at_once, settings.feedback_order == "strict", seconds)
+
+
+@lru_cache(maxsize=1024)
+def _schedule(attempts: int, interval: int, tail: int) -> tuple[int, ...]:
+    """The pauses between attempts; asked for every event that is told."""
+    return (interval,) * (attempts - 1) + tuple(min(TAIL_SECONDS << place, TAIL_AT_MOST) for place in range(tail))
 
 
 def changed(settings: Settings, changes: Mapping[str, str]) -> Settings | list[SettingError]:

@@ -1,0 +1,127 @@
+"""Events in the order of the chain's links, as rows.
+
+It moves values, it decides nothing: which batches belong to a page is the engine's question.
+"""
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+import asyncpg
+
+from ringfence.storage.database import load_queries
+from ringfence.storage.payments import columns
+
+SQL = load_queries("feed")
+
+EventKey = tuple[int, int, int]
+"""Merchant id, payment id and sequence of an event."""
+
+
+class LinkRow(NamedTuple):
+    """A batch: where it stands in the chain, when it was committed (wall time), and how many outcomes it holds."""
+
+    lane: int
+    number: int
+    batch_id: int
+    committed_at: datetime
+    rows: int
+
+
+class PlaceRow(NamedTuple):
+    """Where an event stands.  ``lane`` and ``number`` are ``None`` for an event of an intent's commit, whose batch is 0."""
+
+    merchant_id: int
+    payment_id: int
+    sequence: int
+    batch_id: int
+    lane: int | None
+    number: int | None
+
+
+class EventRow(NamedTuple):
+    """An event and the facts of its commit.
+
+    Nulls where the event is a fact from outside, which no operation made.  What follows ``first_door`` is null where the
+    operation is the one that the payment began with.
+    """
+
+    merchant_id: int
+    payment_id: int
+    sequence: int
+    event: str
+    occurred_at: datetime
+    operation_id: int
+    attempt: int
+    batch_id: int
+    kind: str | None
+    minor: int | None
+    currency: str | None
+    door: str | None
+    reference: str | None
+    details: bytes | None
+    token_name: str | None
+    token_version: int | None
+    reason: str | None
+    actor: str | None
+    result: str | None
+    approved: int | None
+    response_code: str | None
+    advice: str | None
+    approval_code: str | None
+    scheme_reference: str | None
+    processor_reference: str | None
+    first_door: str | None
+    first_kind: str | None
+    first_reference: str | None
+    first_details: bytes | None
+
+
+async def heads(connection: asyncpg.Connection) -> dict[int, int]:
+    """The last batch of every lane."""
+    return dict(tuple(row) for row in await connection.fetch(SQL.heads))
+
+
+async def links(connection: asyncpg.Connection, cursor: Mapping[int, int], per_lane: int) -> list[LinkRow]:
+    """The next batches behind the cursor, at most so many of a lane, oldest commit first."""
+    return [LinkRow(*row) for row in await connection.fetch(SQL.links, list(cursor), list(cursor.values()), per_lane)]
+
+
+async def links_between(connection: asyncpg.Connection, parts: Sequence[tuple[int, int, int]]) -> list[LinkRow]:
+    """The batches of parts of lanes: (lane, behind, until)."""
+    return [LinkRow(*row) for row in await connection.fetch(SQL.links_between, *columns(parts, 3))]
+
+
+async def links_committed(
+    connection: asyncpg.Connection, since: datetime, until: datetime, behind: int, limit: int,
+) -> list[LinkRow]:
+    """The batches committed between two instants (wall time), behind a batch id, in the order of ids."""
+    return [LinkRow(*row) for row in await connection.fetch(SQL.links_committed, since, until, behind, limit)]
+
+
+async def events(connection: asyncpg.Connection, batches: Sequence[int], single: Sequence[EventKey] = ()) -> list[EventRow]:
+    """The events of batches, and single ones, in no order."""
+    return [EventRow(*row) for row in await connection.fetch(SQL.events, batches, *columns(single, 3))]
+
+
+async def places(connection: asyncpg.Connection, keys: Iterable[EventKey]) -> list[PlaceRow]:
+    """Where these events stand."""
+    return [PlaceRow(*row) for row in await connection.fetch(SQL.places, *columns(keys, 3))]
+
+
+async def followed(connection: asyncpg.Connection) -> dict[int, int]:
+    """How far events were handed to deliveries."""
+    return dict(tuple(row) for row in await connection.fetch(SQL.followed))
+
+
+async def lock_followed(connection: asyncpg.Connection) -> dict[int, int]:
+    """The same, and nobody else hands out until the transaction ends."""
+    await connection.execute(SQL.lock_followed)
+    return await followed(connection)
+
+
+async def note_followed(connection: asyncpg.Connection, cursor: Mapping[int, int]) -> None:
+    """Remember it; a lane never goes back."""
+    lanes = sorted(cursor)
+    await connection.execute(SQL.note_followed, lanes, [cursor[lane] for lane in lanes])
