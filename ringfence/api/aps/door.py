@@ -4,7 +4,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from hashlib import blake2b
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -20,6 +20,9 @@ from ringfence.engine.vault import Vault
 
 DOOR = "aps"
 _ENCODE = msgspec.json.Encoder().encode
+_DECODE = msgspec.json.Decoder(dict[str, str | dict[str, str]]).decode
+CARD = "card"
+"""Where details keep what the answer says of the card, beside the echo; no APS parameter is called so."""
 
 
 class Account(NamedTuple):
@@ -71,9 +74,21 @@ def content_of(service: Service, request: ApsRequest, card_id: int | None = None
     return blake2b(f"{request.pairs}|{card_id}".encode(), key=service.content_key, digest_size=16).digest()
 
 
-def details_of(request: ApsRequest) -> bytes:
-    """What later messages about the operation repeat: the echo, card number masked."""
-    return _ENCODE(request.echo)
+def details_of(request: ApsRequest, card: Mapping[str, object] | None = None) -> bytes:
+    """What later messages about the operation repeat: the echo, card number masked, and the ``card`` as the answer shows it."""
+    return _ENCODE(request.echo if card is None else {**request.echo, CARD: card})
+
+
+def read_details(details: bytes) -> tuple[dict[str, str], dict[str, str]]:
+    """The echo and the card of ``details_of``; no card where there was none, or where the payment is older than this part of details."""
+    echo: dict[str, Any] = _DECODE(details)
+    return echo, echo.pop(CARD, {})
+
+
+def card_facts(details: bytes) -> tuple[str, str]:
+    """Expiry date (YYMM) and holder of the card that an operation was paid with, "" for what nobody said."""
+    echo, card = read_details(details)
+    return tuple(card.get(name) or echo.get(name, "") for name in ("expiry_date", "card_holder_name"))      # type: ignore[return-value]
 
 
 def refused(request: ApsRequest, refusal: Refusal, kind: Kind | None = None, **fields: object) -> Reply:

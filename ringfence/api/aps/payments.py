@@ -7,7 +7,7 @@ from ringfence.api.aps.operations import brand_message
 from ringfence.api.aps.wire import ApsRequest
 from ringfence.core.commands import Command, Initiation, Kind
 from ringfence.core.expiry import DOOR_SECONDS, hold_seconds
-from ringfence.core.outcomes import Approved, Declined, NotAsked, Reversed
+from ringfence.core.outcomes import Approved, Declined, NotAsked, Outcome, Reversed
 from ringfence.core.payment import Status
 from ringfence.core.refusals import Refusal
 from ringfence.engine.intents import CardInHand, Intent, Result
@@ -39,47 +39,63 @@ async def pay(service: Service, account: Account, request: ApsRequest) -> Reply:
             merchant_days=settings.hold_days, door_seconds=DOOR_SECONDS[DOOR], brand=stored.brand, initiation=initiation,
             channel=channel,
         ))
+    shown = card_fields(service, account, card)
     result = await engine.execute(Intent(
         merchant.merchant_id, merchant.identifier, operation_id, command, DOOR, account.actor, "api",
-        content_of(service, request, stored.card_id), reference, order_key(reference), False, details_of(request),
+        content_of(service, request, stored.card_id), reference, order_key(reference), False, details_of(request, shown),
         service.route(merchant, stored.brand), card, None, initiation, channel, settings.magic_amounts,
+        None if card.token is None else lambda fresh: details_of(request, card_fields(service, account, fresh)),
     ))
-    used = result.card or card
-    return reply_to(request, result, used, payment_fields(service, account, used, operation_id))
+    if result.card is not None:
+        shown = card_fields(service, account, result.card)
+    shown["fort_id"] = str(operation_id)
+    return reply_to(request, result, card, shown)
 
 
 def reply_to(request: ApsRequest, result: Result, card: CardInHand, fields: dict[str, object]) -> Reply:
     """The answer to a payment's first operation."""
     if result.refusal is not None:
         return refused(request, result.refusal, KINDS.get(request.operation.name))
-    outcome, payment = result.outcome, result.payment
+    payment = result.payment
+    kept = payment is not None and payment.status is not Status.DECLINED
+    return Reply(ending(request, result.outcome, kept, card.keep_as, fields), fields, result.receipt)
+
+
+def ending(request: ApsRequest, outcome: Outcome | None, kept: bool, token_name: str, fields: dict[str, object]) -> str:
+    """The code for what became of a payment's first operation, and its facts added to ``fields``.
+
+    ``kept``: an approval was not in part, which nobody asked for; such a one is given back.  ``token_name`` is that of the token made with
+    an approval, "" for none.
+    """
+    operation = request.operation
     match outcome:
-        case Approved() if payment is not None and payment.status is not Status.DECLINED:
+        case Approved() if kept:
             fields["authorization_code"] = outcome.approval_code
-            if card.keep_as:
-                fields["token_name"] = card.keep_as
-            code, acquirer = request.operation.success, "00"
-        case Approved():                    # in part, which nobody asked for: it is given back
-            code, acquirer = request.operation.failure + codes.decline_message(INSUFFICIENT_FUNDS), INSUFFICIENT_FUNDS
+            if token_name:
+                fields["token_name"] = token_name
+            code, acquirer = operation.success, "00"
+        case Approved():
+            code, acquirer = operation.failure + codes.decline_message(INSUFFICIENT_FUNDS), INSUFFICIENT_FUNDS
         case Declined(response_code=acquirer) | Reversed(response_code=acquirer):
-            code = request.operation.failure + codes.decline_message(acquirer)
+            code = operation.failure + codes.decline_message(acquirer)
         case NotAsked():
-            return Reply(request.operation.failure + codes.refusal_message(Refusal.SERVICE_UNAVAILABLE), fields, result.receipt)
+            return operation.failure + codes.refusal_message(Refusal.SERVICE_UNAVAILABLE)
         case _:
-            return Reply(codes.UNKNOWN_OUTCOME, fields, result.receipt)
+            return codes.UNKNOWN_OUTCOME
     fields["acquirer_response_code"] = acquirer
     fields["acquirer_response_message"] = codes.acquirer_message(acquirer)
-    return Reply(code, fields, result.receipt)
+    return code
 
 
-def payment_fields(service: Service, account: Account, card: CardInHand, payment_id: int) -> dict[str, object]:
-    """What every answer about a card payment says of the card."""
+def card_fields(service: Service, account: Account, card: CardInHand) -> dict[str, object]:
+    """What every answer about a card payment says of the card; none of it is empty."""
     stored = card.stored
     assert stored is not None
     fields: dict[str, object] = {
-        "fort_id": str(payment_id), "payment_option": stored.brand,
-        "card_number": service.vault.masked(stored, account.settings.mask_first), "expiry_date": card.expiry,
+        "payment_option": stored.brand, "card_number": service.vault.masked(stored, account.settings.mask_first),
     }
+    if card.expiry:
+        fields["expiry_date"] = card.expiry
     if card.holder:
         fields["card_holder_name"] = card.holder
     return fields

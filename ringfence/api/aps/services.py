@@ -24,7 +24,7 @@ from ringfence.core.payment import Status
 from ringfence.core.refusals import Refusal
 from ringfence.engine.intents import CardInHand, Intent
 from ringfence.engine.lane import CONNECTION_LOST
-from ringfence.engine.vault import NameTaken, NotFound, Token
+from ringfence.engine.vault import AlreadyUsed, CardErased, NameTaken, NotFound, Token
 
 log = logging.getLogger(__name__)
 
@@ -43,17 +43,16 @@ async def create_token(service: Service, account: Account, request: ApsRequest) 
     stored = await service.vault.keep(merchant_id, request.card.number)
     if stored.sealed is None:
         return Reply(failure + CREATION_FAILED)
-    if request.token_name and await service.vault.token(merchant_id, request.token_name, fresh=True):
-        return Reply(failure + NAME_TAKEN)
-    name = f"create_token:{request.reference}"
-    if not await service.reading.claim_service(merchant_id, DOOR, "CREATE_TOKEN", name, None, service.now()):
-        return Reply(failure + REFERENCE_USED)
     made = await service.vault.create_token(
         merchant_id, stored, name=request.token_name or service.new_token_name(), expiry=request.card.expiry,
-        holder=request.card.holder,
+        holder=request.card.holder, once=(DOOR, "CREATE_TOKEN", f"create_token:{request.reference}"),
     )
     if isinstance(made, NameTaken):
         return Reply(failure + NAME_TAKEN)
+    if isinstance(made, AlreadyUsed):
+        return Reply(failure + REFERENCE_USED)
+    if isinstance(made, CardErased):            # in this very moment; asked again, the number is kept anew
+        return Reply(failure + CREATION_FAILED)
     return Reply(request.operation.success, {
         "token_name": made.name, "card_number": service.vault.masked(stored, account.settings.mask_first),
         "card_bin": stored.bin, "expiry_date": made.expiry,

@@ -7,9 +7,10 @@ from datetime import timedelta
 
 import pytest
 
-from ringfence.background import expiry
 from ringfence.core.outcomes import Approved, Declined, NotAsked, Silence, Unknown
+from tests.engine import recovering
 from tests.engine.composition import CARD, FOREIGN, Process, Shop, Time, process, shop
+from tests.engine.expiring import sweeper
 
 pytestmark = pytest.mark.anyio
 MADA, MEEZA, AMEX = "5297412542005689", "5078036221028566", "345678901234564"
@@ -17,7 +18,7 @@ MADA, MEEZA, AMEX = "5297412542005689", "5078036221028566", "345678901234564"
 
 @pytest.fixture(scope="module")
 async def one(module_database: str) -> AsyncIterator[Process]:
-    async with process(module_database, now=Time()) as running:
+    async with process(module_database, now=Time()) as running, sweeper(running) as running.sweeper:
         yield running
 
 
@@ -33,7 +34,7 @@ async def stranger(one: Process, here: Shop) -> Shop:
 
 
 async def sweep(one: Process) -> int:
-    return await expiry.sweep(one.pool, one.directory, one.reading, one.engine)
+    return await one.sweeper.sweep()
 
 
 # -- section 11, row by row.  Each state is reached by a short play on a new order of 1000.
@@ -77,6 +78,12 @@ async def expired(here: Shop, order: str) -> None:
     await sweep(here.process)
 
 
+async def past_its_instant(here: Shop, order: str) -> None:
+    """Expired, and the sweep has not been here yet."""
+    await here.authorize(order)
+    here.process.now.now += timedelta(days=7)
+
+
 async def partly_captured_and_expired(here: Shop, order: str) -> None:
     await partly_captured(here, order)
     here.process.now.now += timedelta(days=7)
@@ -118,6 +125,23 @@ async def capture_in_doubt(here: Shop, order: str) -> None:
     await here.capture(order, 100)
 
 
+async def reversed_authorization(here: Shop, order: str) -> None:
+    await authorized_perhaps(here, order)
+    await end_by_reversal(here)
+
+
+async def reversed_purchase(here: Shop, order: str) -> None:
+    here.process.processor.say(Unknown(Silence.NO_ANSWER))
+    await here.purchase(order)
+    await end_by_reversal(here)
+
+
+async def end_by_reversal(here: Shop) -> None:
+    await recovering.end_doubts(here.process)
+    here.process.now.now = here.process.now.now.replace(microsecond=0) + timedelta(seconds=1)
+    here.process.engine.recovery = None     # other rows show doubts that stay
+
+
 async def nothing(here: Shop, order: str) -> None:
     """No such order."""
 
@@ -139,6 +163,7 @@ TABLE: dict[Play, tuple[tuple[str, ...] | None, tuple[int, str], str, tuple[int,
     captured:                    (("04000", "1000", "1000", "0"),     (1, "05042"),    "09034", (1000, "06000")),
     voided:                      (("08000", "1000", "0", "0"),        (1, "05773"),    "09047", (1, "07773")),
     expired:                     (("08000", "1000", "0", "0"),        (1, "05773"),    "09047", (1, "07773")),
+    past_its_instant:            (("02000", "1000", "0", "0"),        (1, "05773"),    "09047", (1, "07048")),
     partly_captured_and_expired: (("04000", "1000", "400", "0"),      (1, "05042"),    "09034", (400, "06000")),
     purchased:                   (("14000", "1000", "1000", "0"),     (1, "05034"),    "09034", (1000, "06000")),
     partly_refunded_capture:     (("06000", "1000", "400", "100"),    (600, "04000"),  "09034", (300, "06000")),
@@ -148,6 +173,8 @@ TABLE: dict[Play, tuple[tuple[str, ...] | None, tuple[int, str], str, tuple[int,
     declined_purchase:           (("13666", "0", "0", "0"),           (1, "05662"),    "09662", (1, "07662")),
     capture_in_doubt:            (("15777", "1000", "0", "0"),        (1, "05784"),    "09784", (1, "07784")),
     declined_capture:            (("02000", "1000", "0", "0"),        (1000, "04000"), "08000", (1, "07048")),
+    reversed_authorization:      (("03666", "0", "0", "0"),           (1, "05662"),    "09662", (1, "07662")),
+    reversed_purchase:           (("13666", "0", "0", "0"),           (1, "05662"),    "09662", (1, "07662")),
     nothing:                     (None,                               (1, "05036"),    "09036", (1, "07036")),
 }
 

@@ -1,0 +1,178 @@
+"""``ringfence listen``: every event as it happens, shown and, where asked, posted to an address as a delivery would be."""
+from __future__ import annotations
+
+import json
+import ssl
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from datetime import datetime
+from http.client import HTTPException
+from typing import Any, NamedTuple
+from urllib.parse import quote, urlencode, urlsplit
+
+import click
+
+from ringfence.cli.options import configuration, data_option, json_option
+from ringfence.cli.service import Running, needed, running
+from ringfence.config import Config
+from ringfence.core.events import Event
+from ringfence.core.money import format_minor
+from ringfence.failures import Exit, Failure
+
+POLL_SECONDS = 2
+"""How long the service may hold an empty answer back: short, lest its end waits for us."""
+AGAIN_SECONDS = 0.5
+"""Pause before the next try where the service is away."""
+RECEIVER_SECONDS = 10
+"""What a receiver may take for one message."""
+
+
+class Received(NamedTuple):
+    """What became of a message that was forwarded: the status of the answer, or why there is none."""
+
+    status: int | None
+    problem: str
+    milliseconds: int
+
+
+@click.command(epilog="""\b
+Examples:
+  ringfence listen
+  ringfence listen --forward-to http://127.0.0.1:3000/feedback
+  ringfence listen --merchant RingfenceOne --type purchase_approved --type refund_approved
+  ringfence listen --from begin --json
+
+\b
+Runs until it is interrupted.  Exit codes: 0 interrupted · 8 no service runs · 9 the service refused""")
+@click.option("--forward-to", metavar="URL", help="Post each event there: the door's own message, else the event as JSON.")
+@click.option("--merchant", metavar="ID", help="Only this merchant's events.")
+@click.option("--type", "types", metavar="EVENT", multiple=True, help="Only events of this type; may be given several times.")
+@click.option("--from", "cursor", default="", metavar="CURSOR", help="Begin behind this cursor; 'begin' is the first event.  [default: from now on]")
+@data_option
+@json_option
+def listen(forward_to: str | None, merchant: str | None, types: tuple[str, ...], cursor: str, data: str | None, as_json: bool) -> None:
+    """Show every event as it happens, and forward it to a receiver of yours."""
+    if unknown := [name for name in types if name not in {*Event}]:
+        raise click.UsageError(f"{unknown[0]!r} is no event; there are {', '.join(Event)}.")
+    if forward_to is not None and (problem := problem_of(forward_to)):
+        raise click.UsageError(f"--forward-to {problem}.")
+    config = configuration(data)
+    needed(config)
+    try:
+        for event in followed(config, cursor, merchant):
+            if not types or event["type"] in types:
+                _show(event, forward_to, as_json)
+    except KeyboardInterrupt:
+        return
+
+
+def problem_of(url: str) -> str | None:
+    """Why nothing can be posted to an address."""
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable or parts.username is not None or parts.fragment or not url.isascii() or not url.isprintable() or " " in url:
+        return "must be an http or https address without credentials and fragment"
+    return None
+
+
+def followed(config: Config, cursor: str, merchant: str | None) -> Iterator[dict[str, Any]]:
+    """Events behind a cursor, for ever; where the service is away, those that it tells when it is back.
+
+    Raises ``Failure`` where it refuses to tell.
+    """
+    service, told, away = running(config), False, False
+    query = {"messages": "1", **({"merchant": merchant} if merchant else {})}
+    while True:
+        try:
+            service = service or needed(config)
+            page = events_behind(service, cursor, query | {"wait": str(POLL_SECONDS if told else 0)})
+        except (Failure, HTTPException) as failed:      # the latter where it went in the middle of an answer
+            if not told or (isinstance(failed, Failure) and failed.code != Exit.NOT_RUNNING):
+                raise
+            if not away:
+                click.echo("The service is away; waiting for it.", err=True)
+            service, away = None, True
+            time.sleep(AGAIN_SECONDS)
+            continue
+        if not told:
+            click.echo("Listening; interrupt to stop.", err=True)
+        told, away, cursor = True, False, page["cursor"]
+        yield from page["events"]
+
+
+def events_behind(service: Running, cursor: str, query: dict[str, str]) -> dict[str, Any]:
+    """One page of the feed.  Raises ``Failure`` with the service's own words where it refuses."""
+    status, answer = service.call("GET", f"/admin/events?{urlencode({'after': cursor, **query}, quote_via=quote)}")
+    if status == 200:
+        return answer
+    if status >= 500:
+        raise Failure(Exit.NOT_RUNNING, f"The service cannot answer now: {answer.get('error', status)}.")
+    named = f"{answer['field']} " if "field" in answer else ""
+    raise Failure(Exit.REFUSED, f"The service refused: {named}{answer.get('error', status)}")
+
+
+def _show(event: dict[str, Any], forward_to: str | None, as_json: bool) -> None:
+    """Print an event and, where it is forwarded, what the receiver said."""
+    messages = event.pop("messages")
+    if not as_json:
+        click.echo(line_of(event))
+    said = []
+    if forward_to is not None:
+        bodies = [(one["content_type"], one["body"].encode()) for one in messages]
+        for content_type, body in bodies or [("application/json", json.dumps(event).encode())]:
+            said.append(forward(forward_to, event, content_type, body))
+            if not as_json:
+                click.echo(_answer_line(said[-1]))
+    if as_json:
+        click.echo(json.dumps({**event, "messages": messages, **({"forwarded": [one._asdict() for one in said]} if forward_to else {})}))
+
+
+def line_of(event: dict[str, Any]) -> str:
+    """``12:00:01 → purchase_approved  10.00 AED  ORD-1``: business time, the operation's amount, the payment's reference."""
+    at = datetime.fromisoformat(event["occurred_at"])
+    operation = event["operation"] or {}
+    amount = format_minor(operation["amount"], operation["currency"]) if operation.get("amount") is not None else ""
+    colour = {"approved": "green", "declined": "red", "unknown": "yellow"}.get(event["type"].rpartition("_")[2], "cyan")
+    parts = (click.style(event["type"], fg=colour), amount, event["reference"] or event["payment"])
+    return f"{at:%H:%M:%S} → " + "  ".join(part for part in parts if part)
+
+
+def _answer_line(received: Received) -> str:
+    if received.status is None:
+        return "         ← " + click.style(received.problem, fg="red")
+    good = 200 <= received.status < 300 or received.status == 302
+    return f"         ← {click.style(str(received.status), fg='green' if good else 'red')} in {received.milliseconds} ms"
+
+
+class _Stays(urllib.request.HTTPRedirectHandler):
+    """A redirect is an answer, as it is for a delivery."""
+
+    def redirect_request(self, *_: Any) -> None:
+        """Go nowhere."""
+
+
+_OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}), _Stays)
+
+
+def forward(url: str, event: dict[str, Any], content_type: str, body: bytes) -> Received:
+    """Post a message with the headers of a delivery; whatever goes wrong is what is told of it."""
+    request = urllib.request.Request(url, body, {
+        "content-type": content_type, "user-agent": "Ringfence", "Ringfence-Event": event["id"],
+        "Ringfence-Sequence": str(event["sequence"]), "Ringfence-Attempt": "1",
+    })
+    began, status, problem = time.monotonic(), None, ""
+    try:
+        with _OPENER.open(request, timeout=RECEIVER_SECONDS) as answer:
+            status = answer.status
+    except urllib.error.HTTPError as refused:
+        status = refused.code
+        refused.close()
+    except (OSError, HTTPException, ssl.SSLError, ValueError) as error:
+        reason = getattr(error, "reason", error)
+        problem = f"no answer: {getattr(reason, 'strerror', None) or reason or type(error).__name__}"
+    return Received(status, problem, round((time.monotonic() - began) * 1000))
