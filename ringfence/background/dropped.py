@@ -1,7 +1,7 @@
 """Dropped holds: what an issuer gave up by itself, before anybody captured or gave it back.
 
-The processor is asked what it noticed; each hold is booked as a notice on its payment.  One that cannot be booked now is told
-again with the next sweep of this process.
+The processor tells every hold it dropped behind a number; each is booked as a notice on its payment.  The number goes up only behind
+what is booked: what cannot be booked now, and what a crash left, is told again.
 """
 from __future__ import annotations
 
@@ -10,42 +10,62 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Protocol
 
+import asyncpg
+
+from ringfence.background.worker import Chore
 from ringfence.core.notices import Notice, Noticed
 from ringfence.core.refusals import Refusal
 from ringfence.engine.batcher import CommitFailed
 from ringfence.engine.directory import Directory
 from ringfence.engine.engine import Engine
+from ringfence.storage import jobs
 
 log = logging.getLogger(__name__)
 
+NAME = "dropped holds"
+
 
 class Dropped(Protocol):
-    """A hold that is gone: its payment, and the merchant's identifier."""
+    """A hold that is gone: the number it is told under, its payment, and the merchant's identifier."""
 
+    number: int
     payment: int
     merchant: str
 
 
-class DroppedHolds:
-    """The sweep over one processor, and what it could not book yet."""
+Told = Callable[[datetime, int], Awaitable[Sequence[Dropped]]]
+"""The holds dropped by an instant (business time) that are told behind a number, in the order of their numbers."""
 
-    def __init__(
-        self, processor: str, noticed: Callable[[datetime], Awaitable[Sequence[Dropped]]], directory: Directory, engine: Engine,
-    ) -> None:
-        """``noticed``: the holds dropped by an instant (business time), each told once."""
-        self._processor, self._noticed, self._directory, self._engine = processor, noticed, directory, engine
-        self._waiting: list[Dropped] = []
+
+class DroppedHolds:
+    """The sweep over one processor."""
+
+    def __init__(self, processor: str, told: Told, directory: Directory, engine: Engine, pool: asyncpg.Pool) -> None:
+        self._processor, self._told, self._directory, self._engine, self._pool = processor, told, directory, engine, pool
+        self._name = f"{NAME}: {processor}"
+        self._booked: set[int] = set()      # behind one that could not be booked yet
 
     async def sweep(self) -> int:
-        """Book what is new and what is left; how many were booked."""
-        self._waiting += await self._noticed(self._engine.now())
-        left = [hold for hold in self._waiting if not await self._booked(hold)]
-        booked, self._waiting = len(self._waiting) - len(left), left
+        """Book what is new and what was left; how many were booked."""
+        reached = await jobs.reached(self._pool, self._name)
+        booked, unbroken, last = 0, True, reached
+        for hold in await self._told(self._engine.now(), reached):
+            if hold.number not in self._booked:
+                if await self._is_booked(hold):
+                    self._booked.add(hold.number)
+                    booked += 1
+                else:
+                    unbroken = False
+            if unbroken:
+                last = hold.number
+        if last > reached:
+            await jobs.note_reached(self._pool, self._name, last)
+        self._booked = {number for number in self._booked if number > last}
         if booked:
             log.info("the issuer dropped %d holds", booked)
         return booked
 
-    async def _booked(self, hold: Dropped) -> bool:
+    async def _is_booked(self, hold: Dropped) -> bool:
         merchant = self._directory.merchant(hold.merchant)
         if merchant is None:
             return True                     # nobody's here any more
@@ -55,3 +75,8 @@ class DroppedHolds:
         except CommitFailed:
             return False
         return result.refusal is not Refusal.PAYMENT_NOT_FOUND
+
+
+def chore(processor: str, told: Told, directory: Directory, engine: Engine, pool: asyncpg.Pool, pause: float) -> Chore:
+    """The sweep over a processor, by one process at a time, ``pause`` seconds (wall time) after the last one ended."""
+    return Chore(NAME, DroppedHolds(processor, told, directory, engine, pool).sweep, pause)

@@ -19,10 +19,13 @@ from ringfence.bench.load import LoadFailed
 from ringfence.bench.neighbour import Neighbour, NeighbourFailed
 from ringfence.bench.report import Report, show
 from ringfence.bench.service import ServiceFailed, running, started
+from ringfence.bench.sink import Figures as Arrived
+from ringfence.bench.sink import Sink, receiving
 from ringfence.failures import Exit, Failure
 from ringfence.storage.database import DatabaseUnavailable, DatabaseUnsuitable
 from ringfence.storage.postgres import PostgresError, find_binaries
 
+WEBHOOK_SECONDS = 30.0                  # without anything new, until what has not come counts as missing
 FOLDERS = ("/var/tmp", ".")             # not /tmp, which may be memory: what is measured is a disk
 
 
@@ -31,6 +34,7 @@ Examples:
   ringfence bench                             a fresh service, three rounds, about two minutes
   ringfence bench --json                      the same for machines
   ringfence bench --rounds 5 --seconds 15     longer, for a noisy machine
+  ringfence bench --endpoint                  with merchants that are told of every purchase
   ringfence bench --sandbox data/sandbox.json the service that already runs there
 
 Ends with 0 when every acknowledged payment is there exactly once, 1 where anything was wrong, 2 for a wrong command line.""")
@@ -44,10 +48,11 @@ Ends with 0 when every acknowledged payment is there exactly once, 1 where anyth
               help="Its sandbox.json: measure a service that already runs.")
 @click.option("--scale", default=50, show_default=True, type=click.IntRange(1), help="Scale of pgbench's TPC-B.")
 @click.option("--skip-pgbench", is_flag=True, help="The service alone; there is no ratio then.")
+@click.option("--endpoint", is_flag=True, help="The merchants are told of every purchase meanwhile, at a receiver of ours.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 @click.pass_context
 def bench_command(context: click.Context, rounds: int, seconds: float, connections: int, workers: int, data: Path | None, sandbox: Path | None,
-                  scale: int, skip_pgbench: bool, as_json: bool) -> None:
+                  scale: int, skip_pgbench: bool, endpoint: bool, as_json: bool) -> None:
     """Measure durable payments a second beside pgbench, on the same server and disk.
 
     Purchases with stored cards go over the APS API as merchants send them: signed, each with a new reference, over kept connections.
@@ -68,22 +73,80 @@ def bench_command(context: click.Context, rounds: int, seconds: float, connectio
             if not skip_pgbench:
                 step(f"Filling pgbench's tables, scale {scale}", scale / 6)
             neighbour = alone() if skip_pgbench else Neighbour(service.dsn, find_binaries(), scale)
+            sink = stack.enter_context(receiving(service)) if endpoint else None
             report = run(plan, service, neighbour, folder / "acknowledged.jsonl", step)
+            told = arrived(sink, report.acknowledged, step) if sink else None
     except (BenchFailed, LoadFailed, NeighbourFailed, ServiceFailed, PostgresError, DatabaseUnavailable, DatabaseUnsuitable) as why:
         if as_json:
             click.echo(json.dumps({"errors": 1, "failures": [str(why)], "verified": False}))
         raise Failure(Exit.CHECK_FAILED, str(why)) from why
-    announce(report, console, as_json)
+    if told and told.distinct < report.acknowledged:
+        report = report._replace(faults=[*report.faults, f"Of {report.acknowledged:,} purchases, {told.distinct:,} were told of."])
+    announce(report, console, as_json, told)
     if not report.passed:
         context.exit(Exit.CHECK_FAILED)
 
 
-def announce(report: Report, console: Console, as_json: bool) -> None:
-    """Prints the report: one JSON object, or tables."""
+@bench_command.command(name="expiry", epilog="""\b
+Examples:
+  ringfence bench expiry --count 20000            a fresh service, about half a minute
+  ringfence bench expiry --count 1000000 --json   the whole, for machines: some fifteen minutes, 3 GB of disk
+
+Ends with 0 when every hold was given back exactly once and the proof agrees, 1 otherwise, 2 for a wrong command line.""")
+@click.option("--count", default=100_000, show_default=True, type=click.IntRange(1, 10_000_000), help="Holds that expire together.")
+@click.option("--workers", default=2, show_default=True, type=click.IntRange(1, 64), help="Worker processes of the service.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
+@click.pass_context
+def expiry_command(context: click.Context, count: int, workers: int, as_json: bool) -> None:
+    """Measure how long very many authorizations take that expire together.
+
+    They are made through the engine, the sandbox's clock is moved by seven days, and the service gives them back while one client
+    goes on buying.  Afterwards the database and the proof are asked.
+    """
+    from ringfence.bench import expiry
+    from ringfence.bench.holds import HoldsFailed
+    console = Console(stderr=as_json)
+    try:
+        with ExitStack() as stack:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ringfence-bench-", dir=disk_folder())))
+            step = stack.enter_context(steps(console, quiet=as_json))
+            step("Starting", 2)
+            service = stack.enter_context(started(folder / "data", workers))
+            expired = expiry.run(count, workers, service, folder / "acknowledged.jsonl", step)
+    except (expiry.ExpiryFailed, HoldsFailed, LoadFailed, ServiceFailed, PostgresError, DatabaseUnavailable, DatabaseUnsuitable) as why:
+        if as_json:
+            click.echo(json.dumps({"count": count, "voided": 0, "proof_ok": False, "faults": [str(why)]}))
+        raise Failure(Exit.CHECK_FAILED, str(why)) from why
     if as_json:
-        click.echo(json.dumps(report.as_json(), indent=2))
+        click.echo(json.dumps(expired.as_json(), indent=2))
     else:
-        show(report, console)
+        expiry.show(expired, console)
+    if not expired.passed:
+        context.exit(Exit.CHECK_FAILED)
+
+
+def arrived(sink: Sink, count: int, step: Callable[[str, float], None]) -> Arrived:
+    """What the merchants were told once they know of so many payments, or nothing new came for a while."""
+    step(f"Waiting for the webhooks of {count:,} purchases", count / 5_000)
+    told = sink.figures()
+    came = time.monotonic()
+    while told.distinct < count and time.monotonic() < came + WEBHOOK_SECONDS:
+        time.sleep(0.25)
+        before, told = told, sink.figures()
+        if told.distinct > before.distinct:
+            came = time.monotonic()
+    return told
+
+
+def announce(report: Report, console: Console, as_json: bool, told: Arrived | None = None) -> None:
+    """Prints the report, and what merchants were told where they were: one JSON object, or tables."""
+    if as_json:
+        click.echo(json.dumps(report.as_json() | ({"webhooks": told._asdict()} if told else {}), indent=2))
+        return
+    show(report, console)
+    if told:
+        console.print(f"webhooks: {told.received:,} received, {told.distinct:,} different ones; a purchase and its first one took "
+                      f"{told.lag_p50_ms} ms, 99th percentile {told.lag_p99_ms} ms")
 
 
 def disk_folder() -> str:

@@ -1,20 +1,26 @@
 """``ringfence clock``: show, advance, freeze, resume."""
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ringfence.cli.options import configuration, data_option, json_option
-from ringfence.cli.printing import print_json, print_pairs
+from ringfence.cli.printing import print_json, print_pairs, print_table
+from ringfence.cli.service import admin, running
 from ringfence.config import Config
 from ringfence.failures import Exit, Failure
+
+if TYPE_CHECKING:
+    from ringfence.engine.clock import Clock
 
 
 @click.group(epilog="""\b
 Examples:
   ringfence clock show
-  ringfence clock advance 46h      holds, tokens and schedules that are due by then fire
+  ringfence clock advance 46h      says what is due by then, and fires it in order
   ringfence clock freeze
   ringfence clock resume""")
 def clock() -> None:
@@ -34,14 +40,22 @@ def show(data: str | None, as_json: bool) -> None:
 @clock.command(epilog="""\b
 Examples:
   ringfence clock advance 46h
-  ringfence clock advance 7d12h
-  ringfence clock advance --to 2027-01-01T00:00:00Z""")
+  ringfence clock advance 7d12h --dry-run          only say what would fire
+  ringfence clock advance --to 2027-01-01T00:00:00Z
+
+\b
+Exit codes: 0 moved · 9 refused, or somebody else is moving it""")
 @click.argument("by", required=False, metavar="[DURATION]")
 @click.option("--to", metavar="INSTANT", help="Advance to this instant (ISO 8601 with its offset) instead.")
+@click.option("--dry-run", is_flag=True, help="Say what would fire, and move nothing.")
 @data_option
 @json_option
-def advance(by: str | None, to: str | None, data: str | None, as_json: bool) -> None:
-    """Move the clock forward by DURATION, such as 46h, 7d or 1d12h30m.  It never goes back."""
+def advance(by: str | None, to: str | None, dry_run: bool, data: str | None, as_json: bool) -> None:
+    """Move the clock forward by DURATION, such as 46h, 7d or 1d12h30m.  It never goes back.
+
+    Says what will fire, then stops at each due instant on the way until it is done.  Without a running service the clock moves at
+    once, and what is due fires at the next start.
+    """
     from ringfence.engine.clock import parse_duration, parse_instant
     if (by is None) == (to is None):
         raise click.UsageError("Give a DURATION such as 46h, or --to INSTANT.")
@@ -49,7 +63,24 @@ def advance(by: str | None, to: str | None, data: str | None, as_json: bool) -> 
     instant = parse_instant(to) if to is not None else None
     if duration is None and instant is None:
         raise click.UsageError(f"{by or to!r} is neither a duration such as 46h or 7d12h nor an instant such as 2027-01-01T00:00:00Z.")
-    _turn(configuration(data), as_json, lambda opened: opened.advance(duration) if duration is not None else opened.advance_to(instant))
+    config = configuration(data)
+    _movable(config)
+    service = running(config)
+    due = _due(config, by, to, needed=dry_run or service is not None)
+    if not as_json and due is not None:
+        _print_due(due["due"], "will fire" if due["due"] else "Nothing becomes due on the way.")
+    if dry_run:
+        if as_json:
+            print_json(due)
+        return
+    if service is not None:
+        moved = admin(config, "POST", "/admin/clock", {"advance": by} if by is not None else {"to": to})
+    else:
+        moved = _turned(config, lambda opened: opened.advance(duration) if duration is not None else opened.advance_to(instant))
+    if as_json:
+        print_json(moved | ({"due": due["due"]} if due else {}))
+    else:
+        _print_moved(moved, at_once=service is None)
 
 
 @clock.command(epilog="""\b
@@ -72,13 +103,28 @@ def resume(data: str | None, as_json: bool) -> None:
     _turn(configuration(data), as_json, lambda opened: opened.resume())
 
 
-def _turn(config: Config, as_json: bool, turn: Any) -> None:
-    """The clock is a file that all processes share, so it is turned there, whether a service runs or not."""
-    from ringfence.engine.clock import Clock, ClockError
+def _movable(config: Config) -> None:
     if config.is_live:
         raise Failure(Exit.REFUSED, "The clock of live mode is the wall clock; it cannot be moved.")
     if not config.data.is_dir():
         raise Failure(Exit.NOT_RUNNING, f"There is no data folder {config.data}. Start the service once: ringfence up --data {config.data}")
+
+
+def _due(config: Config, by: str | None, to: str | None, *, needed: bool) -> Any:
+    """What becomes due on the way, as the service or its database says; ``None`` where neither can be asked."""
+    from urllib.parse import quote
+    try:
+        return admin(config, "GET", "/admin/clock/due?" + (f"by={quote(by)}" if by is not None else f"to={quote(to or '')}"))
+    except Failure:
+        if needed:
+            raise
+        return None
+
+
+def _turned(config: Config, turn: Callable[[Clock], object]) -> dict[str, Any]:
+    """The clock is a file that all processes share; here it is turned directly, whether a service runs or not."""
+    from ringfence.engine.clock import Clock, ClockError
+    _movable(config)
     try:
         opened = Clock(config.data / "clock")
     except OSError as error:
@@ -90,8 +136,43 @@ def _turn(config: Config, as_json: bool, turn: Any) -> None:
         raise Failure(Exit.REFUSED, f"{error}.".capitalize()) from error
     finally:
         opened.close()
+    return {"now": reading.now, "wall": reading.wall, "ahead_seconds": reading.ahead.total_seconds(), "frozen": reading.frozen}
+
+
+def _turn(config: Config, as_json: bool, turn: Callable[[Clock], object]) -> None:
+    shown = _turned(config, turn)
     if as_json:
-        print_json({"now": reading.now, "wall": reading.wall, "ahead_seconds": reading.ahead.total_seconds(), "frozen": reading.frozen})
+        print_json(shown)
     else:
-        print_pairs([("business time", reading.now.isoformat(timespec="seconds")), ("wall time", reading.wall.isoformat(timespec="seconds")),
-                     ("ahead by", str(reading.ahead).partition(".")[0]), ("frozen", "yes" if reading.frozen else "no")])
+        _print_clock(shown)
+
+
+def _print_clock(shown: dict[str, Any]) -> None:
+    now, wall = (_instant(shown[name]).isoformat(timespec="seconds") for name in ("now", "wall"))
+    print_pairs([("business time", now), ("wall time", wall), ("ahead by", str(timedelta(seconds=int(shown["ahead_seconds"])))),
+                 ("frozen", "yes" if shown["frozen"] else "no")])
+
+
+def _print_moved(moved: dict[str, Any], *, at_once: bool) -> None:
+    _print_clock(moved)
+    if at_once:
+        click.echo("No service runs: what is due fires at its next start.")
+        return
+    if moved["fired"]:
+        _print_due(moved["fired"], f"fired, in {moved['steps']} steps")
+    if not moved["settled"]:
+        click.echo("Not all of it was done in time; it goes on in the background.")
+
+
+def _print_due(due: list[dict[str, Any]], title: str) -> None:
+    if not due:
+        click.echo(title)
+        return
+    print_table((title, "count", "first", "last"), [
+        (one["what"], f"{one['count']:,}", *(_instant(one[name]).isoformat(timespec="seconds") for name in ("first", "last")))
+        for one in due], right=("count",))
+
+
+def _instant(value: datetime | str) -> datetime:
+    """From a clock, or from JSON."""
+    return value if isinstance(value, datetime) else datetime.fromisoformat(value)

@@ -1,6 +1,6 @@
 """Business time: the clock that holds, tokens, schedules and links live by.
 
-In the sandbox it can be moved forward and stopped.  Its whole state is a file of two numbers that every process maps into its
+In the sandbox it can be moved forward and stopped.  Its whole state is a file of five numbers that every process maps into its
 memory, so that a move made by one is seen by all at their very next call, and survives a restart.  Live mode has the plain wall
 clock.  What two machines agree on or wait for (signatures, TLS, time-outs, leases, ids) never asks this clock.
 """
@@ -14,15 +14,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from time import time
 from typing import NamedTuple
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 LATEST = datetime(2100, 1, 1, tzinfo=UTC)
 """Where the clock cannot be moved beyond; card expiries and dates on the wire have two-digit years."""
 
+_EARLIEST = datetime(2020, 1, 1, tzinfo=UTC)       # ids count from there
 _MICROSECOND = timedelta(microseconds=1)
-_SIZE = 16                                  # two signed 64-bit numbers, native order
-_OFFSET, _FROZEN = 0, 1
+_SIZE = 40                                  # five signed 64-bit numbers, native order
+_OFFSET, _FROZEN, _BEGAN, _RINGS, _HELD = range(5)
 
 
 class ClockError(ValueError):
@@ -56,8 +58,9 @@ class WallClock:
 class Clock:
     """The sandbox's clock, shared by all processes that open the same file.
 
-    The file holds the offset to wall time in microseconds, and the instant the clock stands at (microseconds since 1970, or 0
-    while it runs).  Readers take no lock: each change becomes visible by one write of one aligned number.
+    The file holds the offset to wall time in microseconds, the instant the clock stands at (microseconds since 1970, or 0
+    while it runs), the one it began to stand at where it was made to (see ``begin_at``), a count of ``ring``, and until when
+    somebody holds it (wall time, see ``hold``).  Readers take no lock: each change becomes visible by one write of one aligned number.
     """
 
     movable = True
@@ -65,7 +68,9 @@ class Clock:
     def __init__(self, path: Path) -> None:
         """Open the file, or make it; raises ``OSError`` where the folder does not allow that."""
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        if os.fstat(self._descriptor).st_size < _SIZE:
+        size = os.fstat(self._descriptor).st_size
+        self._is_new = not size
+        if size < _SIZE:
             os.ftruncate(self._descriptor, _SIZE)
         self._map = mmap.mmap(self._descriptor, _SIZE)
         self._numbers = memoryview(self._map).cast("q")
@@ -74,7 +79,7 @@ class Clock:
 
     def now(self) -> datetime:
         """The instant, UTC.  Costs well under a microsecond: the payment path asks it several times."""
-        if frozen := self._numbers[_FROZEN]:
+        if (frozen := self._numbers[_FROZEN]) and not self._is_let_go():
             return EPOCH + timedelta(microseconds=frozen)
         offset = self._numbers[_OFFSET]
         if not offset:
@@ -86,18 +91,33 @@ class Clock:
     def show(self) -> Reading:
         """The reading."""
         frozen, wall = self._numbers[_FROZEN], datetime.now(UTC)
+        if self._numbers[_HELD]:            # for a moment: what it will show is what its offset says
+            frozen = 0
         ahead = EPOCH + timedelta(microseconds=frozen) - wall if frozen else timedelta(microseconds=self._numbers[_OFFSET])
         return Reading(wall + ahead, wall, ahead, bool(frozen))
 
+    def check(self, instant: datetime) -> None:
+        """Raises ``ClockError`` unless the clock can be moved to this instant (timezone-aware)."""
+        _check(instant - self.now(), self.now())
+
+    def place(self) -> tuple[int, int, int]:
+        """What changes with every move and every ``ring``, and only then; to be compared, not to be read."""
+        return self._numbers[_OFFSET], self._numbers[_FROZEN], self._numbers[_RINGS]
+
+    def ring(self) -> None:
+        """Have whoever compares places look, though the clock was not moved."""
+        with self._changing():
+            self._numbers[_RINGS] += 1
+
     def advance(self, by: timedelta) -> datetime:
         """Move forward, also while it stands; returns the new instant.  Raises ``ClockError`` for a step back or beyond 2100."""
-        if by < timedelta():
-            raise ClockError("the clock only goes forward")
         with self._changing():
-            if by > LATEST - self.now():
-                raise ClockError(f"the clock cannot be moved beyond {LATEST:%Y-%m-%d}")
-            place = _FROZEN if self._numbers[_FROZEN] else _OFFSET
-            self._numbers[place] += by // _MICROSECOND
+            _check(by, self.now())
+            length = by // _MICROSECOND
+            if not self._numbers[_FROZEN] or self._numbers[_HELD]:
+                self._numbers[_OFFSET] += length
+            if self._numbers[_FROZEN]:
+                self._numbers[_FROZEN] += length
         return self.now()
 
     def advance_to(self, instant: datetime) -> datetime:
@@ -109,16 +129,56 @@ class Clock:
         with self._changing():
             if not self._numbers[_FROZEN]:
                 self._numbers[_FROZEN] = (self.now() - EPOCH) // _MICROSECOND
+            self._numbers[_HELD] = 0
         return self.now()
 
     def resume(self) -> datetime:
         """Run on from where it stands; time never jumps back."""
         with self._changing():
             frozen = self._numbers[_FROZEN]
-            if frozen:
+            if self._numbers[_HELD]:
+                self._let_go()
+            elif frozen:
                 # The offset first: whoever sees the clock running sees the right offset.
                 self._numbers[_OFFSET] = frozen - (datetime.now(UTC) - EPOCH) // _MICROSECOND
                 self._numbers[_FROZEN] = 0
+        return self.now()
+
+    def hold(self, seconds: float) -> None:
+        """Let a clock that runs stand while it is moved step by step, for so many seconds of wall time or until ``release``.
+
+        Call it again to go on.  Then it shows what it would if it had run on all the time: nobody can leave it standing.
+        """
+        with self._changing():
+            if self._numbers[_FROZEN] and not self._numbers[_HELD]:
+                return                      # it stands already, and stays so
+            now = self.now()
+            self._numbers[_HELD] = int(time() * 1e6 + seconds * 1e6)
+            self._numbers[_FROZEN] = (now - EPOCH) // _MICROSECOND
+
+    def release(self) -> None:
+        """Let a clock that is held run on."""
+        with self._changing():
+            if self._numbers[_HELD]:
+                self._let_go()
+
+    def begin_at(self, instant: datetime) -> datetime:
+        """Make a new clock stand at an instant (timezone-aware); where it stands now.
+
+        One that was made so before stays where it is, wherever it was advanced to.  Raises ``ClockError`` for a clock that
+        existed and runs or began otherwise, and for an instant before 2020 or beyond 2100.
+        """
+        began = (instant - EPOCH) // _MICROSECOND
+        with self._changing():
+            if self._is_new and not self._numbers[_FROZEN] and not self._numbers[_OFFSET]:
+                if not _EARLIEST <= instant < LATEST:
+                    raise ClockError(f"the clock can begin from {_EARLIEST:%Y-%m-%d} until {LATEST:%Y-%m-%d}")
+                self._numbers[_FROZEN] = self._numbers[_BEGAN] = began
+            elif not self._numbers[_FROZEN]:
+                raise ClockError("the clock of this data folder runs already; take a new folder")
+            elif (was := self._numbers[_BEGAN]) != began:
+                said = f"began at {EPOCH + was * _MICROSECOND:%Y-%m-%dT%H:%M:%SZ}" if was else "was stopped later"
+                raise ClockError(f"the clock of this data folder {said}; take a new folder, or that instant")
         return self.now()
 
     def close(self) -> None:
@@ -127,20 +187,38 @@ class Clock:
         self._map.close()
         os.close(self._descriptor)
 
+    def _is_let_go(self) -> bool:
+        """Whether it was held, and whoever did that is gone."""
+        held = self._numbers[_HELD]
+        return held > 0 and time() * 1e6 >= held
+
+    def _let_go(self) -> None:
+        self._numbers[_FROZEN] = 0          # the offset was moved along
+        self._numbers[_HELD] = 0
+
     @contextmanager
     def _changing(self) -> Iterator[None]:
         """One change at a time, over all processes."""
         fcntl.flock(self._descriptor, fcntl.LOCK_EX)
         try:
+            if self._is_let_go():
+                self._let_go()
             yield
         finally:
             fcntl.flock(self._descriptor, fcntl.LOCK_UN)
 
 
+def _check(by: timedelta, now: datetime) -> None:
+    if by < timedelta():
+        raise ClockError("the clock only goes forward")
+    if by > LATEST - now:
+        raise ClockError(f"the clock cannot be moved beyond {LATEST:%Y-%m-%d}")
+
+
 def is_moved(path: Path) -> bool:
     """Whether a clock file differs from wall time; live mode refuses to start on such a folder."""
     try:
-        return any(path.read_bytes()[:_SIZE])
+        return any(path.read_bytes()[:8 * _BEGAN])
     except FileNotFoundError:
         return False
 

@@ -1,4 +1,5 @@
-"""Ids of one process: an ``IdSource`` under a worker number that is leased from the database.
+"""Ids of one process: an ``IdSource`` under a worker number that is leased from the database; or, where a run shall be repeatable, ids
+that are counted.
 
 A lease is long and renewed often, so it outlasts every outage that a service survives.  Should a number be lost all the same, a new one
 is taken; an id that was made twice meanwhile is refused by the primary key it would break.
@@ -7,10 +8,11 @@ from __future__ import annotations
 
 import secrets
 import time
+from datetime import UTC, datetime
 
 import asyncpg
 
-from ringfence.core.ids import WORKERS, IdSource
+from ringfence.core.ids import WORKERS, IdSource, first_id_at
 from ringfence.storage import workers as rows
 
 LEASE_SECONDS = 900.0
@@ -53,3 +55,38 @@ class Numbering:
         number, self._source = self.number, None
         if number >= 0:
             await rows.give_back(self._pool, number, self._owner)
+
+
+FIRST_COUNTED = first_id_at(datetime(2024, 1, 1, tzinfo=UTC))
+"""Far behind all ids that are made by time, so that the two never meet in one database."""
+
+
+class Counted:
+    """Makes ids by counting, for a process that is alone on its database: the same work in the same order gets the same ids.
+
+    Has the methods of ``Numbering``; there is nothing to lease.
+    """
+
+    number = 0
+
+    def __init__(self, pool: asyncpg.Pool) -> None:
+        """Call ``take`` before the first id."""
+        self._pool, self._last = pool, 0
+
+    def next(self) -> int:
+        """A new id."""
+        assert self._last, "take() comes first"
+        self._last += 1
+        return self._last
+
+    async def take(self) -> None:
+        """Go on behind the highest id that is stored."""
+        self._last = max(FIRST_COUNTED, await rows.highest_id(self._pool), self._last)
+
+    async def renew(self) -> int:
+        """Nothing has changed."""
+        return 0
+
+    async def give_back(self) -> None:
+        """Nothing is held; no ids may be made afterwards."""
+        self._last = 0

@@ -30,3 +30,8 @@ async def renew(pool: asyncpg.Pool, number: int, owner: str, seconds: float) -> 
 async def give_back(pool: asyncpg.Pool, number: int, owner: str) -> None:
     """Free a number."""
     await pool.execute(SQL.give_back, number, owner)
+
+
+async def highest_id(pool: asyncpg.Pool) -> int:
+    """The highest id that any row was made under; 0 in an empty database.  Reads whole tables: for a sandbox that counts its ids."""
+    return await pool.fetchval(SQL.highest_id)

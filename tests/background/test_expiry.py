@@ -7,9 +7,9 @@ from datetime import timedelta
 
 import pytest
 
-from ringfence.background import expiry
 from ringfence.core.outcomes import Approved, Declined, Silence, Unknown
 from tests.engine.composition import DAY, Process, Shop, Time, process, shop
+from tests.engine.expiring import sweeper
 
 pytestmark = pytest.mark.anyio
 ALMOST = 7 * DAY - timedelta(seconds=1)
@@ -17,7 +17,7 @@ ALMOST = 7 * DAY - timedelta(seconds=1)
 
 @pytest.fixture(scope="module")
 async def one(module_database: str) -> AsyncIterator[Process]:
-    async with process(module_database, now=Time()) as running:
+    async with process(module_database, now=Time()) as running, sweeper(running) as running.sweeper:
         yield running
 
 
@@ -27,7 +27,7 @@ async def here(one: Process) -> Shop:
 
 
 async def sweep(process: Process) -> int:
-    return await expiry.sweep(process.pool, process.directory, process.reading, process.engine)
+    return await process.sweeper.sweep()
 
 
 async def standing(here: Shop, reference: str) -> tuple[str, ...]:
@@ -109,11 +109,11 @@ async def test_expiry_waits_for_a_capture_in_doubt_and_not_for_a_refund_in_doubt
 
 
 async def test_two_processes_that_sweep_at_once_release_a_hold_once(here: Shop, one: Process, module_database: str):
-    """The second finds the first one's operation."""
+    """What one of them has reserved, or is about to, the other passes over."""
     for number in range(20):
         await here.authorize(f"E-8{number}", 1000)
     one.now.now += 7 * DAY
-    async with process(module_database, 2, now=one.now) as two:
+    async with process(module_database, 2, now=one.now) as two, sweeper(two, chunk=7) as two.sweeper:
         asked = len(one.processor.asked)
         assert sum(await asyncio.gather(sweep(one), sweep(two))) == 20
         assert len(one.processor.asked) + len(two.processor.asked) == asked + 20

@@ -16,13 +16,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from ringfence.bench import disk
+from ringfence.bench import command, disk
 from ringfence.bench.bench import BenchFailed, Plan, run
-from ringfence.bench.command import announce, bench_command, disk_folder, steps
+from ringfence.bench.command import announce, arrived, bench_command, disk_folder, steps
 from ringfence.bench.load import Figures
 from ringfence.bench.processor_time import Used
 from ringfence.bench.report import Report, Round, row, show
 from ringfence.bench.service import Service, ServiceFailed, read, running, started
+from ringfence.bench.sink import Figures as Arrived
 from ringfence.failures import Failure
 
 from .conftest import MERCHANTS, Running
@@ -139,6 +140,29 @@ def test_the_machine_s_form_is_one_json_object(capsys: pytest.CaptureFixture[str
     """Standard output holds the object and nothing else."""
     announce(report(), Console(file=StringIO()), as_json=True)
     assert json.loads(capsys.readouterr().out).keys() >= KEYS
+
+
+class Merchants:
+    """Stands in for the receiver: so many different events at each look."""
+
+    def __init__(self, *distinct: int) -> None:
+        self.looks = [Arrived(2 * count, count, 12.5, 80.0) for count in distinct]
+
+    def figures(self) -> Arrived:
+        return self.looks.pop(0) if len(self.looks) > 1 else self.looks[0]
+
+
+def test_what_merchants_are_told_is_waited_for_and_reported(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Until all purchases are known to them, or nothing new comes; it is part of both forms of the report."""
+    monkeypatch.setattr(command, "WEBHOOK_SECONDS", 0.3)
+    told = arrived(Merchants(3, 7, 10), 10, lambda name, seconds: None)
+    assert told.distinct == 10
+    assert arrived(Merchants(3, 4), 10, lambda name, seconds: None).distinct == 4
+    announce(report(), Console(file=StringIO()), as_json=True, told=told)
+    assert json.loads(capsys.readouterr().out)["webhooks"] == {"received": 20, "distinct": 10, "lag_p50_ms": 12.5, "lag_p99_ms": 80.0}
+    printed = StringIO()
+    announce(report(), Console(file=printed, width=160), as_json=False, told=told)
+    assert "webhooks: 20 received, 10 different ones" in printed.getvalue()
 
 
 def test_durable_writes_are_timed_and_leave_nothing(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from ringfence.core.card import Pan, SecurityCode
 from ringfence.core.commands import Initiation, Kind
-from ringfence.core.ids import IdSource
+from ringfence.core.ids import IdSource, first_id_at
 from ringfence.core.outcomes import Approved, Outcome
 from ringfence.processors.processor import Ask, Original
 from ringfence.processors.simulator import Simulator, double_effects, read_book
@@ -25,6 +25,7 @@ from ringfence.processors.simulator.scenarios import EXACT, RANGES, SCENARIOS, V
 
 _ids = IdSource(1022, lambda: time.time_ns() // 1_000_000)
 _keys = itertools.count(1)
+_counted = itertools.count(first_id_at(datetime(2024, 1, 1, tzinfo=UTC)) + 1)
 
 
 class Detour:
@@ -116,6 +117,21 @@ def test_both_ways_give_one_answer_and_one_line(pair: Pair, message: dict[str, o
         return outcome, [without_time(entry) for entry in search(simulator._folder, sent.key, 0)]
 
     assert play(pair.short) == play(pair.whole)
+
+
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(MESSAGES)
+def test_an_id_that_was_counted_gets_the_same_answer(pair: Pair, message: dict[str, object]):
+    """Such an id looks old, so that the past is asked about it each time: the slow way, with the same words and the same effects."""
+    sent = plain(**message)
+    counted = sent._replace(operation_id=next(_counted), payment_id=next(_counted))
+
+    def play(simulator: Simulator, message: Ask) -> tuple[Outcome, list[tuple[object, ...]]]:
+        outcome = pair.loop.run_until_complete(simulator.ask(message))
+        lines = search(simulator._folder, sent.key, 0) + simulator._memory._accounts.entries(sent.key)
+        return outcome, [(line.effect, line.minor, line.response, line.approval, line.nti, line.reference, line.day) for line in lines]
+
+    assert play(pair.short, sent) == play(pair.whole, counted)
 
 
 def test_a_plain_payment_takes_the_short_way(pair: Pair, monkeypatch: pytest.MonkeyPatch):

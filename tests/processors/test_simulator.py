@@ -458,16 +458,22 @@ async def test_two_workers_share_one_account(issuer: Issuer):
 
 
 async def test_an_issuer_may_drop_a_hold_early(issuer: Issuer):
-    """0510: after a day of business time the hold is gone, told once; a capture, being an advice, is carried out all the same."""
+    """0510: after a day of business time the hold is gone, told until it was noted; a capture, being an advice, is carried out all the
+    same."""
     simulator = issuer.worker()
     kept, dropped = issuer.payment("0510"), issuer.payment("0510")
     now = datetime.now(UTC)
     await dropped.ask(A, 1000, at=now)
     await kept.ask(A, 500, at=now + timedelta(hours=2))
     assert await simulator.dropped(now + timedelta(hours=23)) == []
+    told_ahead = [at - now.replace(microsecond=0) for at in await simulator.drops(now + timedelta(hours=30))]
+    assert told_ahead == [timedelta(hours=24), timedelta(hours=26)]
+    assert len(await simulator.drops(now + timedelta(hours=25))) == 1
     [gone] = await simulator.dropped(now + timedelta(hours=25))
     assert (gone.payment, gone.merchant, gone.currency, gone.minor) == (dropped.id, "merchant-1", "AED", 1000)
-    assert await simulator.dropped(now + timedelta(hours=25)) == []
+    assert await simulator.dropped(now + timedelta(hours=25)) == [gone]     # until whoever asks has noted it
+    assert await simulator.dropped(now + timedelta(hours=25), gone.number) == []
+    assert len(await simulator.drops(now + timedelta(hours=30))) == 1
     assert (dropped.stands["held"], kept.stands["held"]) == (0, 500)
     assert told(await dropped.ask(C, 1000)) == "approved 1000"
     assert dropped.stands["captured"] == 1000

@@ -5,6 +5,7 @@ without state never touch it.  Decides only arithmetic; what the issuer says is 
 """
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import re
@@ -50,7 +51,11 @@ class Accounts:
         return self._connection
 
     def _open(self) -> sqlite3.Connection:
-        os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))     # the files beside it get its mode
+        # The files beside it get its mode.  Only where there is none yet: whoever closes a descriptor of a file gives away all locks
+        # that its process has on it (POSIX), and without ours the next one to close the database takes itself for the last one, and
+        # the log away from under us.
+        with contextlib.suppress(FileExistsError):
+            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
         connection = sqlite3.connect(self._path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
         connection.execute("PRAGMA journal_mode = wal")
         connection.execute("PRAGMA synchronous = off")      # it has to survive the process, not the machine

@@ -2,6 +2,7 @@
 -- Everything the simulated issuer must remember to answer the next message, and the book of what it did with it.
 CREATE TABLE IF NOT EXISTS book (n INTEGER PRIMARY KEY, key TEXT NOT NULL, account TEXT NOT NULL, line BLOB NOT NULL);
 CREATE INDEX IF NOT EXISTS book_key ON book (key);
+CREATE INDEX IF NOT EXISTS book_dropped ON book (n) WHERE instr(line, CAST('"effect":"dropped"' AS BLOB)) > 0;
 CREATE TABLE IF NOT EXISTS accounts (
     account TEXT NOT NULL, currency TEXT NOT NULL, card TEXT NOT NULL, scenario TEXT NOT NULL,
     balance INTEGER, posted INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (account, currency)
@@ -57,6 +58,14 @@ UPDATE accounts SET posted = posted + ? WHERE account = ? AND currency = ?
 -- due --
 -- Holds that the issuer drops by this instant (Unix seconds).
 SELECT account, payment, currency, merchant, operation, key, minor FROM holds WHERE drops_at <= ? ORDER BY drops_at, payment
+
+-- drops --
+-- When the issuer will drop holds, up to an instant (Unix seconds).
+SELECT drops_at FROM holds WHERE drops_at <= ? AND minor > 0 ORDER BY drops_at
+
+-- told --
+-- The lines of dropped holds behind number n.
+SELECT n, line FROM book WHERE instr(line, CAST('"effect":"dropped"' AS BLOB)) > 0 AND n > ? ORDER BY n
 
 -- dropped --
 -- A hold is gone.

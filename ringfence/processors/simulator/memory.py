@@ -6,7 +6,7 @@ thread.  What the issuer says comes from ``issuer``; here it is weighed against 
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from time import time
 from typing import NamedTuple
@@ -15,8 +15,8 @@ from ringfence.core.commands import Kind
 from ringfence.core.ids import made_at
 from ringfence.core.outcomes import Approved, Declined, Outcome, Reversed, Unknown
 from ringfence.processors.processor import Ask
-from ringfence.processors.simulator.accounts import Accounts, Change
-from ringfence.processors.simulator.book import Effect, Entry, search
+from ringfence.processors.simulator.accounts import SQL, Accounts, Change
+from ringfence.processors.simulator.book import Effect, Entry, decode, search
 from ringfence.processors.simulator.control import Page
 from ringfence.processors.simulator.issuer import ALREADY_REVERSED, REQUESTS, Answer, Marks, answer, effect_of, outcome_of
 from ringfence.processors.simulator.scenarios import NEVER_ARRIVES, OPEN, WHY, Delivery, Scenario, scenario_named
@@ -28,8 +28,9 @@ _REVERSAL_REFUSED = "answered as if there were nothing to reverse, although the 
 
 
 class Dropped(NamedTuple):
-    """A hold that the issuer gave up by itself.  Minor units."""
+    """A hold that the issuer gave up by itself, and the number of its line in the book.  Minor units."""
 
+    number: int
     payment: int
     merchant: str
     currency: str
@@ -104,10 +105,17 @@ class Memory:
         """What became of a message, or ``None`` if it never arrived."""
         return recalled(self._in_files(message) + self._accounts.entries(message.key))
 
-    def drop(self, at: datetime, stamp: Stamp) -> list[Dropped]:
-        """Give up the holds that are due by ``at``, business time."""
+    def drop(self, at: datetime, after: int, stamp: Stamp) -> list[Dropped]:
+        """Give up the holds that are due by ``at``, business time; every hold ever given up in a line of the book behind ``after``."""
         with self._accounts.change() as change:
-            return self._drop(change, at, stamp)
+            self._drop(change, at, stamp)
+            lines = [(number, decode(line)) for number, line in change.run("told", after).fetchall()]
+        return [Dropped(number, line.payment, line.merchant, line.currency, line.minor) for number, line in lines]
+
+    def drops(self, until: datetime) -> list[datetime]:
+        """When holds will be given up, up to an instant of business time."""
+        found = self._accounts.connection.execute(SQL["drops"], (int(until.timestamp()),))
+        return [datetime.fromtimestamp(seconds, UTC) for (seconds,) in found]
 
     def account_of(self, key: str) -> str:
         """The account an earlier message touched, or ``""``."""
@@ -142,18 +150,15 @@ class Memory:
             change.move(message, account, said.minor, drops_at)
         return said
 
-    def _drop(self, change: Change, at: datetime, stamp: Stamp) -> list[Dropped]:
+    def _drop(self, change: Change, at: datetime, stamp: Stamp) -> None:
         wall, worker, day = stamp(at)
-        dropped = []
         for account, payment, currency, merchant, operation, key, minor in change.run("due", int(at.timestamp())).fetchall():
             change.run("dropped", account, payment)
             if minor:
-                dropped.append(Dropped(payment, merchant, currency, minor))
                 change.write(Entry(
                     wall, worker, key, operation, payment, merchant, Kind.AUTHORIZATION, Effect.DROPPED, minor, currency, "", at, day,
                     account=account,
                 ))
-        return dropped
 
 
 def recalled(entries: list[Entry]) -> Outcome | None:

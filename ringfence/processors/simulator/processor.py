@@ -165,9 +165,14 @@ class Simulator:
         """See ``Processor.totals``: what was approved on that business day and not undone."""
         return await asyncio.to_thread(reading.totals, self._folder, day)
 
-    async def dropped(self, at: datetime) -> list[Dropped]:
-        """The holds that the issuer gave up by itself by ``at`` (business time), each told once."""
-        return await self._in_thread(lambda: self._memory.drop(at, self._stamped))
+    async def dropped(self, at: datetime, after: int = 0) -> list[Dropped]:
+        """The holds that the issuer gave up by itself by ``at`` (business time), in the order of their numbers, those behind
+        ``after``: whoever asks decides when it need not be told again."""
+        return await self._in_thread(lambda: self._memory.drop(at, after, self._stamped))
+
+    async def drops(self, until: datetime) -> list[datetime]:
+        """When holds that stand will be given up, up to ``until`` (business time), the next one first."""
+        return await self._in_thread(self._memory.drops, until)
 
     async def close(self) -> None:
         """Release thread, timers and files."""

@@ -102,7 +102,10 @@ def _move(now: Standing, kind: Kind, minor: int) -> Standing:
 
 
 def double_effects(source: Path | Iterable[Entry]) -> list[str]:
-    """What moved twice, as sentences: keys, and operations, with two approvals that were not undone.  Empty when all is well."""
+    """What moved twice, as sentences: keys, and operations, with two approvals that were not undone.  Empty when all is well.
+
+    A purchase that recovery gave back has a refund beside it, under its own key with ``-return`` behind: one out, one back.
+    """
     entries = read_book(source) if isinstance(source, Path) else list(source)
     undone = {entry.key for entry in entries if entry.effect is Effect.REVERSED}
     keys: dict[str, int] = {}
@@ -111,7 +114,7 @@ def double_effects(source: Path | Iterable[Entry]) -> list[str]:
         if entry.effect is Effect.APPROVED:
             keys[entry.key] = keys.get(entry.key, 0) + 1
             if entry.key not in undone:
-                operations.setdefault(entry.operation, set()).add(entry.key)
+                operations.setdefault(entry.operation, set()).add(entry.key.removesuffix("-return"))
     return [f"key {key} moved {count} times" for key, count in keys.items() if count > 1] + [
         f"operation {operation} moved under {len(moved)} keys" for operation, moved in operations.items() if len(moved) > 1
     ]

@@ -17,3 +17,9 @@ WHERE number = $1::int AND owner = $2::text RETURNING number;
 -- give_back --
 -- Free a number at once.
 DELETE FROM workers WHERE number = $1::int AND owner = $2::text;
+
+-- highest_id --
+-- The highest id of the whole installation, whatever was made under it: an operation, a card, a batch, a fact from outside.
+SELECT greatest(
+    (SELECT coalesce(max(operation_id), 0) FROM operations), (SELECT coalesce(max(card_id), 0) FROM cards),
+    (SELECT coalesce(max(batch_id), 0) FROM batches), (SELECT coalesce(max(operation_id), 0) FROM notices));
