@@ -23,6 +23,7 @@ from ringfence.storage import cards as rows
 from ringfence.storage.borrowing import borrowed
 from ringfence.storage.cards import CardRow, NewCard, TokenRow
 from ringfence.storage.database import DatabaseUnavailable
+from ringfence.storage.reading import claim_service
 
 Asked = TypeVar("Asked")
 Found = TypeVar("Found")
@@ -88,6 +89,26 @@ class NotFound(NamedTuple):
     """The merchant has no token of that name."""
 
     name: str
+
+
+class AlreadyUsed(NamedTuple):
+    """The merchant made such a request under this reference before."""
+
+    reference: str
+
+
+class CardErased(NamedTuple):
+    """Nothing but brand and digits is left of the card; kept again, its number gets another record."""
+
+    card_id: int
+
+
+class _NotMade(Exception):
+    """No token was made; ``told`` says why."""
+
+    def __init__(self, told: NameTaken | CardErased) -> None:
+        super().__init__()
+        self.told = told
 
 
 class _Away(CommitFailed):
@@ -219,23 +240,45 @@ class Vault:
         """Drop a token from the cache."""
         self._tokens.pop((merchant_id, name), None)
 
-    async def create_token(self, merchant_id: int, card: StoredCard, *, name: str | None, expiry: str, holder: str) -> Token | NameTaken:
-        """Give a stored card a name (``name`` ``None``: one of 32 upper-case hexadecimal digits).  Raises ``DatabaseUnavailable``."""
+    async def create_token(
+        self, merchant_id: int, card: StoredCard, *, name: str | None, expiry: str, holder: str,
+        once: tuple[str, str, str] | None = None,
+    ) -> Token | NameTaken | AlreadyUsed | CardErased:
+        """Give a stored card a name (``name`` ``None``: one of 32 upper-case hexadecimal digits).
+
+        ``once``: door, service and reference of the request, used up in the same commit; where no token is made, it is not.
+        Raises ``DatabaseUnavailable``.
+        """
+        try:
+            async with borrowed(self._pool) as connection, connection.transaction():
+                if once is not None and not await claim_service(connection, merchant_id, *once, None, self._now()):
+                    return AlreadyUsed(once[2])
+                chosen = await self._insert_token(connection, merchant_id, card.card_id, name, expiry, holder)
+        except _NotMade as why:                 # raised, so that the reference is free again
+            return why.told
+        token = await self.token(merchant_id, chosen, fresh=True)
+        assert token is not None, "a token is not removed"
+        return token
+
+    async def _insert_token(
+        self, connection: asyncpg.Connection, merchant_id: int, card_id: int, name: str | None, expiry: str, holder: str
+    ) -> str:
         for _ in range(1 if name else TRIES):
             chosen = name or self._new_name()
-            async with borrowed(self._pool) as connection:
-                made = await rows.insert_tokens(connection, [(merchant_id, chosen, card.card_id, expiry, holder)], self._now())
-            if made:
-                token = await self.token(merchant_id, chosen, fresh=True)
-                assert token is not None, "a token is not removed"
-                return token
-        return NameTaken(chosen)
+            if await rows.insert_tokens(connection, [(merchant_id, chosen, card_id, expiry, holder)], self._now()):
+                return chosen
+        (taken,) = await rows.load_tokens(connection, [(merchant_id, chosen)])
+        raise _NotMade(CardErased(card_id) if taken is None else NameTaken(chosen))
 
     async def update_token(
         self, merchant_id: int, name: str, *, active: bool | None = None, expiry: str | None = None, holder: str | None = None,
         new_name: str | None = None,
     ) -> Token | NotFound | NameTaken:
-        """Change a token; ``None`` leaves as it is.  Switching it off keeps the card.  Raises ``DatabaseUnavailable``."""
+        """Change a token; ``None`` leaves as it is.
+
+        Switching it off keeps the card, while something else needs it; a token whose card was erased meanwhile is not found
+        by whoever wants it on again.  Raises ``DatabaseUnavailable``.
+        """
         self.forget(merchant_id, name)
         try:
             async with borrowed(self._pool) as connection:

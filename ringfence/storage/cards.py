@@ -118,7 +118,10 @@ def _token(row: asyncpg.Record) -> TokenRow:
 async def insert_tokens(
     connection: asyncpg.Connection, tokens: Sequence[tuple[int, str, int, str, str]], now: datetime
 ) -> set[tuple[int, str]]:
-    """Make tokens of (merchant id, name, card id, expiry, holder); the (merchant id, name) made.  A name that is taken is left alone."""
+    """Make tokens of (merchant id, name, card id, expiry, holder); the (merchant id, name) made.
+
+    A name that is taken is left alone; a card that is erased gets none.
+    """
     return {(row[0], row[1]) for row in await connection.fetch(SQL.insert_tokens, *columns(tokens, 5), now)}
 
 
@@ -126,7 +129,10 @@ async def update_token(
     connection: asyncpg.Connection, merchant_id: int, name: str, *, active: bool | None, expiry: str | None, holder: str | None,
     new_name: str | None,
 ) -> bool:
-    """Whether there was such a token; ``None`` leaves as it is.  Raises ``asyncpg.UniqueViolationError`` where the new name is taken."""
+    """Whether there was such a token; ``None`` leaves as it is.  One whose card is erased is not switched on.
+
+    Raises ``asyncpg.UniqueViolationError`` where the new name is taken.
+    """
     return await connection.fetchval(SQL.update_token, merchant_id, name, active, expiry, holder, new_name) is not None
 
 

@@ -6,10 +6,11 @@ import base64
 import inspect
 import itertools
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import pytest
@@ -21,7 +22,7 @@ from ringfence.engine.key_sources import KeySource
 from ringfence.engine.keys import Keyring, open_keyring, open_text, seal_text
 from ringfence.engine.rotation import Progress, RotationRefused, rotate
 from ringfence.engine.sealing import NotOpened
-from ringfence.engine.vault import NameTaken, NotFound, StoredCard, Token, Vault
+from ringfence.engine.vault import AlreadyUsed, CardErased, NameTaken, NotFound, StoredCard, Token, Vault
 from ringfence.storage import cards, vault_keys
 from ringfence.storage.database import DatabaseUnavailable
 from tests.canary import Secrets, find_secrets
@@ -484,3 +485,89 @@ async def test_the_sandbox_makes_its_next_key_and_replaces_its_file(database: st
         assert one.ring.current.number == 2
     async with process(database, source=KeySource({}, tmp_path)) as restarted:
         assert (await restarted.vault.keep(1, PAN)).card_id == card.card_id
+
+
+# -- a token that may be asked for once
+
+class Breaking(asyncpg.Connection):
+    """A connection that is lost at its n-th statement: ``before`` the server sees it, or ``after`` it was carried out."""
+
+    plan: tuple[int, str] | None = None
+    statements: list[str]
+
+    async def _passed(self, statement: str, carry_out: Callable[[], Awaitable[Any]]) -> Any:
+        cls = type(self)
+        if cls.plan is None:
+            return await carry_out()
+        cls.statements.append(statement)
+        number, when = cls.plan
+        if len(cls.statements) != number:
+            return await carry_out()
+        if when == "after":
+            await carry_out()
+        self.terminate()
+        raise asyncpg.ConnectionDoesNotExistError("cut by the test")
+
+    async def execute(self, query: str, *values: Any, **options: Any) -> Any:
+        return await self._passed(query, lambda: asyncpg.Connection.execute(self, query, *values, **options))
+
+    async def fetch(self, query: str, *values: Any, **options: Any) -> Any:
+        return await self._passed(query, lambda: asyncpg.Connection.fetch(self, query, *values, **options))
+
+    async def fetchval(self, query: str, *values: Any, **options: Any) -> Any:
+        return await self._passed(query, lambda: asyncpg.Connection.fetchval(self, query, *values, **options))
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_a_token_and_its_reference_are_one_commit(database: str, when: str):
+    """Whichever statement the connection is lost at: afterwards there are both or neither, and asked again there are both."""
+    async with process(database) as one, asyncpg.create_pool(database, min_size=1, max_size=1, connection_class=Breaking) as pool:
+        vault = Vault(pool, one.ring, new_id=itertools.count(1).__next__, keeps=lambda pan: True, now=lambda: NOW)
+        card = await vault.keep(1, PAN)
+        broken = 0
+        for number in itertools.count(1):
+            Breaking.plan, Breaking.statements, once = (number, when), [], ("aps", "CREATE_TOKEN", f"R-{number}")
+            try:
+                made = await vault.create_token(1, card, name=f"T{number}", expiry="2912", holder="A B", once=once)
+            except DatabaseUnavailable:
+                made, broken = None, broken + 1
+            finally:
+                Breaking.plan = None
+            stored = await one.pool.fetchval("SELECT count(*) FROM tokens WHERE token_name = $1", f"T{number}")
+            used = await one.pool.fetchval("SELECT count(*) FROM service_references WHERE reference = $1", f"R-{number}")
+            assert stored == used
+            if isinstance(made, Token):
+                assert stored == 1
+                break
+            again = await vault.create_token(1, card, name=f"T{number}", expiry="2912", holder="A B", once=once)
+            assert isinstance(again, Token) if not stored else again == AlreadyUsed(f"R-{number}")
+        assert broken == len(Breaking.statements) == number - 1, "each of them was cut once"
+        assert {"BEGIN;", "COMMIT;"} < set(Breaking.statements)
+
+
+async def test_a_reference_is_used_up_by_the_token_it_made_and_by_nothing_else(one: Process):
+    """Asked again it makes no second token; where the name was taken, or the card is gone, it is still free."""
+    card, once = await one.vault.keep(1, PAN), ("aps", "CREATE_TOKEN", "R-1")
+    made = await one.vault.create_token(1, card, name="A", expiry="2912", holder="", once=once)
+    assert isinstance(made, Token)
+    assert await one.vault.create_token(1, card, name="B", expiry="2912", holder="", once=once) == AlreadyUsed("R-1")
+    assert await one.vault.token(1, "B") is None
+    other = ("aps", "CREATE_TOKEN", "R-2")
+    assert await one.vault.create_token(1, card, name="A", expiry="2912", holder="", once=other) == NameTaken("A")
+    await one.pool.execute("UPDATE cards SET erased_at = $1", NOW)
+    assert await one.vault.create_token(1, card, name="C", expiry="2912", holder="", once=other) == CardErased(card.card_id)
+    assert await one.vault.create_token(1, card, name=None, expiry="2912", holder="", once=other) == CardErased(card.card_id)
+    await one.pool.execute("UPDATE cards SET erased_at = NULL")
+    assert isinstance(await one.vault.create_token(1, card, name="C", expiry="2912", holder="", once=other), Token)
+
+
+async def test_one_reference_asked_for_at_once_in_two_processes_makes_one_token(database: str):
+    """Sixteen callers, each with a name of its own: one gets a token, the others hear that the reference is used."""
+    async with process(database, 1) as left, process(database, 2) as right:
+        card = await left.vault.keep(1, PAN)
+        said = await asyncio.gather(*(
+            running.vault.create_token(1, card, name=f"T{place}{n}", expiry="2912", holder="", once=("aps", "CREATE_TOKEN", "R-1"))
+            for n in range(8) for place, running in enumerate((left, right))
+        ))
+        assert sorted(type(one).__name__ for one in said) == ["AlreadyUsed"] * 15 + ["Token"]
+        assert await left.pool.fetchval("SELECT count(*) FROM tokens") == 1

@@ -90,12 +90,12 @@ FROM unnest($1::integer[], $2::bigint[]) AS w (merchant_id, card_id)
 WHERE t.merchant_id = w.merchant_id AND t.card_id = w.card_id;
 
 -- insert_tokens --
--- Make tokens; one whose name is taken, or whose card is not there, is not returned.  The cards are held against a change
--- meanwhile, in key order: a token made beside a block must not miss it.
+-- Make tokens; one whose name is taken, or whose card is not there or erased, is not returned.  The cards are held against a
+-- change meanwhile, in key order: a token made beside a block or an erasure must not miss it.
 WITH held AS MATERIALIZED (
     SELECT c.merchant_id, c.card_id
     FROM cards c
-    WHERE (c.merchant_id, c.card_id) IN (SELECT * FROM unnest($1::integer[], $3::bigint[]))
+    WHERE (c.merchant_id, c.card_id) IN (SELECT * FROM unnest($1::integer[], $3::bigint[])) AND c.erased_at IS NULL
     ORDER BY c.merchant_id, c.card_id
     FOR SHARE)
 INSERT INTO tokens (merchant_id, token_name, card_id, expiry, holder, active, version, created_at)
@@ -108,11 +108,17 @@ ON CONFLICT DO NOTHING
 RETURNING merchant_id, token_name;
 
 -- update_token --
--- Change a token, null leaves as it is; nothing is returned when there is none of that name.
+-- Change a token, null leaves as it is; nothing is returned when there is none of that name, or when one is to be switched on
+-- whose card is erased.  The card is held meanwhile: what is switched on beside an erasure must not miss it.
+WITH held AS MATERIALIZED (
+    SELECT c.erased_at
+    FROM tokens t JOIN cards c USING (merchant_id, card_id)
+    WHERE t.merchant_id = $1::integer AND t.token_name = $2::text AND $3::boolean
+    FOR SHARE OF c)
 UPDATE tokens
 SET active = coalesce($3::boolean, active), expiry = coalesce($4::text, expiry), holder = coalesce($5::text, holder),
     token_name = coalesce($6::text, token_name), version = version + 1
-WHERE merchant_id = $1::integer AND token_name = $2::text
+WHERE merchant_id = $1::integer AND token_name = $2::text AND ($3::boolean IS NOT TRUE OR EXISTS (SELECT FROM held WHERE erased_at IS NULL))
 RETURNING token_name;
 
 -- count_cards --
