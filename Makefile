@@ -3,6 +3,8 @@
 DATA ?= ./data
 PORT ?= 8080
 ARGS ?=
+TALLY ?= torture.json
+TORTURE_SEEDS ?= 1 2 3 4 5 6 7 8 9 10
 
 # The system's own Python first: it is patched with the system, and its profile-guided build is up to a sixth faster here than a plain one.
 PYTHONS = /usr/bin/python3.11 python3.11 /usr/bin/python3 python3.12 python3.13 python3.14 python3
@@ -10,7 +12,7 @@ PIP     = PIP_ROOT_USER_ACTION=ignore .venv/bin/python -m pip --disable-pip-vers
 PYTEST  = .venv/bin/python -m pytest
 LOCK    = uv pip compile --quiet --no-header --no-annotate --universal --python-version 3.11 --generate-hashes pyproject.toml requirements/build.in
 
-.PHONY: help install run test test-long lint schema docs lock
+.PHONY: help install run test test-long torture simulation lint schema docs lock
 
 help:  ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*##\(.*\)/make \1\t\2/p' Makefile | expand -t 20
@@ -21,10 +23,18 @@ run: .venv/.installed  ## serve the sandbox (DATA=./data PORT=8080)
 	@exec .venv/bin/ringfence up --data "$(DATA)" --port "$(PORT)" $(ARGS)
 
 test: .venv/.installed-test  ## run the tests (ARGS="-k refund" for some of them)
-	@$(PYTEST) -n 2 --dist loadfile $(ARGS)
+	@$(PYTEST) -n 3 --dist loadfile $(ARGS)
 
 test-long: .venv/.installed-test  ## run the trials that take long
 	@$(PYTEST) -m long --timeout 7200 $(ARGS)
+
+torture: .venv/.installed  ## kill the service a thousand times and its database a hundred times (hours; goes on where it was stopped)
+	@failed=0; for seed in $(TORTURE_SEEDS); do \
+	    .venv/bin/ringfence torture --kills 100 --database-kills 10 --seed $$seed --tally "$(TALLY)" $(ARGS) || failed=1; \
+	done; exit $$failed
+
+simulation: .venv/.installed-test  ## play ten thousand histories against the reference model (minutes)
+	@.venv/bin/python -m tests.simulation --seed 1 --count 10000 $(ARGS)
 
 lint: .venv/.installed-test  ## look for mistakes and bad form
 	@.venv/bin/ruff check ringfence tests

@@ -10,8 +10,9 @@ import random
 import pytest
 
 from ringfence.processors.simulator import double_effects
-from tests.faults.books import compare
-from tests.faults.processes import Watch, processes_of
+from ringfence.torture.judge import compare
+from ringfence.torture.killer import Watch, processes_of
+from tests.faults.peace import AGREED, SOON, settled, verdict
 from tests.faults.storm import Storm
 from tests.sandbox import Sandbox
 
@@ -21,7 +22,7 @@ SLOWEST_SECONDS = 10.0
 
 @pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.long)])
 def test_a_killed_database_is_started_again_and_nobody_is_declined(kills: int):
-    """Under load, twice on one sandbox: no request is lost, no answer is a decline, and the books agree afterwards."""
+    """Under load, twice on one sandbox: no request is lost, no answer is a decline; soon nothing is in doubt, and the books are equal."""
     async def run(sandbox: Sandbox) -> None:
         chance, file = random.Random(kills), sandbox.folder / "acknowledged.jsonl"
         uncertain: set[str] = set()
@@ -47,7 +48,9 @@ def test_a_killed_database_is_started_again_and_nobody_is_declined(kills: int):
             assert compared.wrong == () and double_effects(sandbox.data / "simulator") == []
             uncertain |= {one.sent.reference for one in storm.answered if one.code == "15777"}
             assert {doubt.reference for doubt in compared.doubts} <= uncertain
+        await settled(sandbox)
 
-    with Sandbox(workers=2, environment={"RINGFENCE_ANSWER_SECONDS": "0.5"}) as sandbox:
+    with Sandbox(workers=2, environment=SOON) as sandbox:
         asyncio.run(run(sandbox))
+        assert verdict(sandbox.data) == AGREED
         assert sandbox.stop() == 0

@@ -1,7 +1,8 @@
 """``kill -9`` under load, as the kernel's out-of-memory killer or a power cut of one process does it.
 
 Payments are in flight on many connections when processes die: all of them, the supervising one, or one worker.  After that three
-witnesses must agree: what clients saw acknowledged, our own ledger, and the simulator's book.
+witnesses must agree: what clients saw acknowledged, our own ledger, and the simulator's book.  What is in doubt stands until the
+clock is moved, so that it can be looked at; then it ends.
 """
 from __future__ import annotations
 
@@ -15,8 +16,9 @@ from typing import NamedTuple
 import pytest
 
 from ringfence.processors.simulator import double_effects
-from tests.faults.books import Doubt, compare
-from tests.faults.processes import Processes, Watch, left_running, processes_of
+from ringfence.torture.judge import Doubt, compare
+from ringfence.torture.killer import Processes, Watch, left_running, processes_of
+from tests.faults.peace import AGREED, NOT_BEFORE_AN_HOUR, settled, verdict
 from tests.faults.storm import Storm
 from tests.sandbox import Client, Sandbox
 
@@ -131,7 +133,7 @@ class Trial:
             await client.close()
 
     async def settle(self) -> tuple[Doubt, ...]:
-        """Returns, with all doubts, once the ledger itself says of each that it is unknown."""
+        """Returns, with all doubts, once the ledger itself says of each that it is unknown; nobody has tried to end them yet."""
         until, compared = time.monotonic() + SETTLED_SECONDS, await compare(self.sandbox.data)
         while not all(doubt.noted for doubt in compared.doubts):
             assert time.monotonic() < until, "an operation without an outcome never became unknown"
@@ -175,10 +177,14 @@ def play(kills: list[str], seed: int) -> list[Kill]:
         assert doubts, "no kill left anything in doubt: it never hit a payment"
         await trial.ask_about(doubts)
         trial.shows(doubts)
+        assert (await asyncio.to_thread(sandbox.command, "clock", "advance", "2h")).returncode == 0
+        await settled(sandbox)
         return trial.kills
 
-    with Sandbox(workers=2, environment={"RINGFENCE_ANSWER_SECONDS": "0.5"}) as sandbox:
+    with Sandbox(workers=2, environment=NOT_BEFORE_AN_HOUR) as sandbox:
         done = asyncio.run(run(sandbox))
+        assert verdict(sandbox.data) == AGREED
+        assert sandbox.json("proof", "--full")["ok"]
         assert sandbox.stop() == 0
         assert left_running(sandbox.data) == []
         began = time.monotonic()

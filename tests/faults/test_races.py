@@ -3,12 +3,14 @@
 Whatever the interleaving, what happened must be one of the serial stories that the protocol allows.
 """
 import asyncio
+import functools
 import random
 
 import pytest
 
 from ringfence.processors.simulator import double_effects
-from tests.faults.books import compare
+from ringfence.torture.judge import compare
+from tests.faults.peace import AGREED, verdict
 from tests.sandbox import Client, Sandbox
 
 CONNECTIONS = 64
@@ -33,11 +35,11 @@ def codes(answers):
     return sorted(answer["response_code"] for answer in answers)
 
 
-async def play(sandbox, trials, one):
+async def play(sandbox, trials, one, name=""):
     clients = await crowd(sandbox)
     try:
         for trial in range(trials):
-            await one(clients, f"RACE-{one.__name__}-{trial}", random.Random(trial))
+            await one(clients, f"RACE-{name or one.__name__}-{trial}", random.Random(trial))
     finally:
         for client in clients:
             await client.close()
@@ -122,6 +124,49 @@ def test_races_end_in_one_legal_story(sandbox, race):
 def test_two_thousand_races(sandbox, race):
     """Two thousand trials in all."""
     asyncio.run(play(sandbox, 400, race))
+
+
+@pytest.fixture(scope="module")
+def only_on_the_fly():
+    """A sandbox where nobody ends a doubt but whoever comes for the payment."""
+    with Sandbox(workers=2, environment={"RINGFENCE_ANSWER_SECONDS": "0.5", "RINGFENCE_RECOVERY_PAUSES": "3600"}) as running:
+        yield running
+
+
+async def against_a_doubt(sandbox, clients, reference, chance):
+    """Captures, refunds and voids at once, on a payment the first capture of which nobody has an answer to.
+
+    The issuer was away.  One try on the fly is in vain; the next one, made by whoever of the 64 comes first once the issuer is back,
+    ends the doubt, and then what all of them are told is one serial story.
+    """
+    amount, first = 6400, chance.randint(1, 3200)
+    assert (await clients[0].authorize(reference, amount))["response_code"] == "02000"
+    assert (await asyncio.to_thread(sandbox.command, "simulator", "set", "--offline")).returncode == 0
+    assert (await clients[0].capture(reference, first))["response_code"] == "15777"
+    assert (await clients[0].void(reference))["response_code"] == "09784"
+    assert (await clients[0].status(reference))["transaction_code"] == "15777"
+    assert (await asyncio.to_thread(sandbox.command, "simulator", "set", "--online")).returncode == 0
+    wanted = [(chance.choices(("capture", "refund", "void"), (6, 3, 1))[0], chance.randint(1, 300)) for _ in range(CONNECTIONS)]
+    answers = await all_at_once(clients, [
+        (lambda client, kind=kind, minor=minor: client.void(reference) if kind == "void" else getattr(client, kind)(reference, minor))
+        for kind, minor in wanted
+    ])
+    told = [(kind, minor, answer["response_code"]) for (kind, minor), answer in zip(wanted, answers, strict=True)]
+    allowed = {"capture": {"04000", "05042", "05784"}, "refund": {"06000", "07048", "07784"}, "void": {"09034", "09784"}}
+    assert all(code in allowed[kind] for kind, _, code in told), told
+    # Once more, after the dust: the doubt has ended, whoever ended it, so that this one is decided.
+    assert (await clients[0].void(reference))["response_code"] == "09034"
+    captured = first + sum(minor for kind, minor, code in told if code == "04000")
+    refunded = sum(minor for kind, minor, code in told if code == "06000")
+    status = await clients[0].status(reference)
+    assert (status["captured_amount"], status["refunded_amount"]) == (str(captured), str(refunded))
+    assert refunded <= captured <= amount
+
+
+def test_a_race_against_a_doubt_ends_in_one_legal_story(only_on_the_fly):
+    """Five trials; afterwards nothing is in doubt and both books are equal."""
+    asyncio.run(play(only_on_the_fly, 5, functools.partial(against_a_doubt, only_on_the_fly), "doubt"))
+    assert verdict(only_on_the_fly.data) == AGREED
 
 
 def test_the_books_agree_after_the_races(sandbox):

@@ -1,7 +1,8 @@
 """Approvals that take their time, and workers that die while they wait for them.
 
 An issuer that answers at four fifths of the time limit has approved long before anybody hears of it: the widest gap there is
-between what happened and what is known.
+between what happened and what is known.  First doubts are left alone, so that they can be looked at; then they end.  The last test
+has them ended at once, by a process of its own, while all processes die.
 """
 from __future__ import annotations
 
@@ -12,12 +13,13 @@ import pytest
 
 from ringfence.processors.simulator import double_effects, standing
 from ringfence.processors.simulator.scenarios import RANGES
-from tests.faults.books import compare
-from tests.faults.processes import Watch, processes_of
+from ringfence.torture.judge import compare
+from ringfence.torture.killer import Watch, processes_of
+from tests.faults.peace import AGREED, NOT_BEFORE_AN_HOUR, SOON, noted, settled, verdict
 from tests.faults.storm import LINE_DEAD
 from tests.sandbox import Client, Sandbox
 
-ANSWER_SECONDS = 0.5
+ANSWER_SECONDS = float(SOON["RINGFENCE_ANSWER_SECONDS"])
 WAVES, AT_ONCE = 4, 100
 SLOW = "0302"
 """The scenario of an approval at 0.8 of the time limit."""
@@ -36,14 +38,14 @@ async def authorize(sandbox: Sandbox, reference: str, number: int) -> str | None
         await client.close()
 
 
-async def wave(sandbox: Sandbox, number: int, chance: random.Random) -> dict[str, str | None]:
-    """A hundred slow authorizations at once, and the death of a random worker while the issuer thinks."""
+async def wave(sandbox: Sandbox, number: int, chance: random.Random, beside: list[int] | None = None) -> dict[str, str | None]:
+    """A hundred slow authorizations at once, and the death of a random worker, or of one of these processes, while the issuer thinks."""
     names = [f"SLOW-{number}-{place}" for place in range(AT_ONCE)]
     asked = asyncio.gather(*(authorize(sandbox, name, number * AT_ONCE + place) for place, name in enumerate(names)))
-    victim = Watch([chance.choice(processes_of(sandbox.process.pid).workers)])
+    victim = Watch([chance.choice(processes_of(sandbox.process.pid).workers) if beside is None else chance.choice(beside)])
     asyncio.get_running_loop().call_later(chance.uniform(0.1, 0.8) * ANSWER_SECONDS, victim.kill)
     answers = await asyncio.wait_for(asked, 60)
-    assert victim.alive_after(0) == [], "the worker lived through its wave"
+    assert victim.alive_after(0) == [], "the victim lived through its wave"
     return dict(zip(names, answers, strict=True))
 
 
@@ -56,7 +58,7 @@ def aftermath():
             heard |= await wave(sandbox, number, random.Random(number))
         return heard
 
-    with Sandbox(workers=2, environment={"RINGFENCE_ANSWER_SECONDS": str(ANSWER_SECONDS)}) as sandbox:
+    with Sandbox(workers=2, environment=NOT_BEFORE_AN_HOUR) as sandbox:
         yield sandbox, asyncio.run(run(sandbox))
 
 
@@ -104,3 +106,42 @@ def test_the_proof_passes_beside_the_doubts(aftermath):
     """Promises that nobody knows the end of are exceptions, and no faults."""
     sandbox, _ = aftermath
     assert sandbox.json("proof", "--full")["ok"]
+
+
+def test_then_every_doubt_ends(aftermath):
+    """Once recovery may begin nothing stays in doubt, and what is approved here is held there, operation by operation."""
+    sandbox, _ = aftermath
+    asyncio.run(noted(sandbox))
+    assert sandbox.command("clock", "advance", "2h").returncode == 0
+    asyncio.run(settled(sandbox))
+    assert verdict(sandbox.data) == AGREED
+    assert sandbox.json("proof", "--full")["ok"]
+
+
+def test_nobody_approves_what_a_recovery_beside_reverses():
+    """400 slow approvals over two workers, doubts ended at once by a separate worker, and random deaths of all three: no payment is
+    approved here and reversed at the issuer, or the other way round.
+    """
+    async def run(sandbox: Sandbox) -> dict[str, str | None]:
+        heard: dict[str, str | None] = {}
+        chance, beside = random.Random(400), sandbox.worker()
+        for number in range(WAVES):
+            processes = [*processes_of(sandbox.process.pid).workers, beside.pid]
+            heard |= await wave(sandbox, number, chance, processes)
+            if beside.poll() is not None:
+                beside = await asyncio.to_thread(sandbox.worker)
+        recoverer = Watch([beside.pid])
+        recoverer.kill()                # with everything in hand that it has
+        assert recoverer.alive_after(10) == []
+        beside.wait()
+        await asyncio.to_thread(sandbox.worker)
+        await settled(sandbox)
+        return heard
+
+    with Sandbox(workers=2, environment={**SOON, "RINGFENCE_BACKGROUND": "off"}) as sandbox:
+        heard = asyncio.run(run(sandbox))
+        assert set(heard.values()) <= {"02000", None} and any(code is None for code in heard.values())
+        assert verdict(sandbox.data) == AGREED
+        assert double_effects(sandbox.data / "simulator") == []
+        stands = {payment for payment, amounts in standing(sandbox.data / "simulator").items() if amounts.held}
+        assert len(stands) >= sum(code == "02000" for code in heard.values())
