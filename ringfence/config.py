@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from enum import StrEnum
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -99,6 +101,37 @@ def _processor(text: str) -> str:
     return text
 
 
+class Several(tuple[Any, ...]):
+    """Values that are written with commas between them."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return ",".join(format(one, "g") if isinstance(one, float) else str(one) for one in self)
+
+
+def _each(read: Callable[[str], Any]) -> Callable[[str], Several]:
+    """Blanks around the values do not matter."""
+    def read_all(text: str) -> Several:
+        parts = text.split(",") if text else []
+        if len(parts) > MOST:
+            raise ValueError(text)
+        return Several(read(part.strip()) for part in parts)
+    return read_all
+
+
+def _instant(text: str) -> datetime:
+    """ISO 8601 with its offset, without a fraction."""
+    if not re.fullmatch(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(Z|[+-]\d{2}:\d{2})", text, re.ASCII):
+        raise ValueError(text)
+    return datetime.fromisoformat(text)
+
+
+Network = IPv4Network | IPv6Network
+
+MOST = 64
+"""So many values may stand in one list."""
+
 _READ_ELSEWHERE = ""
 _PATH = "a path"
 
@@ -133,7 +166,30 @@ VARIABLES: tuple[Variable, ...] = (
     Variable("RINGFENCE_KEEP_ALIVE_SECONDS", "keep_alive_seconds", _whole(1, 3_600), 75, "1 to 3600", "an idle connection is closed after that"),
     Variable("RINGFENCE_DRAIN_SECONDS", "drain_seconds", _whole(1, 600), 30, "1 to 600", "time for requests in flight when the service stops"),
     Variable("RINGFENCE_SWEEP_SECONDS", "sweep_seconds", _seconds(0.1, 3_600), 1.0, "0.1 to 3600",
-             "pause between two looks for expired authorizations"),
+             "pause between two looks for what is due"),
+    Variable("RINGFENCE_BACKGROUND", "background", _flag, True, "on or off",
+             "whether the processes that serve also do what is due later; off: only `ringfence worker` does"),
+    Variable("RINGFENCE_INQUIRY", "inquiry", _flag, False, "on or off",
+             "sandbox: whether the simulator can be asked what became of a message"),
+    Variable("RINGFENCE_RECOVERY_PAUSES", "recovery_pauses", _each(_seconds(0.05, 86_400)),
+             Several((1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 240.0, 480.0, 900.0)), "seconds by commas, each 0.05 to 86400",
+             "pauses before the tries to end an unknown outcome (business time); the last one repeats"),
+    Variable("RINGFENCE_REVIEW_SECONDS", "review_seconds", _whole(60, 2_592_000), 86_400, "60 to 2592000",
+             "age from which a person should look at an unknown outcome (business time)"),
+    Variable("RINGFENCE_WEBHOOK_SECONDS", "webhook_seconds", _seconds(0.1, 60), 10.0, "0.1 to 60", "time for one attempt to deliver a webhook"),
+    Variable("RINGFENCE_WEBHOOK_NETWORKS", "webhook_networks", _each(ip_network), Several(), "networks by commas, such as 10.1.0.0/16",
+             "networks that are not public and may be told all the same; empty: none"),
+    Variable("RINGFENCE_WEBHOOK_PORTS", "webhook_ports", _each(_whole(1, 65_535)), Several(), "ports by commas, each 1 to 65535",
+             "live: ports beside 443 that may be told"),
+    Variable("RINGFENCE_FROZEN_AT", "frozen_at", _instant, None, "an instant such as 2026-01-05T00:00:00Z",
+             "sandbox: business time stands there from the first start, and every run is the same"),
+    Variable("RINGFENCE_RETENTION_CARD_DAYS", "retention_card_days", _whole(30, 3_650), 540, "30 to 3650",
+             "days after which the number of a card that nothing needs is erased"),
+    Variable("RINGFENCE_RETENTION_PERSONAL_DAYS", "retention_personal_days", _whole(30, 3_650), 1_095, "30 to 3650",
+             "days after which what a payment says of its payer is erased"),
+    Variable("RINGFENCE_RETENTION_DELIVERY_DAYS", "retention_delivery_days", _whole(1, 3_650), 30, "1 to 3650",
+             "days after which bodies and attempts of webhooks are erased"),
+    Variable("RINGFENCE_TORTURE_POINTS", "torture_points", Path, None, _PATH, "sandbox: the page of points at which a trial kills processes"),
     Variable("RINGFENCE_LOG_LEVEL", "log_level", _level, "INFO", "DEBUG, INFO, WARNING or ERROR", "what is logged (JSON lines on standard error)"),
 )
 
@@ -162,6 +218,18 @@ class Config(NamedTuple):
     keep_alive_seconds: int
     drain_seconds: int
     sweep_seconds: float
+    background: bool
+    inquiry: bool
+    recovery_pauses: tuple[float, ...]
+    review_seconds: int
+    webhook_seconds: float
+    webhook_networks: tuple[Network, ...]
+    webhook_ports: tuple[int, ...]
+    frozen_at: datetime | None
+    retention_card_days: int
+    retention_personal_days: int
+    retention_delivery_days: int
+    torture_points: Path | None
     log_level: str
 
     def __repr__(self) -> str:
@@ -202,6 +270,7 @@ def read(environment: Mapping[str, str], options: Mapping[str, str] | None = Non
     if (values["tls_cert"] is None) != (values["tls_key"] is None):
         missing = "RINGFENCE_TLS_KEY" if values["tls_key"] is None else "RINGFENCE_TLS_CERT"
         errors.append(ConfigError(missing, "is needed beside the other: a certificate and its key come together"))
+    errors += _sandbox_only(values)
     if errors:
         return errors
     values["tls"] = values["tls"] or values["tls_cert"] is not None
@@ -209,11 +278,25 @@ def read(environment: Mapping[str, str], options: Mapping[str, str] | None = Non
     return Config(**values)
 
 
+def _sandbox_only(values: Mapping[str, Any]) -> list[ConfigError]:
+    """What live mode has no place for, and what only one process can do."""
+    errors: list[ConfigError] = []
+    for field in ("inquiry", "frozen_at", "torture_points") if values["mode"] is Mode.LIVE else ():
+        if values[field]:
+            errors.append(ConfigError(_NAME_OF[field], "is for the sandbox only"))
+    if values["frozen_at"] is not None and values["workers"] != 1:
+        errors.append(ConfigError("RINGFENCE_WORKERS", "must be 1 with RINGFENCE_FROZEN_AT: two processes are never twice the same"))
+    if values["frozen_at"] is not None and not values["background"]:
+        errors.append(ConfigError("RINGFENCE_BACKGROUND", "must be on with RINGFENCE_FROZEN_AT: the only process does everything, in order"))
+    return errors
+
+
 def strangers(environment: Mapping[str, str]) -> list[str]:
     """Variables that look like ours and are not: probably typing mistakes, worth a warning."""
     return sorted(name for name in environment if name.startswith("RINGFENCE_") and name not in _NAMES and not name.startswith(_FOREIGN))
 
 
+_NAME_OF = {variable.field: variable.name for variable in VARIABLES if variable.field}
 _NAMES = frozenset(variable.name for variable in VARIABLES)
 _FOREIGN = ("RINGFENCE_TEST_", "RINGFENCE_MASTER_KEY_")
 """Prefixes that are read elsewhere: by the test suite, and by the key ring while it changes keys."""

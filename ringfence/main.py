@@ -1,6 +1,8 @@
-"""The composition of one worker process, top to bottom: what it is made of, and in which order it starts and stops.
+"""The composition of one process, top to bottom: what it is made of, and in which order it starts and stops.
 
-Everything is built by hand here and handed down as values and plain functions; there are no globals to look for.
+``foundation`` is everything but the doors: what is there to carry out payments, and to do what is due later.  A process that serves
+puts ``doors`` on top of it; one that only works does without.  Everything is built by hand here and handed down as values and plain
+functions; there are no globals to look for.
 """
 from __future__ import annotations
 
@@ -11,24 +13,27 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime, timedelta
+from hashlib import blake2s
+from pathlib import Path
 from typing import Any
 
 import asyncpg
-from starlette.routing import Route
 
 from ringfence.api import openapi
-from ringfence.api.admin import Services, admin_routes
 from ringfence.api.aps.app import PaymentApi
+from ringfence.api.aps.door import DOOR, card_facts
 from ringfence.api.aps.door import Service as ApsService
 from ringfence.api.http import App, Door, root, service_routes
-from ringfence.background import abandoned, expiry, reversals
-from ringfence.background.dropped import DroppedHolds
-from ringfence.background.worker import Background, Sweep
+from ringfence.background import abandoned, deliveries, dropped, expiry, follower, recovery, retention, reversals, stepping
+from ringfence.background.worker import Background, Chore, Queue
 from ringfence.config import Config
 from ringfence.core.business_day import business_day
 from ringfence.core.card import Pan
-from ringfence.engine import keys
+from ringfence.core.outcomes import Outcome
+from ringfence.core.recovery import Plan
+from ringfence.engine import addresses, keys, points
+from ringfence.engine.bulk import Expirer
 from ringfence.engine.clock import Clock, WallClock
 from ringfence.engine.counting import CountedIntents, CountedOutcomes
 from ringfence.engine.directory import Directory
@@ -36,18 +41,20 @@ from ringfence.engine.engine import Engine
 from ringfence.engine.intent_lane import IntentLane
 from ringfence.engine.key_sources import KeySource, KeyUnreadable
 from ringfence.engine.lane import Lane, NotCommitted
-from ringfence.engine.metrics import Counters, Metrics
-from ringfence.engine.numbering import RENEW_SECONDS, NoNumberFree, Numbering
+from ringfence.engine.metrics import DELIVERED, NOT_DELIVERED, Counters, Metrics
+from ringfence.engine.numbering import RENEW_SECONDS, Counted, NoNumberFree, Numbering
 from ringfence.engine.outcome_lane import OutcomeLane
-from ringfence.engine.proof import Totals, prove
 from ringfence.engine.reading import Reading
-from ringfence.engine.story import explain
+from ringfence.engine.recovery import PostgresDesk, Recovery
+from ringfence.engine.timeline import Stepped
 from ringfence.engine.vault import Vault
 from ringfence.failures import Exit, Failure
-from ringfence.processors.processor import Processor
-from ringfence.processors.simulator import Simulator, is_test_number, totals
-from ringfence.simulator_desk import desk
+from ringfence.operators import Advance, admin_of, notifiers_of, policy_of, rules_of
+from ringfence.processors.processor import Ask, Processor
+from ringfence.processors.simulator import Simulator, is_test_number
 from ringfence.storage import database
+from ringfence.storage import expiry as holds_due
+from ringfence.storage.jobs import IN_ORDER
 
 OUTCOME_LANES, INTENT_LANES = range(1_024), range(1_024, 2_048)
 """The numbers that lanes may hold; those of outcomes name chains, and stay few."""
@@ -56,11 +63,38 @@ DIRECTORY_SECONDS = 0.5
 EVERYWHERE_SECONDS = 2.0
 """How long an answer about a changed merchant waits for the other processes to know."""
 REPORTERS = 2
-"""Connections for proofs, stories and sweeps, made when they are first needed."""
+"""Connections for proofs, stories and what operators ask, made when they are first needed."""
+JOBBERS = 4
+"""Connections for what is due later."""
+LEASE_SECONDS = 10.0
+"""How long a doubt that somebody waits for is out of others' hands, should this process die over it."""
 READY_SECONDS = 1.0
 """How long the database may take to answer before this worker calls itself not ready."""
 ASKING_SECONDS = 5.0
 """On top of a processor's own limit: how long an owner may take to ask and to write the outcome."""
+MARGIN_SECONDS = 0.5
+"""On top of a processor's own limit: how long one message of a recovery may take."""
+
+
+@dataclass(frozen=True, slots=True)
+class Foundation:
+    """What carries out payments and does what is due later.  ``nudge`` has the whole background look now."""
+
+    config: Config
+    clock: Clock | WallClock
+    counters: Counters
+    pool: asyncpg.Pool
+    reports: asyncpg.Pool
+    keyring: keys.Keyring
+    new_id: Callable[[], int]
+    directory: Directory
+    vault: Vault
+    processor: Simulator
+    lanes: dict[str, Lane]
+    engine: Engine
+    reading: Reading
+    nudge: Callable[[], object]
+    ends: AsyncExitStack
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,71 +109,156 @@ class Worker:
 
 
 async def build(config: Config, database_url: str, number: int, metrics: Metrics) -> Worker:
-    """Build the worker with this number.  Raises ``Failure`` where a part of it cannot start."""
+    """Build the serving worker with this number.  Raises ``Failure`` where a part of it cannot start."""
     ends = AsyncExitStack()
     try:
-        return await _build(config, database_url, number, metrics, ends)
-    except (database.DatabaseUnavailable, database.DatabaseUnsuitable, NotCommitted, NoNumberFree) as error:
-        await ends.aclose()
-        raise Failure(Exit.DATABASE, f"The database cannot be used: {error or type(error).__name__}") from error
+        return doors(await foundation(config, database_url, number, metrics.row(number), ends, works=config.background), metrics)
     except BaseException:
         await ends.aclose()
         raise
 
 
-async def _build(config: Config, database_url: str, number: int, metrics: Metrics, ends: AsyncExitStack) -> Worker:
-    clock = clock_of(config)
-    counters = metrics.row(number)
+async def foundation(
+    config: Config, database_url: str, number: int, counters: Counters, ends: AsyncExitStack, *, works: bool,
+) -> Foundation:
+    """Everything but the doors, running; ``ends`` is given what closes it, also where it raises ``Failure``.
+
+    ``number`` tells the processes of a data folder apart; ``works``: whether this one does what is due later.
+    """
+    try:
+        if config.torture_points is not None:
+            _arm(config.torture_points)
+        return await _foundation(config, database_url, number, counters, ends, works)
+    except (database.DatabaseUnavailable, database.DatabaseUnsuitable, NotCommitted, NoNumberFree) as error:
+        raise Failure(Exit.DATABASE, f"The database cannot be used: {error or type(error).__name__}") from error
+
+
+async def _foundation(
+    config: Config, database_url: str, number: int, counters: Counters, ends: AsyncExitStack, works: bool,
+) -> Foundation:
+    clock, holder = clock_of(config), secrets.token_hex(8)
 
     # the database, and the keys that what it holds is sealed under
     pool = await ends.enter_async_context(database.pool(database_url, config.readers, by_key=True))
     reports = await ends.enter_async_context(database.pool(database_url, REPORTERS, application_name="ringfence reports"))
+    due = await ends.enter_async_context(database.pool(
+        database_url, JOBBERS, application_name="ringfence jobs", by_key=True, settings=IN_ORDER))
     keyring = await open_keyring(config, pool)
-    numbering = Numbering(pool)
+    numbering = Counted(pool) if config.frozen_at else Numbering(pool)
     await numbering.take()
     ends.push_async_callback(numbering.give_back)
 
     # who may call, and what they pay with
-    directory = Directory(pool, keyring, clock.now, counters.note_directory)
+    directory = Directory(pool, keyring, clock.now, counters.note_directory, addresses.judge(rules_of(config)))
     await directory.load()
     vault = Vault(pool, keyring, new_id=numbering.next, keeps=_keeps(config), now=clock.now)
 
     # who is asked
     processor = Simulator(
-        config.data / "simulator", seed=config.seed, worker=number, t1_seconds=config.answer_seconds)
+        config.data / "simulator", seed=config.seed, worker=number, t1_seconds=config.answer_seconds, inquiry=config.inquiry)
     ends.push_async_callback(processor.close)
     processors: dict[str, Processor] = {processor.name: processor}
 
-    # the two counters, each with its own connection, and the engine between them
-    def connect(what: str) -> Callable[[], Awaitable[asyncpg.Connection]]:
-        return lambda: database.connect(database_url, application_name=f"ringfence {what} {number}", by_key=True)
+    # the two counters, each with its own connection, and the engine between them; and the same once more for what comes in bulk
+    plan = Plan(tuple(config.recovery_pauses), config.review_seconds)
+    ask_seconds = config.answer_seconds + ASKING_SECONDS
 
-    outcome_lane = Lane(connect("outcomes"), numbers=OUTCOME_LANES)
-    intent_lane = Lane(connect("intents"), numbers=INTENT_LANES)
-    for lane in (intent_lane, outcome_lane):
-        await lane.open()
-        ends.push_async_callback(lane.close)
-    intents = IntentLane(intent_lane, now=clock.now, ask_seconds=config.answer_seconds + ASKING_SECONDS)
-    outcomes = OutcomeLane(outcome_lane, now=clock.now, new_id=numbering.next, chain_key=keyring.chain_key, value_date=_value_date(processors))
-    engine = Engine(
-        intents=CountedIntents(intents.commit, counters), outcomes=CountedOutcomes(outcomes.commit, counters), processors=processors,
-        vault=vault, pool=pool, new_id=numbering.next, now=clock.now,
-    )
-    ends.push_async_callback(engine.idle)
+    def lane(what: str, numbers: range, around: tuple[int, int] | None = None) -> Lane:
+        made = Lane(
+            lambda: database.connect(database_url, application_name=f"ringfence {what} {number}", by_key=True), numbers=numbers, points=around)
+        ends.push_async_callback(made.close)
+        return made
+
+    def engine_on(intent_lane: Lane, outcome_lane: Lane) -> Engine:
+        intents = IntentLane(intent_lane, now=clock.now, ask_seconds=ask_seconds)
+        outcomes = OutcomeLane(
+            outcome_lane, now=clock.now, new_id=numbering.next, chain_key=keyring.chain_key, value_date=_value_date(processors), plan=plan)
+        made = Engine(
+            intents=CountedIntents(intents.commit, counters), outcomes=CountedOutcomes(outcomes.commit, counters), processors=processors,
+            vault=vault, pool=pool, new_id=numbering.next, now=clock.now,
+        )
+        ends.push_async_callback(made.idle)
+        return made
+
+    lanes = {
+        "intents": lane("intents", INTENT_LANES, (points.BEFORE_INTENT, points.AFTER_INTENT)),
+        "outcomes": lane("outcomes", OUTCOME_LANES, (points.BEFORE_OUTCOME, points.AFTER_OUTCOME)),
+    }
+    for one in lanes.values():
+        await one.open()
+    engine = engine_on(lanes["intents"], lanes["outcomes"])
     reading = Reading(pool, vault)
 
-    # the doors
-    aps = PaymentApi(ApsService(
-        engine=engine, reading=reading, vault=vault, content_key=keyring.content_key, route=lambda merchant, brand: processor.name,
-        new_token_name=lambda: secrets.token_hex(16).upper(), new_sdk_token=lambda: secrets.token_hex(16).upper(), now=clock.now,
-    ), directory, sandbox=not config.is_live)
-    doors = {"/FortAPI/paymentApi": Door(aps.handle, config.body_limit)}
+    # what ends the unknown
+    desk = PostgresDesk(due, directory, vault, holder, LEASE_SECONDS, {DOOR: card_facts})
+    ends_doubts = Recovery(
+        engine, desk, processors, plan=plan, now=clock.now, wall=lambda: datetime.now(UTC), ask_seconds=config.answer_seconds + MARGIN_SECONDS,
+        day=_value_date(processors), merchants=_numbers_of(directory),
+    )
+    engine.recovery = ends_doubts
+    if config.frozen_at is None:            # what comes late comes by the wall clock, and never twice at the same place
+        _listen_for_late(processor, ends_doubts, ends)
 
-    # what operators ask
+    # what is due later
+    background: Background
+
+    def nudge(name: str) -> None:
+        background.nudge(name)
+
+    chores = [
+        Chore("directory", lambda: _as_count(directory.refresh()), DIRECTORY_SECONDS, alone=False),
+        Chore("worker number", numbering.renew, RENEW_SECONDS, alone=False),
+    ]
+    queues: list[Queue] = []
+    if works:
+        # Opened when there is something to expire.
+        in_bulk = Lane(lambda: holds_due.connect(database_url, application_name=f"ringfence bulk intents {number}"), numbers=INTENT_LANES)
+        ends.push_async_callback(in_bulk.close)
+        bulk = engine_on(in_bulk, lane("bulk outcomes", OUTCOME_LANES))
+        expirer = Expirer(
+            in_bulk, bulk, engine, directory, now=clock.now, new_id=numbering.next, ask_seconds=ask_seconds,
+            in_turn=config.frozen_at is not None)
+        chores += [
+            abandoned.chore(due, directory, engine, config.sweep_seconds),
+            expiry.chore(expirer, config.sweep_seconds),
+            dropped.chore(processor.name, processor.dropped, directory, engine, due, config.sweep_seconds),
+            follower.chore(due, directory, notifiers_of(config), clock.now, nudge),
+            retention.chore(reports, policy_of(config), clock.now),
+        ]
+        queues = [
+            recovery.queue(ends_doubts), reversals.queue(due, desk, engine, plan, clock.now),
+            deliveries.queue(
+                due, rules_of(config), now=clock.now, waiting=lambda: sum(engine.waiting),
+                count=lambda delivered: counters.add(DELIVERED if delivered else NOT_DELIVERED)),
+        ]
+    nudge_all = stepping.nudges(nudge, [one.name for one in (*chores, *queues)])
+    if works and isinstance(clock, Clock) and config.frozen_at is None:
+        chores.append(stepping.watch(clock, nudge_all))
+    background = Background(
+        chores, queues, pool=due, now=clock.now, holder=holder, pause=config.sweep_seconds, sequential=config.frozen_at is not None,
+        count=counters.count_job)
+    background.start()
+    ends.push_async_callback(background.stop)
+    noticing = asyncio.create_task(keys.keep_noticing(pool, keyring, f"worker {number} of process {os.getpid()}"))
+    ends.push_async_callback(_cancelled, noticing)
+    return Foundation(
+        config, clock, counters, pool, reports, keyring, numbering.next, directory, vault, processor, lanes, engine, reading, nudge_all, ends)
+
+
+def doors(base: Foundation, metrics: Metrics) -> Worker:
+    """What callers and operators reach over HTTP."""
+    config, directory, clock = base.config, base.directory, base.clock
+    named = _token_names(base)
+    aps = PaymentApi(ApsService(
+        engine=base.engine, reading=base.reading, vault=base.vault, content_key=base.keyring.content_key,
+        route=lambda merchant, brand: base.processor.name, new_token_name=named, new_sdk_token=named, now=clock.now,
+    ), directory, sandbox=not config.is_live)
+    by_path = {"/FortAPI/paymentApi": Door(aps.handle, config.body_limit)}
+
     async def ready() -> list[str]:
-        missing = [f"the {name} lane has no connection" for name, lane in (("intents", intent_lane), ("outcomes", outcome_lane)) if not lane.is_up]
+        missing = [f"the {name} lane has no connection" for name, lane in base.lanes.items() if not lane.is_up]
         try:
-            async with asyncio.timeout(READY_SECONDS), pool.acquire() as connection:
+            async with asyncio.timeout(READY_SECONDS), base.pool.acquire() as connection:
                 await connection.fetchval("SELECT 1")
         except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             missing.append(f"the database does not answer ({type(error).__name__})")
@@ -150,52 +269,58 @@ async def _build(config: Config, database_url: str, number: int, metrics: Metric
         while metrics.directory_version(config.workers) < directory.version and time.monotonic() < limit:
             await asyncio.sleep(0.02)
 
-    routes = [
-        *service_routes(ready=ready, metrics=metrics),
-        *openapi.routes(),
-        *admin_of(config, admin_token(config), reports, keyring, clock, directory, everywhere, ends),
-    ]
-
-    # the background
-    async def refresh_directory() -> int:
-        return int(await directory.refresh())
-
-    background = Background([
-        Sweep("directory", refresh_directory, DIRECTORY_SECONDS),
-        Sweep("worker number", numbering.renew, RENEW_SECONDS),
-        Sweep("expiry", lambda: expiry.sweep(reports, directory, reading, engine), config.sweep_seconds),
-        Sweep("abandoned operations", lambda: abandoned.sweep(reports, directory, engine), config.sweep_seconds),
-        Sweep("dropped holds", DroppedHolds(processor.name, processor.dropped, directory, engine).sweep, config.sweep_seconds),
-        Sweep("reversals", lambda: reversals.sweep(reports, directory, reading, engine), config.sweep_seconds),
-    ])
-    background.start()
-    ends.push_async_callback(background.stop)
-    noticing = asyncio.create_task(keys.keep_noticing(pool, keyring, f"worker {number} of process {os.getpid()}"))
-    ends.push_async_callback(_cancelled, noticing)
-
-    return Worker(root(doors, routes, counters), doors, counters, ready, ends.aclose)
+    operators = admin_of(
+        config, admin_token(config), base.reports, base.keyring, clock, directory, everywhere, base.ends, advance=_advance(base),
+        drops=base.processor.drops)
+    routes = [*service_routes(ready=ready, metrics=metrics), *openapi.routes(), *operators]
+    return Worker(root(by_path, routes, base.counters), by_path, base.counters, ready, base.ends.aclose)
 
 
-def admin_of(
-    config: Config, token: str, pool: asyncpg.Pool, keyring: keys.Keyring, clock: Clock | WallClock, directory: Directory,
-    everywhere: Callable[[], Awaitable[None]], ends: AsyncExitStack,
-) -> list[Route]:
-    """The operator's routes; ``everywhere`` as in ``api.admin.Services``."""
-    async def proof(merchant: str | None, at: datetime | None, full: bool) -> object:
-        proved = await prove(pool, chain_key=keyring.chain_key, merchant=merchant, at=at, full=full, books=books_of(config))
-        return proved.as_json()
+def _advance(base: Foundation) -> Advance:
+    """Moves business time, and has everything done that is due on the way."""
+    notifiers = notifiers_of(base.config)
 
-    async def story(name: str, merchant: str | None) -> object | None:
-        told = await explain(pool, name, merchant=merchant)
-        return told and told.as_json()
+    async def advance(until: datetime | timedelta) -> Stepped:
+        assert isinstance(base.clock, Clock), "only a sandbox is asked to"
+        return await stepping.advance(
+            base.clock, base.reports, [one.merchant_id for one in base.directory.merchants()], until, nudge=base.nudge,
+            drops=base.processor.drops,
+            is_told=lambda: any(notifier.wants(one) for one in base.directory.merchants() for notifier in notifiers.values()),
+        )
 
-    simulator = None if config.is_live else desk(config.data / "simulator", config.seed, ends.callback)
-    return admin_routes(Services(token, config.is_live, clock, directory, everywhere, proof, story, simulator))
+    return advance
 
 
-def books_of(config: Config) -> dict[str, Totals]:
-    """The processors' own totals by business day, read from their books beside a running service or without one."""
-    return {"simulator": lambda day: asyncio.to_thread(totals, config.data / "simulator", day)}
+def _token_names(base: Foundation) -> Callable[[], str]:
+    """Names of tokens, 32 hexadecimal digits: by chance, or where every run is the same by seed and count."""
+    if base.config.frozen_at is None:
+        return lambda: secrets.token_hex(16).upper()
+    seed = base.config.seed.to_bytes(8, "big")
+    return lambda: blake2s(b"%d" % base.new_id(), key=seed, digest_size=16).hexdigest().upper()
+
+
+def _listen_for_late(processor: Simulator, ends_doubts: Recovery, ends: AsyncExitStack) -> None:
+    """Have recovery told of approvals that come after their callers were told that nobody knows."""
+    telling: set[asyncio.Task[None]] = set()
+
+    def heard(message: Ask, outcome: Outcome) -> None:
+        task = asyncio.get_running_loop().create_task(ends_doubts.late(message, outcome))
+        telling.add(task)
+        task.add_done_callback(telling.discard)
+
+    async def told() -> None:
+        if telling:
+            await asyncio.wait(telling)
+
+    processor.on_late = heard
+    ends.push_async_callback(told)
+
+
+def _arm(page: Path) -> None:
+    try:
+        points.arm(page)
+    except (OSError, ValueError) as error:
+        raise Failure(Exit.CONFIGURATION, f"RINGFENCE_TORTURE_POINTS: {page} is not a page of points ({error}).") from error
 
 
 def clock_of(config: Config) -> Clock | WallClock:
@@ -231,6 +356,18 @@ def _value_date(processors: dict[str, Processor]) -> Callable[[str, datetime], d
     """The business day of a processor at an instant, by its cut-over hour and zone."""
     rules = {name: processor.capabilities for name, processor in processors.items()}
     return lambda name, at: business_day(at, rules[name].cut_over, rules[name].zone)
+
+
+def _numbers_of(directory: Directory) -> Callable[[str], int | None]:
+    """A merchant's number by its identifier."""
+    def number(identifier: str) -> int | None:
+        merchant = directory.merchant(identifier)
+        return None if merchant is None else merchant.merchant_id
+    return number
+
+
+async def _as_count(changed: Awaitable[bool]) -> int:
+    return int(await changed)
 
 
 async def _cancelled(task: asyncio.Task[Any]) -> None:

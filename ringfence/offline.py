@@ -14,9 +14,11 @@ from urllib.parse import urlsplit
 from starlette.applications import Starlette
 
 from ringfence.config import Config
+from ringfence.engine import addresses
 from ringfence.engine.directory import Directory
 from ringfence.failures import Exit, Failure
-from ringfence.main import admin_of, clock_of, open_keyring
+from ringfence.main import clock_of, open_keyring
+from ringfence.operators import admin_of, rules_of
 from ringfence.storage import database
 from ringfence.storage.migrations import MigrationError, status
 
@@ -40,7 +42,7 @@ async def answer(config: Config, database_url: str, method: str, path: str, body
             raise Failure(Exit.DATABASE, f"The database lacks {len(missing)} migrations of this program; run: ringfence migrate")
         keyring = await open_keyring(config, pool)
         clock = clock_of(config)
-        directory = Directory(pool, keyring, clock.now)
+        directory = Directory(pool, keyring, clock.now, judge=addresses.judge(rules_of(config)))
         await directory.load()
         return await _asked(Starlette(routes=admin_of(config, TOKEN, pool, keyring, clock, directory, nobody_else, ends)), method, path, body)
 

@@ -9,12 +9,13 @@ import json
 import logging
 import os
 import secrets
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from ringfence.api.admin import credential_json
 from ringfence.config import Config
-from ringfence.engine.clock import is_moved
+from ringfence.engine.clock import Clock, ClockError, is_moved
 from ringfence.engine.directory import Directory, Merchant
 from ringfence.engine.key_sources import live_reasons as master_key_reasons
 from ringfence.engine.seeding import sandbox_names, seed_sandbox
@@ -61,6 +62,8 @@ async def _prepare(config: Config, database_url: str, reasons: list[str]) -> lis
             reasons = reasons + await _sandbox_traces(database_url)
         if reasons:
             raise Failure(Exit.CONFIGURATION, "Live mode refuses to start:\n" + "\n".join(f"  - {reason}" for reason in reasons))
+    if config.frozen_at is not None:
+        _stand(config, config.frozen_at)
     try:
         connection = await database.connect(database_url, application_name="ringfence migrations")
         try:
@@ -76,6 +79,18 @@ async def _prepare(config: Config, database_url: str, reasons: list[str]) -> lis
             return [merchant_json(one) for one in seeded if one.credentials] if not config.is_live else []
     except (MigrationError, database.DatabaseUnsuitable, database.DatabaseUnavailable) as error:
         raise Failure(Exit.DATABASE, _sentence(error)) from error
+
+
+def _stand(config: Config, instant: datetime) -> None:
+    """Make the clock of a new data folder stand; one that began there before stands where it was advanced to."""
+    clock = clock_of(config)
+    assert isinstance(clock, Clock), "live mode was refused"
+    try:
+        clock.begin_at(instant)
+    except ClockError as refused:
+        raise Failure(Exit.CONFIGURATION, f"RINGFENCE_FROZEN_AT cannot be {instant.isoformat()}: {refused}.") from refused
+    finally:
+        clock.close()
 
 
 async def _sandbox_traces(database_url: str) -> list[str]:

@@ -1,6 +1,7 @@
-"""One worker process: an event loop, the service that ``main`` builds, and an HTTP server on a socket made by the supervisor.
+"""Processes that ``main`` builds: one that serves HTTP on a socket made by the supervisor, and one that only does what is due later.
 
-Tells the supervisor once it answers, finishes what is in flight when it is told to stop, and does not outlive it.
+The first tells the supervisor once it answers, finishes what is in flight when it is told to stop, and does not outlive it.  The second
+stands alone: it needs the service's data folder and a database that somebody runs, and goes on when that comes back.
 """
 from __future__ import annotations
 
@@ -21,15 +22,24 @@ import uvloop
 
 from ringfence.api.connection import connection_class, watch
 from ringfence.config import Config
+from ringfence.engine.lane import CONNECTION_LOST
 from ringfence.engine.metrics import Metrics
 from ringfence.failures import Exit, Failure
-from ringfence.main import Worker, build
+from ringfence.main import Worker, build, foundation
+from ringfence.storage import database
+from ringfence.storage.migrations import MigrationError, status
+from ringfence.storage.postgres import PostgresError, address
 from ringfence.tls import TlsFiles
 
 PR_SET_PDEATHSIG = 1                    # prctl(2)
 READY = b"ready\n"
 NEW_OBJECTS_BEFORE_COLLECTION = 50_000
 """The payment path makes few cycles; the default of 700 would stop it for nothing."""
+
+FIRST_JOBBER = 64
+"""Serving workers have lower numbers."""
+LOOK_SECONDS = 1.0
+"""Between two looks for a database that went away, or came back at another address."""
 
 log = logging.getLogger(__name__)
 
@@ -130,3 +140,87 @@ def _listen_to_signals(server: Server, tls: TlsFiles | None) -> None:
             log.info("the certificate was read again")
 
     loop.add_signal_handler(signal.SIGHUP, reload_certificate)
+
+
+# ---------------------------------------------------------------------------------------------------------- without HTTP
+
+def serve_jobs(config: Config, number: int) -> int:
+    """The whole life of a process that only does what is due later; returns its exit code.
+
+    ``number`` (from 0) tells several on one data folder apart.  Raises ``Failure`` where it cannot start.
+    """
+    if config.frozen_at is not None:
+        raise Failure(Exit.CONFIGURATION, "RINGFENCE_FROZEN_AT is set: a frozen sandbox has one process, which does everything in order.")
+    gc.set_threshold(NEW_OBJECTS_BEFORE_COLLECTION, 20, 50)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_serve_jobs(config, FIRST_JOBBER + number))
+    return Exit.OK
+
+
+async def _serve_jobs(config: Config, number: int) -> None:
+    """Build what works, until told to stop; anew where the database has moved, as a private one does with its service."""
+    stopping, counters, is_ready = asyncio.Event(), Metrics(1).row(0), False
+    loop = asyncio.get_running_loop()
+    for one in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(one, stopping.set)
+    while not stopping.is_set():
+        ends = contextlib.AsyncExitStack()
+        try:
+            where = _database_of(config)
+            await _fits(where)
+            await foundation(config, where, number, counters, ends, works=True)
+            if not is_ready:
+                print("Ringfence worker is ready", flush=True)
+            is_ready = True
+            while not stopping.is_set() and not _has_moved(config, where):
+                await _pause(stopping)
+        except (Failure, *CONNECTION_LOST) as failure:
+            if not is_ready:
+                raise
+            log.warning("waiting for the database: %s", failure)
+            await _pause(stopping)
+        finally:
+            await _closed(ends)
+
+
+async def _closed(ends: contextlib.AsyncExitStack) -> None:
+    """End in order; a database that is away does not keep the process from its end."""
+    try:
+        await ends.aclose()
+    except CONNECTION_LOST as lost:
+        log.warning("the end was not told to the database: %s", lost)
+
+
+async def _pause(stopping: asyncio.Event) -> None:
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(stopping.wait(), LOOK_SECONDS)
+
+
+def _database_of(config: Config) -> str:
+    """The configured database, or the one that the service on the data folder runs."""
+    try:
+        return config.database_url or address(config.data)
+    except PostgresError as error:
+        raise Failure(Exit.DATABASE, str(error)) from error
+
+
+def _has_moved(config: Config, where: str) -> bool:
+    """Whether the service runs its database at another address by now; while it runs none, nothing has moved."""
+    try:
+        return not config.database_url and address(config.data) != where
+    except PostgresError:
+        return False
+
+
+async def _fits(where: str) -> None:
+    """Raises ``Failure`` unless the database has exactly this program's schema."""
+    try:
+        connection = await database.connect(where, application_name="ringfence worker")
+        try:
+            missing = [one for one in await status(connection) if one.applied_at is None]
+        finally:
+            await connection.close()
+    except (MigrationError, database.DatabaseUnavailable, database.DatabaseUnsuitable) as error:
+        raise Failure(Exit.DATABASE, str(error)) from error
+    if missing:
+        raise Failure(Exit.DATABASE, f"The database lacks {len(missing)} migrations of this program; run: ringfence migrate")

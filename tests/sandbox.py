@@ -32,6 +32,7 @@ class Sandbox:
         self.workers, self._environment, self._arguments = workers, environment or {}, arguments
         self.process: subprocess.Popen[str] | None = None
         self.output = self.folder / "output"
+        self._beside: list[subprocess.Popen[str]] = []
 
     def start(self) -> Sandbox:
         """Start the service and wait for its ready line."""
@@ -51,6 +52,19 @@ class Sandbox:
         self.kill()
         raise AssertionError(f"not ready: {''.join(said)}{self.output.read_text()[-2000:]}")
 
+    def worker(self, *arguments: str, environment: dict[str, str] | None = None) -> subprocess.Popen[str]:
+        """Start ``ringfence worker`` beside the service, and wait for its ready line."""
+        with self.output.open("a") as errors:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "ringfence.cli", "worker", "--data", str(self.data), *arguments],
+                stdout=subprocess.PIPE, stderr=errors, text=True, env={**os.environ, **self._environment, **(environment or {})},
+                start_new_session=True,
+            )
+        self._beside.append(process)
+        assert process.stdout is not None
+        assert process.stdout.readline().strip() == "Ringfence worker is ready", self.output.read_text()[-2000:]
+        return process
+
     def stop(self) -> int:
         """SIGTERM, and the exit code."""
         assert self.process is not None
@@ -68,6 +82,11 @@ class Sandbox:
 
     def remove(self) -> None:
         """Stop what still runs, and leave nothing behind."""
+        for beside in self._beside:
+            beside.kill()
+            beside.wait()
+            assert beside.stdout is not None
+            beside.stdout.close()
         if self.process is not None and self.process.poll() is None:
             self.stop()
         shutil.rmtree(self.folder, ignore_errors=True)

@@ -6,6 +6,7 @@ import json
 import re
 import shlex
 from collections.abc import Iterator
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,16 +19,17 @@ from starlette.routing import Route
 import ringfence
 from docs import tables
 from ringfence.api import openapi
-from ringfence.api.admin import Services, admin_routes
 from ringfence.api.aps import operations, wire
 from ringfence.api.aps.accounts import Credential, Settings
 from ringfence.api.http import service_routes
 from ringfence.cli import cli
-from ringfence.config import VARIABLES
+from ringfence.config import VARIABLES, Config, read
 from ringfence.core.card import luhn_valid
 from ringfence.core.proof import parse_receipt
 from ringfence.engine import key_sources, metrics, settings
+from ringfence.engine.clock import WallClock
 from ringfence.engine.seeding import FIRST
+from ringfence.operators import admin_of
 from ringfence.processors.simulator.scenarios import scenario_code
 from tests.sandbox import Client, Sandbox
 
@@ -187,8 +189,10 @@ def test_receipts_look_like_receipts(page):
 def test_the_description_has_every_endpoint():
     """Paths and methods of the description are those of the routes, and of the one door."""
     nothing: Any = None
-    served = [*admin_routes(Services("token", False, nothing, nothing, nothing, nothing, nothing, nothing)), *openapi.routes(),
-              *service_routes(ready=nothing, metrics=nothing)]
+    config = read({})
+    assert isinstance(config, Config)
+    operators = admin_of(config, "token", nothing, nothing, WallClock(), nothing, nothing, AsyncExitStack())
+    served = [*operators, *openapi.routes(), *service_routes(ready=nothing, metrics=nothing)]
     endpoints = {(route.path, method.lower()) for route in served if isinstance(route, Route) for method in route.methods or () if method != "HEAD"}
     described = {(path, method) for path, methods in openapi.document()["paths"].items() for method in methods}
     assert described == endpoints | {("/FortAPI/paymentApi", "post")}

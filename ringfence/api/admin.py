@@ -1,6 +1,7 @@
-"""The operator's API: proof, clock, merchants, payments and the simulator, as JSON behind one bearer token.
+"""The operator's API: proof, merchants, payments and the simulator, as JSON behind one bearer token.
 
-Parses, calls the engine, and writes what it says.  Every wrong input is answered 400 with the field's name.
+Parses, calls the engine, and writes what it says.  Every wrong input is answered 400 with the field's name.  Other parts of the same
+API stand in modules of their own beside this one; all of them are guarded, and read what they are sent, by the functions here.
 """
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ import hmac
 import re
 import secrets
 from collections.abc import Awaitable, Callable
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, NamedTuple
 
 import msgspec
@@ -17,7 +18,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from ringfence.api.http import error_response, json_response, read_body
-from ringfence.engine.clock import Clock, ClockError, WallClock, parse_duration, parse_instant
+from ringfence.engine.clock import parse_instant
 from ringfence.engine.directory import Credential, Directory, Merchant, Rejected
 from ringfence.engine.settings import as_texts
 
@@ -42,9 +43,7 @@ class Services(NamedTuple):
     with the directory as it is here, or after a while.  ``simulator`` is ``None`` in live mode.
     """
 
-    token: str
     is_live: bool
-    clock: Clock | WallClock
     directory: Directory
     everywhere: Callable[[], Awaitable[None]]
     prove: Callable[[str | None, datetime | None, bool], Awaitable[object]]
@@ -59,24 +58,31 @@ class SimulatorDesk(NamedTuple):
     control: Callable[[dict[str, Any]], Awaitable[object]]
 
 
-def admin_routes(services: Services) -> list[Route]:
-    """The routes below ``/admin``."""
-    expected = b"Bearer " + services.token.encode("ascii")
+def guard(token: str) -> Callable[[Endpoint], Endpoint]:
+    """What every endpoint of operators is wrapped in: asks for the bearer token, and answers ``BadInput`` with 400."""
+    expected = b"Bearer " + token.encode("ascii")
 
-    def guarded(endpoint: Callable[[Services, Request], Awaitable[Response]]) -> Endpoint:
+    def guarded(endpoint: Endpoint) -> Endpoint:
         async def answer(request: Request) -> Response:
             given = request.headers.get("authorization", "").encode("utf-8")
             if not hmac.compare_digest(given, expected):
                 return json_response({"error": "the admin token is missing or wrong"}, 401, {"www-authenticate": "Bearer"})
             try:
-                return await endpoint(services, request)
+                return await endpoint(request)
             except BadInput as bad:
                 return error_response(400, bad.problem, bad.field)
         return answer
 
+    return guarded
+
+
+def admin_routes(guard: Callable[[Endpoint], Endpoint], services: Services) -> list[Route]:
+    """The routes of this module below ``/admin``."""
+    def guarded(endpoint: Callable[[Services, Request], Awaitable[Response]]) -> Endpoint:
+        return guard(lambda request: endpoint(services, request))
+
     return [
         Route("/admin/proof", guarded(_proof)),
-        Route("/admin/clock", guarded(_clock), methods=["GET", "POST"]),
         Route("/admin/merchants", guarded(_merchants), methods=["GET", "POST"]),
         Route("/admin/merchants/{identifier}", guarded(_merchant), methods=["GET", "PATCH"]),
         Route("/admin/merchants/{identifier}/credentials", guarded(_credentials), methods=["POST"]),
@@ -87,7 +93,8 @@ def admin_routes(services: Services) -> list[Route]:
 
 # ---------------------------------------------------------------------------------------------------------- reading input
 
-async def _object(request: Request) -> dict[str, Any]:
+async def read_object(request: Request) -> dict[str, Any]:
+    """The JSON object in the body."""
     body = await read_body(request.scope, request.receive, BODY_LIMIT)
     try:
         decoded = msgspec.json.decode(body)
@@ -98,13 +105,15 @@ async def _object(request: Request) -> dict[str, Any]:
     return decoded
 
 
-def _only(given: dict[str, Any], *allowed: str) -> None:
+def only(given: dict[str, Any], *allowed: str) -> None:
+    """Refuses what is not among the names; a typing mistake must not be passed over."""
     for name in given:
         if name not in allowed:
             raise BadInput(name, f"is not known here; there are {', '.join(allowed)}")
 
 
-def _text(given: dict[str, Any], name: str, default: str | None = None) -> str:
+def text_of(given: dict[str, Any], name: str, default: str | None = None) -> str:
+    """A printable text; missing only where there is a default."""
     value = given.get(name, default)
     if value is None:
         raise BadInput(name, "is missing")
@@ -113,16 +122,18 @@ def _text(given: dict[str, Any], name: str, default: str | None = None) -> str:
     return value
 
 
-def _query_flag(request: Request, name: str) -> bool:
+def flag_of(request: Request, name: str) -> bool:
+    """A yes or no of the query; no where it is not there, yes where it has no value."""
     value = request.query_params.get(name, "false").lower()
     if value not in ("", "1", "true", "yes", "on", "0", "false", "no", "off"):
         raise BadInput(name, "must be true or false")
     return value in ("", "1", "true", "yes", "on")
 
 
-def _known_merchant(services: Services, request: Request) -> str | None:
+def merchant_of(directory: Directory, request: Request) -> str | None:
+    """The identifier of the merchant that the query names; ``None`` where it names none."""
     identifier = request.query_params.get("merchant") or None
-    if identifier is not None and services.directory.merchant(identifier) is None:
+    if identifier is not None and directory.merchant(identifier) is None:
         raise BadInput("merchant", "there is no merchant of that identifier")
     return identifier
 
@@ -135,64 +146,21 @@ async def _proof(services: Services, request: Request) -> Response:
         at = parse_instant(text)
         if at is None:
             raise BadInput("at", "must be an ISO 8601 instant with its offset, such as 2026-11-21T12:00:00Z")
-    full, merchant = _query_flag(request, "full"), _known_merchant(services, request)
+    full, merchant = flag_of(request, "full"), merchant_of(services.directory, request)
     try:
         return json_response(await services.prove(merchant, at, full))
     except ValueError as refused:
         raise BadInput("at", str(refused)) from refused
 
 
-async def _clock(services: Services, request: Request) -> Response:
-    clock = services.clock
-    if request.method == "POST":
-        order = await _object(request)
-        if not isinstance(clock, Clock):
-            return error_response(409, "the clock of live mode cannot be moved")
-        _only(order, "advance", "to", "freeze", "resume")
-        if len(order) != 1:
-            raise BadInput("body", "must name one of advance, to, freeze, resume")
-        try:
-            _move(clock, order)
-        except ClockError as refused:
-            raise BadInput(next(iter(order)), str(refused)) from refused
-    reading = clock.show()
-    return json_response({
-        "now": reading.now, "wall": reading.wall, "ahead_seconds": reading.ahead // timedelta(microseconds=1) / 1e6,
-        "frozen": reading.frozen, "movable": clock.movable,
-    })
-
-
-def _move(clock: Clock, order: dict[str, Any]) -> None:
-    if "advance" in order:
-        value = order["advance"]
-        try:
-            by = timedelta(seconds=value) if type(value) is int else parse_duration(value) if isinstance(value, str) else None
-        except OverflowError:
-            by = None
-        if by is None:
-            raise BadInput("advance", "must be a length of time such as 46h or 7d12h, or whole seconds")
-        clock.advance(by)
-    elif "to" in order:
-        instant = parse_instant(_text(order, "to"))
-        if instant is None:
-            raise BadInput("to", "must be an ISO 8601 instant with its offset")
-        clock.advance_to(instant)
-    elif next(iter(order.values())) is not True:
-        raise BadInput(next(iter(order)), "must be true")
-    elif "freeze" in order:
-        clock.freeze()
-    else:
-        clock.resume()
-
-
 async def _merchants(services: Services, request: Request) -> Response:
     if request.method == "GET":
         return json_response({"merchants": [shown(one) for one in services.directory.merchants()]})
-    given = await _object(request)
-    _only(given, "identifier", "name", "settings", "access_code", "sha_request_phrase", "sha_response_phrase", "sha_type")
-    identifier = _text(given, "identifier")
+    given = await read_object(request)
+    only(given, "identifier", "name", "settings", "access_code", "sha_request_phrase", "sha_response_phrase", "sha_type")
+    identifier = text_of(given, "identifier")
     made = await services.directory.create(
-        identifier, _text(given, "name", identifier), settings=_settings(given), **_credential_fields(given))
+        identifier, text_of(given, "name", identifier), settings=_settings(given), **_credential_fields(given))
     return await _made(services, made, 201)
 
 
@@ -202,22 +170,22 @@ async def _merchant(services: Services, request: Request) -> Response:
         merchant = services.directory.merchant(identifier)
         if merchant is None:
             return error_response(404, "there is no merchant of that identifier")
-        if (phrases := _query_flag(request, "phrases")) and services.is_live:
+        if (phrases := flag_of(request, "phrases")) and services.is_live:
             return error_response(403, "phrases are shown in the sandbox only")
         return json_response(shown(merchant, phrases=phrases))
-    given = await _object(request)
-    _only(given, "settings", "name", "active")
+    given = await read_object(request)
+    only(given, "settings", "name", "active")
     active = given.get("active")
     if active is not None and not isinstance(active, bool):
         raise BadInput("active", "must be true or false")
-    name = _text(given, "name") if "name" in given else None
+    name = text_of(given, "name") if "name" in given else None
     changed = await services.directory.change(identifier, _settings(given), name=name, active=active)
     return await _made(services, changed, 200, phrases=False)
 
 
 async def _credentials(services: Services, request: Request) -> Response:
-    given = await _object(request)
-    _only(given, "access_code", "sha_request_phrase", "sha_response_phrase", "sha_type")
+    given = await read_object(request)
+    only(given, "access_code", "sha_request_phrase", "sha_response_phrase", "sha_type")
     made = await services.directory.add_credential(request.path_params["identifier"], **_credential_fields(given))
     return await _made(services, made, 201)
 
@@ -226,7 +194,7 @@ async def _payment(services: Services, request: Request) -> Response:
     name = request.path_params["name"]
     if not re.fullmatch(r"[ -~]{1,100}", name, re.ASCII):
         raise BadInput("name", "must be an id or a reference of at most 100 characters")
-    story = await services.explain(name, _known_merchant(services, request))
+    story = await services.explain(name, merchant_of(services.directory, request))
     return error_response(404, "no payment has that id or reference") if story is None else json_response(story)
 
 
@@ -236,7 +204,7 @@ async def _simulator(services: Services, request: Request) -> Response:
         return error_response(404, "live mode has no simulator")
     if request.method == "GET":
         return json_response(await desk.show())
-    order = await _object(request)
+    order = await read_object(request)
     try:
         return json_response(await desk.control(order))
     except ValueError as refused:
@@ -287,8 +255,8 @@ def _settings(given: dict[str, Any]) -> dict[str, str]:
 
 def _credential_fields(given: dict[str, Any]) -> dict[str, str]:
     return {
-        "access_code": _text(given, "access_code", secrets.token_hex(10)),
-        "request_phrase": _text(given, "sha_request_phrase", secrets.token_urlsafe(24)),
-        "response_phrase": _text(given, "sha_response_phrase", secrets.token_urlsafe(24)),
-        "algorithm": _text(given, "sha_type", "SHA-256"),
+        "access_code": text_of(given, "access_code", secrets.token_hex(10)),
+        "request_phrase": text_of(given, "sha_request_phrase", secrets.token_urlsafe(24)),
+        "response_phrase": text_of(given, "sha_response_phrase", secrets.token_urlsafe(24)),
+        "algorithm": text_of(given, "sha_type", "SHA-256"),
     }

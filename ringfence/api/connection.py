@@ -15,6 +15,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from ringfence.api.http import Door
 from ringfence.api.known_head import KnownHead, known_head
+from ringfence.engine import points
 from ringfence.engine.metrics import CRASHES, REQUEST_SECONDS, REQUESTS_APS, Counters
 
 log = logging.getLogger(__name__)
@@ -208,8 +209,14 @@ def connection_class(head_limit: int, doors: Mapping[str, Door], counters: Count
                 exchange.keep_alive = False
                 self.transport.write(_BROKEN)
             else:
-                self.transport.write(_ANSWER % (
-                    len(answer), _RECEIPT % receipt.encode() if receipt else b"", b"" if exchange.keep_alive else _CLOSE, answer))
+                written = _ANSWER % (
+                    len(answer), _RECEIPT % receipt.encode() if receipt else b"", b"" if exchange.keep_alive else _CLOSE, answer)
+                if points.is_armed(points.IN_ANSWER):
+                    half = len(written) // 2
+                    self.transport.write(written[:half])
+                    points.hit(points.IN_ANSWER)
+                    written = written[half:]
+                self.transport.write(written)
             exchange.response_complete = True
             if not exchange.keep_alive:
                 self.transport.close()

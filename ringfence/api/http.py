@@ -16,6 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
+from ringfence.engine import points
 from ringfence.engine.metrics import CRASHES, REQUEST_SECONDS, REQUESTS_APS, REQUESTS_OTHER, Counters, Metrics, exposition
 
 Scope = MutableMapping[str, Any]
@@ -81,6 +82,11 @@ async def send_json(send: Send, status: int, body: bytes, *headers: tuple[bytes,
     """Answer with a JSON text."""
     await send({"type": "http.response.start", "status": status, "headers": [
         (b"content-type", JSON), (b"content-length", b"%d" % len(body)), *headers]})
+    if points.is_armed(points.IN_ANSWER):
+        half = len(body) // 2
+        await send({"type": "http.response.body", "body": body[:half], "more_body": True})
+        points.hit(points.IN_ANSWER)
+        body = body[half:]
     await send({"type": "http.response.body", "body": body})
 
 

@@ -25,16 +25,23 @@ class Entry(NamedTuple):
 
 COMMANDS: dict[str, Entry] = {
     "up": Entry("ringfence.cli.up", "up", "Serve, in the foreground."),
+    "worker": Entry("ringfence.cli.worker", "worker", "Do what is due later, beside the service."),
     "pay": Entry("ringfence.cli.pay", "pay", "Make a payment against the running sandbox."),
     "merchant": Entry("ringfence.cli.merchant", "merchant", "Create, list, show and set merchants."),
     "clock": Entry("ringfence.cli.clock", "clock", "Show, advance and freeze the sandbox's clock."),
+    "trigger": Entry("ringfence.cli.trigger", "trigger", "Make an event happen in the sandbox."),
+    "listen": Entry("ringfence.cli.listen", "listen", "Show events as they happen, and forward them."),
+    "webhooks": Entry("ringfence.cli.webhooks", "webhooks", "Look at webhooks, and deliver them again."),
     "explain": Entry("ringfence.cli.explain", "explain", "Tell a payment's story in sentences."),
+    "review": Entry("ringfence.cli.review", "review", "Look at unknown outcomes, and decide how they end."),
     "proof": Entry("ringfence.cli.proof", "proof", "Prove that no money appeared or vanished."),
     "simulator": Entry("ringfence.cli.simulator", "simulator", "Look at the issuer simulator's book and accounts."),
     "aps": Entry("ringfence.cli.aps", "aps", "Tools for Amazon Payment Services clients."),
+    "retention": Entry("ringfence.cli.retention", "retention", "Show and erase what is kept too long."),
     "migrate": Entry("ringfence.cli.migrate", "migrate", "Bring the database to this program's schema."),
     "vault": Entry("ringfence.cli.vault", "vault", "Change the vault's master key."),
     "bench": Entry("ringfence.bench.command", "bench_command", "Measure durable payments a second beside pgbench."),
+    "torture": Entry("ringfence.torture.command", "torture", "Kill a service again and again, and judge what is left."),
     "doctor": Entry("ringfence.cli.doctor", "doctor", "Check this machine and this installation."),
 }
 

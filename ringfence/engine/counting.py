@@ -9,12 +9,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from time import perf_counter
 from typing import Any
 
-from ringfence.core.outcomes import Approved, Declined, Unknown
+from ringfence.core.outcomes import Approved, Declined, Reversed, Unknown
 from ringfence.engine import metrics
-from ringfence.engine.intents import Result
+from ringfence.engine.intents import Ended, Result
 from ringfence.engine.metrics import Counters
 
 _RESULTS = {Approved: metrics.APPROVED, Declined: metrics.DECLINED, Unknown: metrics.UNKNOWN}
+_DOUBTS = {Approved: metrics.DOUBT_APPROVED, Declined: metrics.DOUBT_DECLINED, Reversed: metrics.DOUBT_REVERSED}
 
 Commit = Callable[[Sequence[Any]], Awaitable[Sequence[Any]]]
 
@@ -54,4 +55,7 @@ class CountedOutcomes:
         counters.add(metrics.OUTCOME_MESSAGES, len(batch))
         for kind, count in Counter(type(result.outcome) for result in results).items():
             counters.add(_RESULTS.get(kind, metrics.OTHER), count)
+        for message, result in zip(batch, results, strict=True):
+            if type(message) is Ended and message.reserved.operation.unknown and (how := _DOUBTS.get(type(result.outcome))) is not None:
+                counters.add(how)
         return results

@@ -23,6 +23,10 @@ _OPERATIONS = "Operations that ended, by result; unknown ones may end later and 
 _BATCHES = "Committed batches."
 _ROWS = "Messages in committed batches."
 
+_JOBS = "Jobs that were run, by queue; a failed one comes again."
+_DELIVERIES = "Attempts to deliver a webhook, by result."
+_DOUBTS = "Unknown outcomes that ended, by how."
+
 #: The counters, in the order of their columns.  The constants below are their places.
 COUNTERS: tuple[Metric, ...] = (
     Metric("ringfence_requests_total", _REQUESTS, (("door", "aps"),)),
@@ -39,9 +43,20 @@ COUNTERS: tuple[Metric, ...] = (
     Metric("ringfence_crashes_total", "Requests that ended in an exception: bugs, or lost infrastructure."),
     Metric("ringfence_worker_restarts_total", "Workers that died and were replaced."),
     Metric("ringfence_database_restarts_total", "Times the private PostgreSQL died and was started again."),
+    *(Metric("ringfence_jobs_total", _JOBS, (("queue", queue), ("result", result)))
+      for queue in ("recovery", "reversal", "delivery") for result in ("done", "failed")),
+    Metric("ringfence_deliveries_total", _DELIVERIES, (("result", "delivered"),)),
+    Metric("ringfence_deliveries_total", _DELIVERIES, (("result", "failed"),)),
+    Metric("ringfence_doubts_ended_total", _DOUBTS, (("how", "approved"),)),
+    Metric("ringfence_doubts_ended_total", _DOUBTS, (("how", "declined"),)),
+    Metric("ringfence_doubts_ended_total", _DOUBTS, (("how", "reversed"),)),
 )
 (REQUESTS_APS, REQUESTS_OTHER, APPROVED, DECLINED, UNKNOWN, REFUSED, OTHER, INTENT_BATCHES, OUTCOME_BATCHES,
- INTENT_MESSAGES, OUTCOME_MESSAGES, CRASHES, WORKER_RESTARTS, DATABASE_RESTARTS) = range(len(COUNTERS))
+ INTENT_MESSAGES, OUTCOME_MESSAGES, CRASHES, WORKER_RESTARTS, DATABASE_RESTARTS, RECOVERIES, RECOVERIES_FAILED, REVERSALS, REVERSALS_FAILED,
+ DELIVERIES, DELIVERIES_FAILED, DELIVERED, NOT_DELIVERED, DOUBT_APPROVED, DOUBT_DECLINED, DOUBT_REVERSED) = range(len(COUNTERS))
+
+#: The counters of a queue: its jobs that were done, and those that failed.
+JOBS = {"recovery": (RECOVERIES, RECOVERIES_FAILED), "reversal": (REVERSALS, REVERSALS_FAILED), "delivery": (DELIVERIES, DELIVERIES_FAILED)}
 
 #: Upper bounds of the latency histograms, in seconds.
 BOUNDS = (0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1.024, 2.048, 4.096, 8.192)
@@ -96,6 +111,10 @@ class Counters:
     def add(self, counter: int, count: int = 1) -> None:
         """Count."""
         self._numbers[counter] += count
+
+    def count_job(self, queue: str, done: bool) -> None:
+        """A job of a queue was run; ``done``: it did not fail."""
+        self.add(JOBS[queue][0 if done else 1])
 
     def note_directory(self, version: int) -> None:
         """The version of the directory that this process works with from now on."""

@@ -5,8 +5,8 @@ Instants of the story are business time; deadlines and reversals are wall time a
 """
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 import asyncpg
@@ -14,13 +14,14 @@ import asyncpg
 from ringfence.core.chain import Link
 from ringfence.core.commands import Kind
 from ringfence.core.events import Event
+from ringfence.core.ids import LARGEST, made_at
 from ringfence.core.money import format_minor
 from ringfence.core.outcomes import Silence
 from ringfence.core.proof import receipt_text
 from ringfence.core.response_codes import ADVICE, meaning_of
 from ringfence.engine.outcome_batch import LEGS_PER_ATTEMPT
 from ringfence.storage import reports
-from ringfence.storage.reports import Life, Named
+from ringfence.storage.reports import Life, Named, Window
 
 #: How an unknown operation ends, by its kind.
 WHAT_NEXT: dict[Kind, str] = {
@@ -44,7 +45,11 @@ WHY_SILENT: dict[str, str] = {
 WHY_REVERSED: dict[str, str] = {
     "partial_not_wanted": "less was approved than asked, and a part is not wanted",
     Silence.SUPERSEDED: "the approval came after the attempt had ended",
+    "unknown": "nobody could say what had become of it",
 }
+
+BEFORE_ASKED, BEHIND_ASKED = timedelta(seconds=10), timedelta(seconds=150)
+"""Between the moment an operation's id was made and its deadline lies less than the longest time a processor may think."""
 
 #: Events that say more than the outcome before them.
 TOLD = {
@@ -52,6 +57,9 @@ TOLD = {
     Event.NOTICE_UNMATCHED: "The fact speaks of more than the books hold; the difference is not posted.",
     Event.POSSIBLE_DUPLICATE: "An identical request came less than a minute before: a possible duplicate.",
 }
+
+RETURNED = "suspense_returned"
+"""The transfer that tells of a purchase that was given back by a refund."""
 
 _NAMES = {"increment": "increase of the hold", "decrement": "decrease of the hold"}
 
@@ -99,16 +107,31 @@ class Story(NamedTuple):
         }
 
 
-async def explain(pool: asyncpg.Pool, name: str, merchant: str | None = None, *, now: datetime | None = None) -> Story | None:
+def id_of(name: str) -> int | None:
+    """A name as an id; ``None`` where it is none."""
+    number = int(name) if name.isascii() and name.isdecimal() and len(name) <= 19 else LARGEST + 1
+    return number if number <= LARGEST else None
+
+
+def asked_about(number: int) -> Window:
+    """When an operation with this id was asked: the id says when it was made."""
+    made = made_at(number)
+    return Window(made - BEFORE_ASKED, made + BEHIND_ASKED)
+
+
+async def explain(
+    pool: asyncpg.Pool, name: str, merchant: str | None = None, *, keys: Callable[[str], Sequence[str]],
+    asked: Callable[[int], Window] = asked_about, now: datetime | None = None,
+) -> Story | None:
     """The story behind a payment's id, an operation's id or a door's reference; ``None`` where nothing has that name.
 
-    ``merchant``: a wire name, where only its payments may be shown.  ``now``: wall time, for deadlines.
+    ``merchant``: a wire name, where only its payments may be shown.  ``keys``: what a first operation of that reference claims, at any
+    door.  ``asked``: where ids do not tell when they were made.  ``now``: wall time, for deadlines.
     """
+    number = id_of(name)
     async with reports.borrowed(pool) as connection, reports.snapshot(connection):
-        chapters = [
-            _chapter(one, await reports.life(connection, one.merchant_id, one.payment_id), now or datetime.now(UTC))
-            for one in await reports.named(connection, name, merchant)
-        ]
+        found = await reports.named(connection, name, merchant, keys=keys(name), number=number, asked=asked(number or 0))
+        chapters = [_chapter(one, await reports.life(connection, one.merchant_id, one.payment_id), now or datetime.now(UTC)) for one in found]
     return Story(name, tuple(chapters)) if chapters else None
 
 
@@ -130,10 +153,12 @@ def _happened(life: Life, currency: str, now: datetime) -> Iterator[tuple[Place,
     facts = {row["operation_id"]: row["noticed_at"] for row in life.notices}
     for row in life.operations:
         yield (row["asked_at"], row["operation_id"], 0, 0), Sentence(row["asked_at"], "asked", _asked(row))
+    returned = {(row["operation_id"], row["leg"] // LEGS_PER_ATTEMPT + 1): row["minor"] for row in life.transfers if row["kind"] == RETURNED}
     for row in life.outcomes:
         place = (row["answered_at"], row["operation_id"], row["attempt"], 1)
         kind, processor = kinds.get(row["operation_id"], "operation"), processors.get(row["operation_id"], "the processor")
-        yield place, Sentence(row["answered_at"], "outcome", _outcome(row, kind, processor, currency))
+        given_back = returned.get((row["operation_id"], row["attempt"]), 0)
+        yield place, Sentence(row["answered_at"], "outcome", _outcome(row, kind, processor, currency, given_back))
     for row in life.notices:
         yield (row["noticed_at"], row["operation_id"], 0, 1), Sentence(row["noticed_at"], "fact", _fact(row, currency))
     for row in life.transfers:
@@ -173,7 +198,7 @@ def _allotted(row: asyncpg.Record) -> str:
     return f" It returns {' and '.join(parts)}." if parts else ""
 
 
-def _outcome(row: asyncpg.Record, kind: str, processor: str, currency: str) -> str:
+def _outcome(row: asyncpg.Record, kind: str, processor: str, currency: str, given_back: int) -> str:
     code, name = row["response_code"], _NAMES.get(kind, kind)
     again = f" (attempt {row['attempt']})" if row["attempt"] > 1 else ""
     match row["result"]:
@@ -188,6 +213,9 @@ def _outcome(row: asyncpg.Record, kind: str, processor: str, currency: str) -> s
             text = f"{processor} declined the {name}{again}: response code {code}, {meaning_of(code).meaning}{advice}."
         case "unknown":
             text = f"What became of the {name} is unknown{again}: {WHY_SILENT.get(code, code)}. Its amount stays reserved."
+        case "reversed" if given_back:
+            text = (f"The {name} had been paid, and its business day was over: {format_minor(given_back, currency)} went back by a refund"
+                    f"{again}.")
         case "reversed":
             text = f"The {name} was reversed{again}: nothing is held at the issuer."
         case "challenge":
@@ -228,6 +256,7 @@ def _standing(life: Life, currency: str) -> Iterator[Sentence]:
 
 def _next(life: Life, now: datetime) -> Iterator[Sentence]:
     """What still has to come: operations without an end, and reversals without an acknowledgement."""
+    recovered = {row["operation_id"]: row for row in life.jobs if row["queue"] == "recovery"}
     results: dict[int, list[str]] = {}
     for row in life.outcomes:
         results.setdefault(row["operation_id"], []).append(row["result"])
@@ -236,7 +265,8 @@ def _next(life: Life, now: datetime) -> Iterator[Sentence]:
         if any(result not in ("unknown", "challenge") for result in seen):
             continue
         if "unknown" in seen:
-            yield Sentence(None, "next", f"The {kind} of {row['operation_id']} is in doubt. {WHAT_NEXT[Kind(row['kind'])]}")
+            job = recovered.get(row["operation_id"])
+            yield Sentence(None, "next", f"The {kind} of {row['operation_id']} is in doubt. {WHAT_NEXT[Kind(row['kind'])]}{_tried(job)}")
         elif seen:
             yield Sentence(None, "next", f"The {kind} waits for the payer.")
         elif row["ask_deadline"] <= now:
@@ -246,7 +276,29 @@ def _next(life: Life, now: datetime) -> Iterator[Sentence]:
             ))
         else:
             yield Sentence(None, "next", f"The {kind} is being asked right now; its owner has until {_instant(row['ask_deadline'])} (wall time).")
+    yield from _decided(life.reviews, results, life.operations[0]["currency"])
     yield from _owed(life.reversals)
+
+
+def _tried(job: asyncpg.Record | None) -> str:
+    """How far the end of a doubt has come."""
+    if job is None:
+        return " Nobody is ending it!"
+    times = f" It was tried {'once' if job['tries'] == 1 else str(job['tries']) + ' times'} so far" if job["tries"] else " It was not tried yet"
+    met = f" ({job['note']})" if job["note"] else ""
+    person = f" From {_instant(job['deadline_at'])} on a person should decide." if job["deadline_at"] else ""
+    return f"{times}{met}; the next try is due at {_instant(job['due_at'])}.{person}"
+
+
+def _decided(reviews: Iterable[asyncpg.Record], results: dict[int, list[str]], currency: str) -> Iterator[Sentence]:
+    """What a person said, and whether it was written yet."""
+    for row in reviews:
+        amount = f" with {format_minor(row['minor'], currency)}" if row["minor"] else ""
+        is_written = any(result not in ("unknown", "challenge") for result in results.get(row["operation_id"], []))
+        yield Sentence(None, "decision", (
+            f"{row['decided_by']} decided at {_instant(row['decided_at'])} (wall time) that {row['operation_id']} was {row['decided']}{amount}: "
+            f"{row['reason']}. Evidence: {row['evidence']}.{'' if is_written else ' It is about to be written.'}"
+        ))
 
 
 def _owed(reversals: Iterable[asyncpg.Record]) -> Iterator[Sentence]:

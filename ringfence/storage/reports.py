@@ -184,12 +184,23 @@ class Named(NamedTuple):
     payment_id: int
 
 
-async def named(connection: asyncpg.Connection, name: str, merchant: str | None) -> list[Named]:
-    """The payments that an id or a door's reference may mean, at most 20."""
-    number = int(name) if name.isascii() and name.isdecimal() and len(name) <= 19 else None
-    if number is not None and number > LAST_ID:
-        number = None
-    return [Named(*tuple(row)) for row in await connection.fetch(STORY.named, number, name, merchant)]
+class Window(NamedTuple):
+    """Two instants (wall time), both included."""
+
+    since: datetime
+    until: datetime
+
+
+async def named(
+    connection: asyncpg.Connection, name: str, merchant: str | None, *, keys: Sequence[str], number: int | None, asked: Window,
+) -> list[Named]:
+    """The payments that an id or a door's reference may mean, at most 20.
+
+    ``keys``: what a first operation of that reference claimed; ``number``: the name as an id; ``asked``: when an operation with that
+    id was asked.  Inside of a transaction: it looks by index only, also where the server has no statistics yet.
+    """
+    await connection.execute("SET LOCAL enable_seqscan = off")
+    return [Named(*tuple(row)) for row in await connection.fetch(STORY.named, name, list(keys), merchant, number, *asked)]
 
 
 class Life(NamedTuple):
@@ -201,6 +212,8 @@ class Life(NamedTuple):
     events: list[asyncpg.Record]
     notices: list[asyncpg.Record]
     reversals: list[asyncpg.Record]
+    jobs: list[asyncpg.Record]
+    reviews: list[asyncpg.Record]
     standing: asyncpg.Record | None
 
 
@@ -208,6 +221,6 @@ async def life(connection: asyncpg.Connection, merchant_id: int, payment_id: int
     """Every row about one payment, each table in its order."""
     tables = [
         await connection.fetch(getattr(STORY, name), merchant_id, payment_id)
-        for name in ("operations", "outcomes", "transfers", "events", "notices", "reversals")
+        for name in ("operations", "outcomes", "transfers", "events", "notices", "reversals", "jobs", "reviews")
     ]
     return Life(*tables, await connection.fetchrow(STORY.standing, merchant_id, payment_id))

@@ -22,10 +22,11 @@ import asyncpg
 
 from ringfence.api.aps import signature
 from ringfence.api.aps.app import PaymentApi
-from ringfence.api.aps.door import Service
+from ringfence.api.aps.door import Service, card_facts
 from ringfence.core.card import Pan
 from ringfence.core.ids import IdSource
-from ringfence.core.outcomes import Approved, Outcome
+from ringfence.core.outcomes import Approved, Outcome, Silence, Unknown
+from ringfence.core.recovery import Plan
 from ringfence.engine.directory import Directory, Merchant, Rejected
 from ringfence.engine.engine import Engine
 from ringfence.engine.intent_lane import IntentLane
@@ -35,6 +36,7 @@ from ringfence.engine.lane import Lane
 from ringfence.engine.outcome_lane import OutcomeLane
 from ringfence.engine.proof import prove
 from ringfence.engine.reading import Reading
+from ringfence.engine.recovery import PostgresDesk, Recovery
 from ringfence.engine.vault import Vault
 from ringfence.processors.processor import Ask, Capabilities
 from ringfence.storage import database
@@ -89,21 +91,30 @@ def approve(message: Ask) -> Approved:
 
 
 class Script:
-    """A processor that says what the test wrote down, message by message, and approves everything after that."""
+    """A processor that says what the test wrote down, message by message, and approves everything after that.
+
+    What it can do (``capabilities``) is the test's to set; an inquiry finds what the test wrote down, and nothing after that.
+    """
 
     name = "scripted"
-    capabilities = Capabilities(False, True, True, True, time(0), "UTC")
 
     def __init__(self) -> None:
+        self.capabilities = Capabilities(False, True, True, True, time(0), "UTC")
         self.asked: list[Ask] = []
+        self.inquired: list[Ask] = []
         self.reversals: list[Ask] = []
         self.acknowledges = True
         self.reversed = asyncio.Event()
         self._answers: deque[Answer] = deque()
+        self._found: deque[Answer] = deque()
 
     def say(self, *answers: Answer) -> None:
         """The answers to the next messages."""
         self._answers.extend(answers)
+
+    def find(self, *answers: Answer) -> None:
+        """The answers to the next inquiries."""
+        self._found.extend(answers)
 
     def forget(self) -> None:
         """Drop the answers that nobody asked for."""
@@ -118,6 +129,10 @@ class Script:
     async def ask(self, message: Ask) -> Outcome:
         self.asked.append(message)
         return await said(self._answers.popleft() if self._answers else approve, message)
+
+    async def inquire(self, message: Ask) -> Outcome:
+        self.inquired.append(message)
+        return await said(self._found.popleft() if self._found else Unknown(Silence.NO_ANSWER), message)
 
     async def reverse(self, message: Ask) -> bool:
         self.reversals.append(message)
@@ -365,8 +380,13 @@ def keeps(pan: Pan) -> bool:
 
 
 @asynccontextmanager
-async def process(dsn: str, place: int = 1, *, now: Time | None = None, ask_seconds: float = 30.0) -> AsyncIterator[Process]:
-    """A worker process on a migrated database.  ``place`` tells several of them apart."""
+async def process(
+    dsn: str, place: int = 1, *, now: Time | None = None, ask_seconds: float = 30.0, recovers: bool = False,
+) -> AsyncIterator[Process]:
+    """A worker process on a migrated database.  ``place`` tells several of them apart.
+
+    ``recovers``: whoever meets an unknown outcome tries to end it; there is no background, so else it stays.
+    """
     one = Process(dsn, place, now or Time())
     async with asyncpg.create_pool(dsn, min_size=0, max_size=4, connect=one.connect, server_settings={"timezone": "UTC"}) as one.pool:
         async with one.pool.acquire() as connection:
@@ -390,12 +410,28 @@ async def process(dsn: str, place: int = 1, *, now: Time | None = None, ask_seco
             engine=one.engine, reading=one.reading, vault=one.vault, content_key=ring.content_key,
             route=lambda merchant, brand: Script.name, new_token_name=one.new_token_name, new_sdk_token=one.new_token_name, now=one.now,
         ), one.directory, sandbox=True)
+        if recovers:
+            one.engine.recovery = recovery_of(one, ask_seconds)
         try:
             yield one
         finally:
             await one.engine.idle()
             await one.intent_lane.close()
             await one.outcome_lane.close()
+
+
+def recovery_of(one: Process, ask_seconds: float) -> Recovery:
+    """Recovery over the database, as ``main`` builds it."""
+    desk = PostgresDesk(one.pool, one.directory, one.vault, f"process {id(one)}", 10.0, {"aps": card_facts})
+
+    def merchant_id(identifier: str) -> int | None:
+        merchant = one.directory.merchant(identifier)
+        return merchant and merchant.merchant_id
+
+    return Recovery(
+        one.engine, desk, {Script.name: one.processor}, plan=Plan(), now=one.now, wall=lambda: datetime.now(UTC), ask_seconds=ask_seconds,
+        day=lambda name, at: at.date(), merchants=merchant_id,
+    )
 
 
 async def shop(process: Process, identifier: str = "CycHZxVj", **settings: str) -> Shop:

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from ringfence.engine.addresses import judge, rules_for
 from ringfence.engine.directory import Directory, Merchant, Rejected
 from ringfence.engine.key_sources import KeySource
 from ringfence.engine.keys import open_keyring
 from ringfence.engine.seeding import FIRST, sandbox_merchants, sandbox_names, seed_sandbox
+from ringfence.engine.settings import SettingError
 from ringfence.storage import database as storage
 from ringfence.storage import merchants as rows
 
@@ -96,6 +98,25 @@ async def test_an_identifier_is_given_once(database: str, tmp_path: Path):
         assert isinstance(more, Merchant) and [one.public_name for one in more.credentials] == ["Code1", "Code2"]
         assert isinstance(await here.add_credential("Shop1", "Code2", "PASSin2", "PASSout2"), Rejected)
         assert await here.add_credential("Nobody", "Code2", "PASSin2", "PASSout2") is None
+
+
+async def test_an_address_that_the_installation_forbids_is_neither_made_nor_changed(database: str, tmp_path: Path):
+    """Only what changes is judged: an address that was allowed once stays until it is touched."""
+    async with storage.pool(database, 2) as pool:
+        async with pool.acquire() as connection:
+            ring = await open_keyring(connection, KeySource({}, tmp_path))
+        anywhere = Directory(pool, ring, lambda: datetime.now(UTC))
+        live = Directory(pool, ring, lambda: datetime.now(UTC), judge=judge(rules_for(True)))
+        await anywhere.load()
+        bad = {"feedback_url": "http://127.0.0.1/", "notification_url.moto": "https://10.0.0.1/"}
+        refused = await live.create("Shop1", "Shop", **PHRASES, settings=bad)
+        assert isinstance(refused, Rejected) and [error.key for error in refused.errors] == list(bad)
+        assert isinstance(await anywhere.create("Shop1", "Shop", **PHRASES, settings=bad), Merchant)
+        await live.load()
+        assert isinstance(await live.change("Shop1", {"hold_days": "5", "notification_url": "https://shop.example/"}), Merchant)
+        refused = await live.change("Shop1", {"hold_days": "6", "feedback_url": "https://shop.example:8443/"})
+        assert refused == Rejected((SettingError("feedback_url", "must use port 443"),))
+        assert live.merchant("Shop1").settings.hold_days == 5       # type: ignore[union-attr]
 
 
 async def test_the_sandbox_is_seeded_once(database: str, tmp_path: Path):

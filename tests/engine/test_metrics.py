@@ -2,8 +2,17 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from types import SimpleNamespace
 
+import pytest
+
+from ringfence.core.commands import Kind
+from ringfence.core.outcomes import Approved, Declined, Outcome, Reversed, Silence, Unknown
+from ringfence.core.payment import Operation
 from ringfence.engine import metrics
+from ringfence.engine.counting import CountedOutcomes
+from ringfence.engine.intents import Ended, Result
 from ringfence.engine.metrics import BOUNDS, COUNTERS, Metrics, exposition
 
 
@@ -50,3 +59,39 @@ def test_the_oldest_directory_of_all_processes_is_told():
     assert table.directory_version(2) == 0
     table.row(1).note_directory(4)
     assert table.directory_version(2) == 4
+
+
+def test_a_job_is_counted_by_its_queue_and_by_how_it_went():
+    """Each of the three queues has two counters of its own."""
+    table = Metrics(1)
+    for queue, (done, failed) in metrics.JOBS.items():
+        table.row(0).count_job(queue, True)
+        table.row(0).count_job(queue, False)
+        table.row(0).count_job(queue, False)
+        assert (table.total(done), table.total(failed)) == (1, 2), queue
+    assert len({place for places in metrics.JOBS.values() for place in places}) == 6
+
+
+@pytest.mark.anyio
+async def test_a_doubt_that_ends_is_counted_by_how():
+    """What was never in doubt is not, nor is what stays unknown or was another's."""
+    answers: list[tuple[bool, Outcome, Outcome]] = [
+        # in doubt  what was found out             what was committed
+        (True,      Reversed(),                    Reversed()),
+        (True,      Approved(100),                 Approved(100)),
+        (True,      Approved(100),                 Unknown(Silence.SUPERSEDED)),
+        (True,      Unknown(Silence.NO_ANSWER),    Unknown(Silence.NO_ANSWER)),
+        (False,     Approved(100),                 Approved(100)),
+        (False,     Declined("05"),                Declined("05")),
+        (True,      Declined("05"),                Declined("05")),
+    ]
+
+    async def commit(batch: Sequence[Ended]) -> list[Result]:
+        return [Result(outcome=committed) for _, _, committed in answers]
+
+    table = Metrics(1)
+    reserved = [SimpleNamespace(operation=Operation(1, Kind.PURCHASE, 100, unknown=unknown)) for unknown, _, _ in answers]
+    messages = [Ended(one, outcome) for one, (_, outcome, _) in zip(reserved, answers, strict=True)]     # type: ignore[arg-type]
+    await CountedOutcomes(commit, table.row(0)).commit(messages)
+    assert [table.total(one) for one in (metrics.DOUBT_APPROVED, metrics.DOUBT_DECLINED, metrics.DOUBT_REVERSED)] == [1, 1, 1]
+    assert table.total(metrics.APPROVED) == 2

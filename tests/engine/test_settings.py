@@ -3,16 +3,19 @@ from __future__ import annotations
 
 import pytest
 
-from ringfence.engine.settings import CHANNELS, DEFAULTS, ROWS, Settings, as_texts, changed, differing
+from ringfence.engine.feed import Policy
+from ringfence.engine.settings import CHANNELS, DEFAULTS, ROWS, Settings, as_texts, changed, differing, policy_of
 
 GOOD = [
     ("hold_days", "5", 5), ("channel_moto", "OFF", False), ("currencies", "aed, SAR", frozenset({"AED", "SAR"})), ("currencies", "", frozenset()),
     ("payment_options", "visa", frozenset({"VISA"})), ("card_mask", "8-4", "8-4"), ("verify_minor", "1", 1), ("feedback_format", "FORM", "form"),
+    ("feedback_tail", "50", 50), ("feedback_order", "STRICT", "strict"), ("feedback_at_once", "50", 50),
 ]
 BAD = [
     ("hold_days", "0"), ("hold_days", "31"), ("hold_days", "7.0"), ("hold_days", "\u0667"), ("channel_moto", "maybe"), ("channel_moto", ""),
     ("currencies", "XXX"), ("payment_options", "BITCOIN"), ("source_ips", "300.1.1.1"), ("return_url", "javascript:alert(1)"),
     ("return_url", "https://user:secret@shop.example/"), ("card_mask", "16-0"), ("service_three_d_secure", "on"), ("unheard_of", "1"),
+    ("feedback_tail", "51"), ("feedback_order", "loose"), ("feedback_at_once", "0"), ("feedback_at_once", "51"),
     ("return_url.nowhere", "https://shop.example/"), ("hold_days.moto", "5"), ("response_type", "XML"), ("verify_minor", "1000000000000"),
 ]
 
@@ -62,3 +65,21 @@ def test_what_is_stored_comes_back():
     assert isinstance(settings, Settings)
     assert changed(DEFAULTS, differing(settings)) == settings
     assert differing(DEFAULTS) == {}
+
+
+POLICIES = {
+    "by default": ({}, ((10,) * 10, 10, False)),
+    "one attempt": ({"feedback_attempts": "1"}, ((), 10, False)),
+    "a tail": ({"feedback_attempts": "2", "feedback_interval": "5", "feedback_tail": "11"},
+               ((5, 60, 120, 240, 480, 960, 1920, 3840, 7680, 15360, 21600, 21600), 10, False)),
+    "strict and narrow": ({"feedback_attempts": "2", "feedback_order": "strict", "feedback_at_once": "1"}, ((10,), 1, True)),
+}
+
+
+@pytest.mark.parametrize("what", POLICIES)
+def test_settings_say_how_a_merchant_is_told(what: str):
+    """So many attempts at one pause, then a tail whose pauses double from a minute to six hours."""
+    settings = changed(DEFAULTS, POLICIES[what][0])
+    assert isinstance(settings, Settings)
+    schedule, at_once, in_order = POLICIES[what][1]
+    assert policy_of(settings, accepts=frozenset({302}), seconds=10.0) == Policy(schedule, frozenset({302}), at_once, in_order, 10.0)

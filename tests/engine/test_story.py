@@ -1,14 +1,17 @@
 """The story of a payment reads like what happened, and says what comes next."""
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
 from ringfence.core.commands import Kind, VoidReason
 from ringfence.core.notices import Notice, Noticed
 from ringfence.core.outcomes import Approved, Challenge, Declined, NotAsked, Reversed, Silence, Unknown
-from ringfence.engine.story import WHAT_NEXT, explain
+from ringfence.engine.story import WHAT_NEXT, Story, asked_about, explain
+from ringfence.storage.reports import STORY
 from tests.engine.counter import Counter, counter, later
 
 pytestmark = pytest.mark.anyio
@@ -16,8 +19,13 @@ pytestmark = pytest.mark.anyio
 SILENT = Unknown(Silence.NO_ANSWER)
 
 
-async def told(shop: Counter, name: str, **more: object) -> str:
-    story = await explain(shop.pool, name, **more)
+async def told_of(shop: Counter, name: str, merchant: str | None = None, **more: Any) -> Story | None:
+    """The story of a name, as the door of these tests claims it."""
+    return await explain(shop.pool, name, merchant, keys=lambda reference: [f"aps:{reference}"], **more)
+
+
+async def told(shop: Counter, name: str, **more: Any) -> str:
+    story = await told_of(shop, name, **more)
     assert story is not None
     return "\n".join(story.sentences)
 
@@ -28,7 +36,7 @@ async def test_a_payment_is_told_in_the_order_of_time(database: str):
         payment = (await shop.do(Kind.AUTHORIZATION, 1000, reference="order-1")).intent.payment_id
         later(shop, minutes=5)
         await shop.do(Kind.CAPTURE, 400, payment)
-        lines = (await explain(shop.pool, "order-1")).sentences
+        lines = (await told_of(shop, "order-1")).sentences
     assert lines[0] == f"Payment {payment} of One."
     parts = [
         ("2026-03-01 10:00:00 UTC", "Authorization of 10.00 AED asked by test-access (192.0.2.7) at the door aps, reference order-1."),
@@ -125,21 +133,21 @@ async def test_a_payment_is_found_by_its_id_an_operations_id_or_a_reference(data
         two = await shop.do(Kind.PURCHASE, 2000, reference="same", merchant_id=2)
         refund = await shop.do(Kind.REFUND, 500, one.intent.payment_id)
         for name in (str(one.intent.payment_id), str(refund.operation.id)):
-            (chapter,) = (await explain(shop.pool, name)).chapters
+            (chapter,) = (await told_of(shop, name)).chapters
             assert chapter.payment_id == one.intent.payment_id
-        assert [chapter.merchant for chapter in (await explain(shop.pool, "same")).chapters] == ["One", "Two"]
-        (chapter,) = (await explain(shop.pool, "same", "Two")).chapters
+        assert [chapter.merchant for chapter in (await told_of(shop, "same")).chapters] == ["One", "Two"]
+        (chapter,) = (await told_of(shop, "same", "Two")).chapters
         assert chapter.payment_id == two.intent.payment_id
-        assert await explain(shop.pool, str(one.intent.payment_id), "Two") is None
+        assert await told_of(shop, str(one.intent.payment_id), "Two") is None
         for nothing in ("", "nobody", "0", "-1", "9" * 19, "9" * 40, "٣"):
-            assert await explain(shop.pool, nothing) is None
+            assert await told_of(shop, nothing) is None
 
 
 async def test_the_story_for_machines_holds_the_same_sentences(database: str):
     """JSON of texts and instants; ids are texts, because they have more digits than some readers keep."""
     async with counter(database) as shop:
         payment = (await shop.do(Kind.PURCHASE, 1000, reference="order-2")).intent.payment_id
-        story = await explain(shop.pool, "order-2")
+        story = await told_of(shop, "order-2")
     (chapter,) = story.as_json()["payments"]
     assert chapter["payment"] == str(payment)
     assert {one["what"] for one in chapter["story"]} == {"asked", "outcome", "posted", "event", "standing"}
@@ -159,3 +167,59 @@ async def test_a_card_shows_only_its_first_and_last_digits(database: str):
         text = await told(shop, str(payment))
     assert "VISA 411111******1111" in text
     assert "4111111" not in text
+
+
+async def test_a_payment_is_found_by_indexes_only(database: str):
+    """However a name is meant: operations are the largest table, and a typing mistake must not read all of it."""
+    async with counter(database) as shop:
+        payment = (await shop.do(Kind.PURCHASE, 1000, reference="same")).intent.payment_id
+        async with shop.pool.acquire() as connection, connection.transaction():
+            await connection.execute("SET LOCAL enable_seqscan = off")
+            [(plan,)] = await connection.fetch(
+                "EXPLAIN (FORMAT JSON) " + STORY.named, "same", ["aps:same"], None, payment, *asked_about(payment))
+    found = {node["Relation Name"]: node for node in every(json.loads(plan)[0]["Plan"]) if "Relation Name" in node}
+    read = [node for node in every(json.loads(plan)[0]["Plan"]) if node.get("Relation Name") == "operations"]
+    assert "operations" in found
+    assert {node["Node Type"] for node in read} <= {"Index Scan", "Index Only Scan", "Bitmap Heap Scan"}
+    indexes = {node["Index Name"] for node in every(json.loads(plan)[0]["Plan"]) if "Index Name" in node}
+    assert indexes >= {"operations_key", "operations_reference", "operations_pkey", "operations_deadline"}
+
+
+def every(node: dict[str, Any]) -> list[dict[str, Any]]:
+    return [node, *(found for child in node.get("Plans", ()) for found in every(child))]
+
+
+async def test_a_doubt_tells_how_far_its_end_has_come_and_what_a_person_decided(database: str):
+    """Tries, what the last one met, the next one, the deadline; then the decision with its reason and evidence."""
+    async with counter(database) as shop:
+        payment = (await shop.do(Kind.AUTHORIZATION, 1000)).intent.payment_id
+        doubtful = (await shop.do(Kind.CAPTURE, 100, payment, SILENT)).operation.id
+        at = datetime(2026, 3, 1, 10, tzinfo=UTC)
+        await shop.pool.execute("DELETE FROM jobs")
+        assert "Nobody is ending it!" in await told(shop, str(payment))
+        await shop.pool.execute(
+            "INSERT INTO jobs (merchant_id, queue, subject, payment_id, due_at, deadline_at, tries, note)"
+            " VALUES (1, 'recovery', $1, $2, $3, $4, 3, 'no answer')", doubtful, payment, at + timedelta(minutes=5), at + timedelta(days=1))
+        assert (
+            "It was tried 3 times so far (no answer); the next try is due at 2026-03-01 10:05:00 UTC."
+            " From 2026-03-02 10:00:00 UTC on a person should decide."
+        ) in await told(shop, str(payment))
+        await shop.pool.execute(
+            "INSERT INTO reviews VALUES (1, $1, $2, 'approved', 100, 'the bank says so', 'letter 7', 'Mona', $3)", doubtful, payment, at)
+        assert (
+            f"Mona decided at 2026-03-01 10:00:00 UTC (wall time) that {doubtful} was approved with 1.00 AED: the bank says so."
+            " Evidence: letter 7. It is about to be written."
+        ) in await told(shop, str(payment))
+
+
+async def test_a_purchase_that_was_given_back_by_a_refund_says_so(database: str):
+    """Its business day was over: it had been paid, and went back in another message; the owed reversal tells why it was decided."""
+    async with counter(database) as shop:
+        doubtful = await shop.do(Kind.PURCHASE, 1000, outcome=SILENT)
+        await shop.pool.execute(
+            "INSERT INTO reversals (merchant_id, payment_id, operation_id, attempt, why, due_at) VALUES (1, $1, $1, 1, 'unknown', $2)"
+            " ON CONFLICT DO NOTHING", doubtful.operation.id, shop.now)
+        await shop.again(doubtful, Reversed(returned=1000))
+        text = await told(shop, str(doubtful.operation.id))
+    assert "The purchase had been paid, and its business day was over: 10.00 AED went back by a refund (attempt 2)." in text
+    assert "is owed to the processor, because nobody could say what had become of it: acknowledged at" in text

@@ -19,6 +19,8 @@ def sandbox():
 
 PATHS = [
     "/admin/proof", "/admin/clock", "/admin/merchants", "/admin/merchants/RingfenceOne", "/admin/payments/X", "/admin/simulator",
+    "/admin/clock/due", "/admin/reviews", "/admin/reviews/17", "/admin/events", "/admin/webhooks/endpoints", "/admin/webhooks/deliveries",
+    "/admin/webhooks/deliveries/1:1:1:1", "/admin/retention",
 ]
 
 
@@ -59,6 +61,14 @@ WRONG = [
     ("POST", "/admin/merchants/RingfenceOne/credentials", {"access_code": "x y"}, "access_code"),
     ("GET", "/admin/payments/%00", None, "name"),
     ("GET", "/admin/payments/X?merchant=Nobody", None, "merchant"),
+    ("GET", "/admin/reviews?merchant=Nobody", None, "merchant"),
+    ("GET", "/admin/reviews?all=perhaps", None, "all"),
+    ("POST", "/admin/reviews/17", [], "body"),
+    ("POST", "/admin/reviews/17", {}, "as"),
+    ("POST", "/admin/reviews/17", {"as": "declined", "evidence": "x", "by": "Mona"}, "reason"),
+    ("POST", "/admin/reviews/17", {"as": "declined", "reason": " ", "evidence": "x", "by": "Mona"}, "reason"),
+    ("POST", "/admin/reviews/17", {"as": "declined", "reason": "x", "evidence": "x", "by": "Mona", "amount": "10"}, "amount"),
+    ("POST", "/admin/reviews/17", {"as": "declined", "reason": "x", "evidence": "x", "by": "Mona", "when": "now"}, "when"),
     ("POST", "/admin/simulator", {"explode": True}, "body"),
     ("POST", "/admin/simulator", {"latency_seconds": -1}, "latency_seconds"),
     ("POST", "/admin/simulator", {"scenario": {"card": "4000009900000005", "code": "0051"}}, "scenario.card"),
@@ -73,10 +83,22 @@ def test_wrong_input_is_400_and_names_the_field(sandbox: Sandbox, method: str, p
     assert (status, answer["field"]) == (400, field) and answer["error"]
 
 
-@pytest.mark.parametrize("path", ["/admin/merchants/Nobody", "/admin/payments/Nothing", "/admin/nowhere"])
+@pytest.mark.parametrize("path", [
+    "/admin/merchants/Nobody", "/admin/payments/Nothing", "/admin/reviews/17", "/admin/reviews/nothing", "/admin/nowhere"])
 def test_what_is_not_there_is_404(sandbox: Sandbox, path: str):
     """As JSON."""
     assert call(sandbox, path)[0] == 404
+
+
+def test_what_has_ended_cannot_be_decided(sandbox: Sandbox):
+    """It is shown with its end; a decision about it is 409, one about nothing 404."""
+    operation = sandbox.json("pay", "--amount", "10.00")["fort_id"]
+    status, shown = call(sandbox, f"/admin/reviews/{operation}")
+    assert (status, shown["ended"], shown["choices"], shown["tries"]) == (200, "approved", [], None) and shown["story"]
+    order = {"as": "declined", "reason": "x", "evidence": "x", "by": "Mona"}
+    assert call(sandbox, f"/admin/reviews/{operation}", method="POST", body=order)[0] == 409
+    assert call(sandbox, "/admin/reviews/17", method="POST", body=order)[0] == 404
+    assert call(sandbox, "/admin/reviews") == (200, {"reviews": []})
 
 
 def test_a_merchant_is_made_shown_and_used(sandbox: Sandbox):

@@ -16,6 +16,9 @@ WRONG = {
     "RINGFENCE_MODE": "production", "RINGFENCE_PORT": "70000", "RINGFENCE_WORKERS": "0", "RINGFENCE_DATABASE_URL": "mysql://x",
     "RINGFENCE_ANSWER_SECONDS": "soon", "RINGFENCE_TLS": "perhaps", "RINGFENCE_ADMIN_TOKEN": "short", "RINGFENCE_BASE_URL": "shop.example",
     "RINGFENCE_PROCESSOR": "bank", "RINGFENCE_LOG_LEVEL": "LOUD", "RINGFENCE_HOST": "a b", "RINGFENCE_SEED": "-1", "RINGFENCE_BODY_LIMIT": "1",
+    "RINGFENCE_BACKGROUND": "never", "RINGFENCE_RECOVERY_PAUSES": "1,soon", "RINGFENCE_REVIEW_SECONDS": "59", "RINGFENCE_WEBHOOK_SECONDS": "0",
+    "RINGFENCE_WEBHOOK_NETWORKS": "10.1.0.1/16", "RINGFENCE_WEBHOOK_PORTS": "80,,", "RINGFENCE_FROZEN_AT": "2026-01-05T00:00:00",
+    "RINGFENCE_RETENTION_CARD_DAYS": "1", "RINGFENCE_RETENTION_DELIVERY_DAYS": "-1",
 }
 
 
@@ -45,6 +48,40 @@ def test_a_certificate_comes_with_its_key():
     """One alone is an error that names the other."""
     errors = read({"RINGFENCE_TLS_CERT": "/cert.pem"})
     assert isinstance(errors, list) and [error.name for error in errors] == ["RINGFENCE_TLS_KEY"]
+
+
+def test_several_values_stand_in_one_variable():
+    """Between commas, with or without blanks."""
+    settings = read({"RINGFENCE_RECOVERY_PAUSES": "0.2, 1,30", "RINGFENCE_WEBHOOK_NETWORKS": "10.1.0.0/16,fd00::/8", "RINGFENCE_WEBHOOK_PORTS": "8443"})
+    assert isinstance(settings, Config)
+    assert (settings.recovery_pauses, settings.webhook_ports) == ((0.2, 1.0, 30.0), (8443,))
+    assert str(settings.webhook_networks) == "10.1.0.0/16,fd00::/8"
+
+
+FROZEN = {"RINGFENCE_FROZEN_AT": "2026-01-05T00:00:00Z"}
+IMPOSSIBLE = {
+    # variables                                                                         who is to blame
+    "frozen with two workers":          (FROZEN | {"RINGFENCE_WORKERS": "2"},                       "RINGFENCE_WORKERS"),
+    "frozen with the default of two":   (FROZEN,                                                    "RINGFENCE_WORKERS"),
+    "frozen with others' background":   (FROZEN | {"RINGFENCE_WORKERS": "1", "RINGFENCE_BACKGROUND": "off"}, "RINGFENCE_BACKGROUND"),
+    "frozen, live":                     (FROZEN | {"RINGFENCE_WORKERS": "1", "RINGFENCE_MODE": "live"}, "RINGFENCE_FROZEN_AT"),
+    "asking the simulator, live":       ({"RINGFENCE_INQUIRY": "on", "RINGFENCE_MODE": "live"},     "RINGFENCE_INQUIRY"),
+    "torture, live":                    ({"RINGFENCE_TORTURE_POINTS": "/page", "RINGFENCE_MODE": "live"}, "RINGFENCE_TORTURE_POINTS"),
+}
+
+
+@pytest.mark.parametrize("case", IMPOSSIBLE)
+def test_what_does_not_go_together_is_refused(case: str):
+    """With the name of the variable that has to change."""
+    environment, blamed = IMPOSSIBLE[case]
+    errors = read(environment)
+    assert isinstance(errors, list) and [error.name for error in errors] == [blamed]
+
+
+def test_frozen_with_one_worker_is_fine():
+    """The instant keeps its offset."""
+    settings = read(FROZEN | {"RINGFENCE_WORKERS": "1"})
+    assert isinstance(settings, Config) and settings.frozen_at == datetime(2026, 1, 5, tzinfo=UTC)
 
 
 def test_secrets_do_not_print():

@@ -1,11 +1,26 @@
 -- One payment's whole life, for people.
 
 -- named --
--- The payments that a name may mean: an id ($1, null where the name is none) or a door's reference ($2); of one merchant ($3) or any.
-SELECT DISTINCT o.merchant_id, m.identifier, o.payment_id
+-- The payments that a name may mean, of one merchant ($3) or any: one whose first operation has one of the keys $2; one with a later
+-- operation of the reference $1; the payment of the id $4 (null where the name is none); and the operation of that id, which was
+-- asked between $5 and $6.  Each of the four finds its rows by an index.
+SELECT DISTINCT n.merchant_id, m.identifier, n.payment_id
+FROM merchants m CROSS JOIN LATERAL (
+    SELECT o.merchant_id, o.payment_id FROM operations o WHERE o.merchant_id = m.merchant_id AND o.key = ANY ($2::text[])
+    UNION ALL
+    (SELECT o.merchant_id, o.payment_id FROM operations o
+     WHERE o.merchant_id = m.merchant_id AND o.reference = $1::text AND o.operation_id <> o.payment_id LIMIT 1000)
+    UNION ALL
+    SELECT o.merchant_id, o.payment_id FROM operations o
+    WHERE o.merchant_id = m.merchant_id AND o.payment_id = $4::bigint AND o.operation_id = $4::bigint
+) n
+WHERE $3::text IS NULL OR m.identifier = $3::text
+UNION
+SELECT o.merchant_id, m.identifier, o.payment_id
 FROM operations o JOIN merchants m USING (merchant_id)
-WHERE (o.payment_id = $1 OR o.operation_id = $1 OR o.reference = $2) AND ($3::text IS NULL OR m.identifier = $3)
-ORDER BY o.payment_id
+WHERE o.ask_deadline BETWEEN $5::timestamptz AND $6::timestamptz AND o.operation_id = $4::bigint
+  AND ($3::text IS NULL OR m.identifier = $3::text)
+ORDER BY 3, 1
 LIMIT 20;
 
 -- operations --
@@ -47,6 +62,20 @@ ORDER BY noticed_at, operation_id;
 SELECT operation_id, attempt, why, due_at, acknowledged_at
 FROM reversals WHERE merchant_id = $1 AND payment_id = $2
 ORDER BY due_at;
+
+-- jobs --
+-- What is still to be done about its operations: doubts that are being ended, and reversals that are sent until they are acknowledged.
+SELECT j.queue, j.subject AS operation_id, j.due_at, j.deadline_at, j.tries, j.note
+FROM operations o JOIN jobs j ON j.merchant_id = o.merchant_id AND j.queue IN ('recovery', 'reversal') AND j.subject = o.operation_id
+WHERE o.merchant_id = $1 AND o.payment_id = $2
+ORDER BY j.subject, j.queue;
+
+-- reviews --
+-- What a person decided about its operations.
+SELECT v.operation_id, v.decided, v.minor, v.reason, v.evidence, v.decided_by, v.decided_at
+FROM operations o JOIN reviews v USING (merchant_id, operation_id)
+WHERE o.merchant_id = $1 AND o.payment_id = $2
+ORDER BY v.operation_id;
 
 -- standing --
 -- Where it stands now.

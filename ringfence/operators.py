@@ -1,0 +1,102 @@
+"""What operators ask, put together: the admin API of a service, or of a command that works on its database without one.
+
+Everything is built by hand here and handed down as values and plain functions.
+"""
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime, timedelta
+
+import asyncpg
+from starlette.routing import Route
+
+from ringfence.api import clock as clocks
+from ringfence.api import events, retention, reviews, webhooks
+from ringfence.api.admin import Services, admin_routes, guard
+from ringfence.api.aps import notifications
+from ringfence.api.aps.door import DOOR, order_key, verification_key
+from ringfence.config import Config
+from ringfence.engine import addresses, timeline
+from ringfence.engine.clock import Clock, ClockError, WallClock
+from ringfence.engine.directory import Directory
+from ringfence.engine.feed import Notifier
+from ringfence.engine.keys import Keyring
+from ringfence.engine.proof import Totals, prove
+from ringfence.engine.retention import Desk, Policy
+from ringfence.engine.story import Window, asked_about, explain
+from ringfence.engine.timeline import Drops, Stepped, Upcoming
+from ringfence.processors.simulator import totals
+from ringfence.simulator_desk import desk
+
+Advance = Callable[[datetime | timedelta], Awaitable[Stepped]]
+"""Moves business time to an instant or by a length, with all that fires on the way."""
+
+
+def admin_of(
+    config: Config, token: str, pool: asyncpg.Pool, keyring: Keyring, clock: Clock | WallClock, directory: Directory,
+    everywhere: Callable[[], Awaitable[None]], ends: AsyncExitStack, *, advance: Advance | None = None, drops: Drops = timeline.none,
+) -> list[Route]:
+    """The operator's routes; ``everywhere`` as in ``api.admin.Services``.
+
+    Without ``advance`` nobody serves, and the clock moves at once.  ``drops``: when the issuer gives up holds.
+    """
+    asked = _ever if config.frozen_at else asked_about
+
+    async def proof(merchant: str | None, at: datetime | None, full: bool) -> object:
+        proved = await prove(pool, chain_key=keyring.chain_key, merchant=merchant, at=at, full=full, books=books_of(config))
+        return proved.as_json()
+
+    async def story(name: str, merchant: str | None) -> object | None:
+        told = await explain(pool, name, merchant, keys=first_keys, asked=asked)
+        return told and told.as_json()
+
+    async def due(now: datetime, until: datetime) -> Sequence[Upcoming]:
+        return await timeline.upcoming(pool, [one.merchant_id for one in directory.merchants()], now, until, drops=drops)
+
+    async def at_once(until: datetime | timedelta) -> Stepped:
+        if not isinstance(clock, Clock):
+            raise ClockError(clocks.IS_LIVE)
+        return Stepped(clock.advance(until if isinstance(until, timedelta) else until - clock.now()), 1, [], False)
+
+    guarded, notifiers = guard(token), notifiers_of(config)
+    simulator = None if config.is_live else desk(config.data / "simulator", config.seed, ends.callback)
+    return [
+        *admin_routes(guarded, Services(config.is_live, directory, everywhere, proof, story, simulator)),
+        *clocks.routes(guarded, clocks.Services(clock, due, advance or at_once)),
+        *events.routes(guarded, events.Services(pool, directory, notifiers)),
+        *webhooks.routes(guarded, webhooks.Services(pool, directory, notifiers, rules_of(config), clock.now)),
+        *reviews.routes(guarded, reviews.Services(pool, directory, clock.now, asked)),
+        *retention.routes(guarded, Desk(pool, policy_of(config), clock.now)),
+    ]
+
+
+def notifiers_of(config: Config) -> Mapping[str, Notifier]:
+    """Each door's own words for what merchants are told."""
+    return {DOOR: notifications.notifier(config.webhook_seconds)}
+
+
+def rules_of(config: Config) -> addresses.Rules:
+    """Where merchants may be told."""
+    return addresses.rules_for(config.is_live, config.webhook_networks, config.webhook_ports)
+
+
+def policy_of(config: Config) -> Policy:
+    """How long what is kept."""
+    return Policy(config.retention_card_days, config.retention_personal_days, config.retention_delivery_days)
+
+
+def books_of(config: Config) -> dict[str, Totals]:
+    """The processors' own totals by business day, read from their books beside a running service or without one."""
+    return {"simulator": lambda day: asyncio.to_thread(totals, config.data / "simulator", day)}
+
+
+def first_keys(reference: str) -> list[str]:
+    """The keys that a payment's first operation may have claimed with this reference, at any door."""
+    return [order_key(reference), verification_key(reference)]
+
+
+def _ever(number: int) -> Window:
+    """Where ids are counted they do not tell when they were made."""
+    return Window(datetime(2020, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC))

@@ -1,0 +1,149 @@
+"""``ringfence worker``: does what is due later, beside a service that leaves it alone."""
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ringfence.failures import Exit
+from tests.sandbox import Client, Sandbox
+
+LEAVES = {
+    "RINGFENCE_BACKGROUND": "off", "RINGFENCE_ANSWER_SECONDS": "0.2", "RINGFENCE_SWEEP_SECONDS": "0.1",
+    "RINGFENCE_RECOVERY_PAUSES": "0.2,0.2,0.5,1",
+}
+
+
+@pytest.fixture
+def sandbox(request: pytest.FixtureRequest) -> Iterator[Sandbox]:
+    with Sandbox(workers=1, environment=LEAVES | getattr(request, "param", {})) as running:
+        yield running
+
+
+def doubt(sandbox: Sandbox, reference: str) -> None:
+    """A purchase that nobody knows the outcome of: the issuer's answer to this card is lost."""
+    [card] = [one for one in sandbox.description["test_cards"] if one["scenario"] == "0300"]
+
+    async def pay() -> str:
+        client = Client(sandbox.port, sandbox.merchant())
+        answer = await client.purchase(
+            reference, 1000, card_number=card["number"], expiry_date=card["expiry"], card_security_code=card["security_code"])
+        await client.close()
+        return answer["response_code"]
+    assert asyncio.run(pay()) == "15777"
+
+
+def in_doubt(sandbox: Sandbox) -> list[str]:
+    return [one["reference"] for one in sandbox.json("review", "list", "--all")["reviews"]]
+
+
+def until_known(sandbox: Sandbox) -> None:
+    """Ask again and again, also while the database is away; the test's own limit is the limit."""
+    while (asked := sandbox.command("review", "list", "--all", "--json")).returncode or json.loads(asked.stdout)["reviews"]:
+        continue
+
+
+def told(sandbox: Sandbox, reference: str) -> str:
+    return sandbox.command("explain", reference).stdout
+
+
+def test_a_worker_ends_what_a_service_leaves_to_it(sandbox: Sandbox):
+    """The doubt stays until there is a worker, also over a second look of the service; then it ends, and SIGTERM ends the worker."""
+    doubt(sandbox, "LEFT-1")
+    assert sandbox.command("clock", "show").returncode == 0
+    assert in_doubt(sandbox) == ["LEFT-1"]
+    assert "It was not tried yet" in told(sandbox, "LEFT-1")
+    worker = sandbox.worker()
+    until_known(sandbox)
+    assert "was reversed (attempt" in told(sandbox, "LEFT-1")
+    worker.send_signal(signal.SIGTERM)
+    assert worker.wait(30) == Exit.OK
+    assert sandbox.command("proof").returncode == 0
+
+
+def test_a_worker_survives_its_database_and_its_service(sandbox: Sandbox):
+    """PostgreSQL killed; the service killed and started again; the service stopped and started, its database elsewhere then."""
+    worker = sandbox.worker()
+
+    def database_dies() -> None:
+        os.kill(int((sandbox.data / "postgres" / "postmaster.pid").read_text().split()[0]), signal.SIGKILL)
+
+    def service_dies() -> None:
+        sandbox.kill()
+        sandbox.start()
+
+    def service_stops() -> None:
+        assert sandbox.stop() == 0
+        sandbox.start()
+
+    for number, happens in enumerate((database_dies, service_dies, service_stops)):
+        doubt(sandbox, f"LOST-{number}")
+        happens()
+        until_known(sandbox)
+        assert "was reversed" in told(sandbox, f"LOST-{number}"), happens
+    assert worker.poll() is None
+    worker.send_signal(signal.SIGTERM)
+    assert worker.wait(30) == Exit.OK
+
+
+def test_another_worker_goes_on_where_one_was_killed(sandbox: Sandbox):
+    """Whatever the first had in hand is free after its lease."""
+    first = sandbox.worker("--number", "1")
+    doubt(sandbox, "KILLED-1")
+    first.kill()
+    second = sandbox.worker("--number", "2")
+    until_known(sandbox)
+    second.send_signal(signal.SIGTERM)
+    assert second.wait(30) == Exit.OK
+
+
+def test_a_worker_without_a_database_says_so(tmp_path: Path):
+    """One sentence, and the exit code of databases."""
+    done = subprocess.run(
+        [sys.executable, "-m", "ringfence.cli", "worker", "--data", str(tmp_path)], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == Exit.DATABASE
+    assert "No PostgreSQL runs for" in done.stderr
+    assert done.stdout == ""
+
+
+def test_a_frozen_sandbox_has_no_worker_beside_it(tmp_path: Path):
+    """Two processes are never twice the same."""
+    done = subprocess.run(
+        [sys.executable, "-m", "ringfence.cli", "worker", "--data", str(tmp_path)], capture_output=True, text=True, check=False, timeout=60,
+        env={**os.environ, "RINGFENCE_FROZEN_AT": "2026-01-05T00:00:00Z", "RINGFENCE_WORKERS": "1"})
+    assert done.returncode == Exit.CONFIGURATION
+    assert "has one process" in done.stderr
+
+
+def test_a_worker_stops_although_its_database_is_gone(sandbox: Sandbox):
+    """There is nobody to tell, and nothing to wait for."""
+    worker = sandbox.worker()
+    assert sandbox.stop() == 0
+    worker.send_signal(signal.SIGTERM)
+    assert worker.wait(30) == Exit.OK
+
+
+@pytest.mark.parametrize("sandbox", [{"RINGFENCE_INQUIRY": "on"}], indirect=True)
+def test_a_person_decides_what_nobody_can_know(sandbox: Sandbox):
+    """Listed, shown, decided; the worker commits it, and the story tells of it.  A second decision is refused."""
+    doubt(sandbox, "ASK-1")
+    [one] = sandbox.json("review", "list", "--all")["reviews"]
+    assert sandbox.json("review", "list")["reviews"] == []
+    shown = sandbox.command("review", "show", one["operation"])
+    assert shown.returncode == 0 and "in doubt" in shown.stdout and "Its amount stays reserved" in shown.stdout
+    decide = ("review", "resolve", one["operation"], "--as", "approved", "--reason", "it was settled", "--evidence", "report", "--by", "Mona")
+    assert sandbox.command(*decide).returncode == 0
+    assert sandbox.command(*decide).returncode == Exit.REFUSED
+    assert sandbox.command("review", "show", "17").returncode == Exit.REFUSED
+    sandbox.worker()
+    until_known(sandbox)
+    assert "Mona decided" in told(sandbox, "ASK-1")
+    assert sandbox.command(*decide).returncode == Exit.REFUSED
+    assert sandbox.command("proof").returncode == 0
