@@ -54,6 +54,14 @@ class Server(NamedTuple):
     template: str                                       # the name of a migrated database to copy
 
 
+TURNS = {"faults": 1, "torture": 1, "service": 2, "bench": 2, "simulation": 3, "processors": 3}
+"""Fast ones first; then what starts services and waits for them, so that it waits beside others; what only computes fills the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: TURNS.get(item.path.parent.name, 0))
+
+
 @pytest.fixture(scope="session")
 def anyio_backend() -> tuple[str, dict[str, bool]]:
     return "asyncio", {"use_uvloop": True}

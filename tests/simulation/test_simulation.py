@@ -12,7 +12,7 @@ from tests.simulation.history import History
 from tests.simulation.loop import Machine, NothingLeft, SimLoop
 from tests.simulation.store import ALL_RULES, Rules
 
-HISTORIES = 1_000
+HISTORIES = 300                         # `make simulation` plays ten thousand
 MANY = 2_000
 
 FOUND = (1170, 1586, 2983, 4159, 4287)
@@ -62,6 +62,7 @@ def test_the_histories_meet_what_they_are_for():
     assert {"approved", "declined", "unknown", "refused", "nothing"} <= ends
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("rules", [
     ALL_RULES._replace(reversed_stays_reversed=False), ALL_RULES._replace(job_fence=False), ALL_RULES._replace(one_attempt_one_end=False),
 ], ids=["rule R", "the job's fence", "one end for an attempt"])
