@@ -30,7 +30,9 @@ from ringfence.storage.database import connect
 from ringfence.storage.migrations import migrate
 from ringfence.storage.postgres import PrivatePostgres
 
-FLOORS = ("core", "api", "processors", "storage", "engine")   # what is quick and explains most comes first, all else last
+# What is quick and explains most comes first; then what starts services and waits for them, so that it waits beside others; what
+# only computes fills the end.
+TURNS = ("core", "api", "storage", "engine", "torture", "faults", "service", "bench", "background", "processors", "simulation")
 
 # How fast a machine is says nothing about the code: a crowded one must not fail a test that draws its examples slowly.
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -40,9 +42,9 @@ _numbers = itertools.count(1)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Runs the quick floors first, so that a mistake shows early."""
+    """Puts the files in the order of ``TURNS``, all else last."""
     tests = Path(__file__).parent
-    place = {name: number for number, name in enumerate(FLOORS)}
+    place = {name: number for number, name in enumerate(TURNS)}
     items.sort(key=lambda item: place.get(item.path.relative_to(tests).parts[0], len(place)))
 
 
@@ -52,14 +54,6 @@ class Server(NamedTuple):
     address: str
     bin: Path
     template: str                                       # the name of a migrated database to copy
-
-
-TURNS = {"faults": 1, "torture": 1, "service": 2, "bench": 2, "simulation": 3, "processors": 3}
-"""Fast ones first; then what starts services and waits for them, so that it waits beside others; what only computes fills the end."""
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: TURNS.get(item.path.parent.name, 0))
 
 
 @pytest.fixture(scope="session")
