@@ -38,12 +38,25 @@ async def authorize(sandbox: Sandbox, reference: str, number: int) -> str | None
         await client.close()
 
 
-async def wave(sandbox: Sandbox, number: int, chance: random.Random, beside: list[int] | None = None) -> dict[str, str | None]:
-    """A hundred slow authorizations at once, and the death of a random worker, or of one of these processes, while the issuer thinks."""
+async def kill_amid(sandbox: Sandbox, victim: Watch) -> None:
+    """Kill once the issuer has approved three quarters of a first wave, and so some of either worker's; its answers are still to come."""
+    while sum(stands.held for stands in standing(sandbox.data / "simulator").values()) < AT_ONCE * 3 // 4:
+        await asyncio.sleep(0.01)
+    victim.kill()
+
+
+async def wave(sandbox: Sandbox, number: int, chance: random.Random, beside: list[int] | None = None, amid: bool = False) -> dict[str, str | None]:
+    """A hundred slow authorizations at once, and the death of a random worker, or of one of these processes, while the issuer thinks.
+
+    ``amid``: not at any moment, but certainly between approvals and their answers.
+    """
     names = [f"SLOW-{number}-{place}" for place in range(AT_ONCE)]
     asked = asyncio.gather(*(authorize(sandbox, name, number * AT_ONCE + place) for place, name in enumerate(names)))
     victim = Watch([chance.choice(processes_of(sandbox.process.pid).workers) if beside is None else chance.choice(beside)])
-    asyncio.get_running_loop().call_later(chance.uniform(0.1, 0.8) * ANSWER_SECONDS, victim.kill)
+    if amid:
+        await asyncio.wait_for(kill_amid(sandbox, victim), 60)
+    else:
+        asyncio.get_running_loop().call_later(chance.uniform(0.1, 0.8) * ANSWER_SECONDS, victim.kill)
     answers = await asyncio.wait_for(asked, 60)
     assert victim.alive_after(0) == [], "the victim lived through its wave"
     return dict(zip(names, answers, strict=True))
@@ -55,7 +68,7 @@ def aftermath():
     async def run(sandbox: Sandbox) -> dict[str, str | None]:
         heard: dict[str, str | None] = {}
         for number in range(WAVES):
-            heard |= await wave(sandbox, number, random.Random(number))
+            heard |= await wave(sandbox, number, random.Random(number), amid=number == 0)
         return heard
 
     with Sandbox(workers=2, environment=NOT_BEFORE_AN_HOUR) as sandbox:
