@@ -28,6 +28,7 @@ from ringfence.engine.intents import CardInHand, Ended, Intent, Reserved, Result
 from ringfence.engine.lane import CONNECTION_LOST, NotCommitted
 from ringfence.engine.outcome_batch import Told
 from ringfence.engine.outcome_lane import OutcomeLane
+from ringfence.engine.patience import Patience
 from ringfence.engine.vault import Token, Vault
 from ringfence.processors.processor import Ask, Processor
 from ringfence.storage import recovery as doubts
@@ -52,24 +53,6 @@ OVERTIME_SECONDS = 0.5
 """How long after its deadline a processor is waited for that should have answered by then."""
 
 
-class _Overdue:
-    """Cancels the task that made it when it is called: ``asyncio.timeout`` at a quarter of its price, which every payment pays."""
-
-    __slots__ = ("_called", "_task")
-
-    def __init__(self) -> None:
-        self._task, self._called = asyncio.current_task(), False
-
-    def __call__(self) -> None:
-        assert self._task is not None, "an engine runs in tasks"
-        self._called = True
-        self._task.cancel()
-
-    def ended_alone(self) -> bool:
-        """Whether it was this that cancelled the task, and nobody else did; the task goes on then."""
-        return self._called and self._task is not None and self._task.uncancel() == 0
-
-
 class Engine:
     """Carries intents between callers, the database and the processors."""
 
@@ -88,6 +71,7 @@ class Engine:
         self._processors, self._vault, self._pool = processors, vault, pool
         self.new_id, self.now, self.wall = new_id, now, wall
         self._owed: set[asyncio.Task[bool]] = set()
+        self._patience = Patience()
 
     async def execute(self, intent: Intent) -> Result:
         """Carry out one intent.
@@ -200,12 +184,11 @@ class Engine:
         if left <= 0:
             return NotAsked("deadline")
         points.hit(points.BEFORE_ASK)
-        overdue = _Overdue()
-        timer = asyncio.get_running_loop().call_later(left + OVERTIME_SECONDS, overdue)
+        task = self._patience.begin(left + OVERTIME_SECONDS)
         try:
             outcome = await processor.ask(message)
         except asyncio.CancelledError:
-            if not overdue.ended_alone():
+            if not self._patience.ended_alone(task):
                 raise                       # somebody else wants this task to end
             log.warning("processor %s did not keep its deadline", processor.name)
             return Unknown(Silence.NO_ANSWER)
@@ -213,7 +196,7 @@ class Engine:
             log.exception("processor %s broke its contract", processor.name)
             return Unknown(Silence.NOT_BELIEVABLE)
         finally:
-            timer.cancel()
+            self._patience.end(task)
         points.hit(points.AFTER_ASK)
         return outcome
 

@@ -24,7 +24,8 @@ DUPLICATE_WINDOW = timedelta(seconds=60)
 """Two captures or refunds with one content within this time raise ``possible_duplicate``."""
 
 # All fields at once, at a third of the price of a call.
-_row, _reserved = partial(tuple.__new__, OperationRow), partial(tuple.__new__, Reserved)
+_row, _reserved, _payment, _held = (partial(tuple.__new__, kind) for kind in (OperationRow, Reserved, Payment, Held))
+_NOTHING_YET = tuple(Payment(0, ""))[2:]
 
 FINAL = frozenset({"approved", "declined", "reversed", "not_asked"})
 
@@ -86,12 +87,12 @@ class _Batch:
 
     def _begin(self, place: int, intent: Intent) -> None:
         """A new payment: nothing to load, so it is decided at once."""
-        verdict = decide(Payment(intent.payment_id, intent.command.currency), intent.command, self._now)
+        verdict = decide(_payment((intent.payment_id, intent.command.currency, *_NOTHING_YET)), intent.command, self._now)
         if isinstance(verdict, Refusal):
             self._replies[place] = Result(refusal=verdict)
             return
         assert verdict.operation is not None
-        self._accept(place, intent, verdict.operation, Held(verdict.payment), intent.key)
+        self._accept(place, intent, verdict.operation, _held((verdict.payment, 0, None, None)), intent.key)
 
     def _accept(self, place: int, intent: Intent, operation: Operation, held: Held, key: str | None) -> None:
         row = operation_row(intent, operation, key)

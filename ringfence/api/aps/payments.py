@@ -1,6 +1,8 @@
 """AUTHORIZATION and PURCHASE: with a token, with card data, by mail and telephone, recurring."""
 from __future__ import annotations
 
+from functools import partial
+
 from ringfence.api.aps import codes
 from ringfence.api.aps.door import DOOR, Account, Reply, Service, content_of, details_of, order_key, refused
 from ringfence.api.aps.operations import brand_message
@@ -17,6 +19,7 @@ KINDS = {"AUTHORIZATION": Kind.AUTHORIZATION, "PURCHASE": Kind.PURCHASE}
 INITIATIONS = {"RECURRING": (Initiation.RECURRING, "ecommerce"), "MOTO": (Initiation.CARDHOLDER, "moto")}
 ECOMMERCE = (Initiation.CARDHOLDER, "ecommerce")
 INSUFFICIENT_FUNDS = "51"
+_intent, _card = partial(tuple.__new__, Intent), partial(tuple.__new__, CardInHand)    # all fields at once, at a third of the price of a call
 
 
 async def pay(service: Service, account: Account, request: ApsRequest) -> Reply:
@@ -40,12 +43,12 @@ async def pay(service: Service, account: Account, request: ApsRequest) -> Reply:
             channel=channel,
         ))
     shown = card_fields(service, account, card)
-    result = await engine.execute(Intent(
+    result = await engine.execute(_intent((
         merchant.merchant_id, merchant.identifier, operation_id, command, DOOR, account.actor, "api",
         content_of(service, request, stored.card_id), reference, order_key(reference), False, details_of(request, shown),
         service.route(merchant, stored.brand), card, None, initiation, channel, settings.magic_amounts,
         None if card.token is None else lambda fresh: details_of(request, card_fields(service, account, fresh)),
-    ))
+    )))
     if result.card is not None:
         shown = card_fields(service, account, result.card)
     shown["fort_id"] = str(operation_id)
@@ -109,7 +112,7 @@ async def _with_token(service: Service, account: Account, request: ApsRequest) -
         return refused(request, Refusal.TOKEN_NOT_FOUND, kind)
     if not token.active:
         return refused(request, Refusal.TOKEN_INACTIVE, kind)
-    return CardInHand(None, token.expiry, request.security_code, token.card, token, holder=token.holder)
+    return _card((None, token.expiry, request.security_code, token.card, token, "", token.holder))
 
 
 async def _with_card(service: Service, account: Account, request: ApsRequest) -> CardInHand | Reply:
