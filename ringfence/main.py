@@ -14,7 +14,6 @@ from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from hashlib import blake2s
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +85,7 @@ class Foundation:
     pool: asyncpg.Pool
     reports: asyncpg.Pool
     keyring: keys.Keyring
-    new_id: Callable[[], int]
+    new_name: Callable[[], str]
     directory: Directory
     vault: Vault
     processor: Simulator
@@ -144,7 +143,7 @@ async def _foundation(
     due = await ends.enter_async_context(database.pool(
         database_url, JOBBERS, application_name="ringfence jobs", by_key=True, settings=IN_ORDER))
     keyring = await open_keyring(config, pool)
-    numbering = Counted(pool) if config.frozen_at else Numbering(pool)
+    numbering = Counted(pool, config.seed) if config.frozen_at else Numbering(pool)
     await numbering.take()
     ends.push_async_callback(numbering.give_back)
 
@@ -242,16 +241,16 @@ async def _foundation(
     noticing = asyncio.create_task(keys.keep_noticing(pool, keyring, f"worker {number} of process {os.getpid()}"))
     ends.push_async_callback(_cancelled, noticing)
     return Foundation(
-        config, clock, counters, pool, reports, keyring, numbering.next, directory, vault, processor, lanes, engine, reading, nudge_all, ends)
+        config, clock, counters, pool, reports, keyring, numbering.new_name, directory, vault, processor, lanes, engine, reading, nudge_all, ends)
 
 
 def doors(base: Foundation, metrics: Metrics) -> Worker:
     """What callers and operators reach over HTTP."""
     config, directory, clock = base.config, base.directory, base.clock
-    named = _token_names(base)
     aps = PaymentApi(ApsService(
         engine=base.engine, reading=base.reading, vault=base.vault, content_key=base.keyring.content_key,
-        route=lambda merchant, brand: base.processor.name, new_token_name=named, new_sdk_token=named, now=clock.now,
+        route=lambda merchant, brand: base.processor.name, new_token_name=base.new_name, new_sdk_token=base.new_name,
+        now=clock.now,
     ), directory, sandbox=not config.is_live)
     by_path = {"/FortAPI/paymentApi": Door(aps.handle, config.body_limit)}
 
@@ -289,14 +288,6 @@ def _advance(base: Foundation) -> Advance:
         )
 
     return advance
-
-
-def _token_names(base: Foundation) -> Callable[[], str]:
-    """Names of tokens, 32 hexadecimal digits: by chance, or where every run is the same by seed and count."""
-    if base.config.frozen_at is None:
-        return lambda: secrets.token_hex(16).upper()
-    seed = base.config.seed.to_bytes(8, "big")
-    return lambda: blake2s(b"%d" % base.new_id(), key=seed, digest_size=16).hexdigest().upper()
 
 
 def _listen_for_late(processor: Simulator, ends_doubts: Recovery, ends: AsyncExitStack) -> None:

@@ -1,14 +1,16 @@
-"""Ids of one process: an ``IdSource`` under a worker number that is leased from the database; or, where a run shall be repeatable, ids
-that are counted.
+"""Ids of one process, and names that nobody has: an ``IdSource`` under a worker number that is leased from the database, and names by
+chance; or, where a run shall be repeatable, ids that are counted, and names that are made of them.
 
 A lease is long and renewed often, so it outlasts every outage that a service survives.  Should a number be lost all the same, a new one
 is taken; an id that was made twice meanwhile is refused by the primary key it would break.
 """
 from __future__ import annotations
 
+import re
 import secrets
 import time
 from datetime import UTC, datetime
+from hashlib import blake2s
 
 import asyncpg
 
@@ -35,6 +37,10 @@ class Numbering:
         """A new id."""
         assert self._source is not None, "take() comes first"
         return self._source.next()
+
+    def new_name(self) -> str:
+        """A new name for a token, 32 hexadecimal digits."""
+        return secrets.token_hex(16).upper()
 
     async def take(self) -> None:
         """Lease a number.  Raises ``NoNumberFree``."""
@@ -69,9 +75,9 @@ class Counted:
 
     number = 0
 
-    def __init__(self, pool: asyncpg.Pool) -> None:
-        """Call ``take`` before the first id."""
-        self._pool, self._last = pool, 0
+    def __init__(self, pool: asyncpg.Pool, seed: int) -> None:
+        """Call ``take`` before the first id.  ``seed``: what names follow from, with the count."""
+        self._pool, self._seed, self._last = pool, seed.to_bytes(8, "big"), 0
 
     def next(self) -> int:
         """A new id."""
@@ -79,9 +85,14 @@ class Counted:
         self._last += 1
         return self._last
 
+    def new_name(self) -> str:
+        """A new name for a token: a new id and its digest under the seed, 32 hexadecimal digits."""
+        return self._name(self.next())
+
     async def take(self) -> None:
-        """Go on behind the highest id that is stored."""
-        self._last = max(FIRST_COUNTED, await rows.highest_id(self._pool), self._last)
+        """Go on behind the highest id that is stored, as such or in a name."""
+        named = [self._number(name) for name in await rows.names(self._pool)]
+        self._last = max(FIRST_COUNTED, await rows.highest_id(self._pool), self._last, *named)
 
     async def renew(self) -> int:
         """Nothing has changed."""
@@ -90,3 +101,11 @@ class Counted:
     async def give_back(self) -> None:
         """Nothing is held; no ids may be made afterwards."""
         self._last = 0
+
+    def _name(self, number: int) -> str:
+        return f"{number:016X}{blake2s(b'%d' % number, key=self._seed, digest_size=8).hexdigest().upper()}"
+
+    def _number(self, name: str) -> int:
+        """The id that a name was made of; 0 where a merchant chose it."""
+        number = int(name[:16], 16) if re.fullmatch("[0-9A-F]{32}", name) else 0
+        return number if name == self._name(number) else 0

@@ -35,3 +35,8 @@ async def give_back(pool: asyncpg.Pool, number: int, owner: str) -> None:
 async def highest_id(pool: asyncpg.Pool) -> int:
     """The highest id that any row was made under; 0 in an empty database.  Reads whole tables: for a sandbox that counts its ids."""
     return await pool.fetchval(SQL.highest_id)
+
+
+async def names(pool: asyncpg.Pool) -> list[str]:
+    """The names of all tokens, of cards and of devices.  For a sandbox that counts its ids."""
+    return [row[0] for row in await pool.fetch(SQL.names)]

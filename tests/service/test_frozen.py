@@ -31,6 +31,7 @@ DUMPED = {
     "notices": "to_jsonb(n) FROM notices n ORDER BY operation_id",
     "batches": "to_jsonb(b) - 'digest' - 'committed_at' FROM batches b ORDER BY batch_id",
     "tokens": "to_jsonb(t) FROM tokens t ORDER BY token_name",
+    "sdk_tokens": "to_jsonb(s) FROM sdk_tokens s ORDER BY sdk_token",
     "cards": "jsonb_build_object('card', card_id, 'last4', last4, 'first', first_reference, 'blocked', blocked) FROM cards ORDER BY card_id",
     "jobs": "jsonb_build_object('queue', queue, 'of', subject, 'due', due_at, 'tries', tries, 'note', note) FROM jobs ORDER BY queue, subject",
     "reversals": "jsonb_build_object('of', operation_id, 'why', why, 'done', acknowledged_at IS NOT NULL) FROM reversals ORDER BY operation_id",
@@ -72,6 +73,9 @@ class Teller:
     def look(self, reference: str) -> None:
         asyncio.run(self.ask(query_command="CHECK_STATUS", merchant_reference=reference))
 
+    def device(self, name: str) -> None:
+        asyncio.run(self.ask(service_command="SDK_TOKEN", device_id=name))
+
     def advance(self, by: str) -> None:
         moved = self.sandbox.json("clock", "advance", by)
         assert moved["settled"], moved
@@ -94,6 +98,10 @@ def look(reference: str) -> Callable[[Teller], None]:
     return lambda teller: teller.look(reference)
 
 
+def device(name: str) -> Callable[[Teller], None]:
+    return lambda teller: teller.device(name)
+
+
 def advance(by: str) -> Callable[[Teller], None]:
     return lambda teller: teller.advance(by)
 
@@ -108,12 +116,12 @@ SCRIPT: tuple[Callable[[Teller], None], ...] = (
     buy("T-1", remember_me="YES"), lambda teller: teller.pay_with_token("T-2"), buy("P-1"), look("NOBODY"),
     advance("26h"),
     look("A-3"), change("CAPTURE", "A-3", 500), look("P-4"), look("A-7"), auth("A-8"), auth("A-9", "0510"), buy("P-5", "0005"), auth("A-10"),
-    change("CAPTURE", "A-10", 10),
-    advance("8d"),
+    change("CAPTURE", "A-10", 10), device("phone"), device("watch"),
+    advance("8d"), device("phone"),
     look("A-2"), look("A-8"), look("A-9"), change("CAPTURE", "A-8", 1), change("REFUND", "P-2", 990), buy("P-6"), look("P-6"),
 )
-MIDDLE = next(place for place, step in enumerate(SCRIPT) if place > 27 and step.__qualname__.startswith("change"))
-"""Behind a request that is stored: after the first advance, before the second."""
+MIDDLE = next(place for place, step in enumerate(SCRIPT) if step.__qualname__.startswith("device"))
+"""Between the two advances; behind a request that leaves nothing but a name, before another one of its kind."""
 
 
 def told(sandbox: Sandbox, steps: Iterable[Callable[[Teller], None]]) -> Teller:

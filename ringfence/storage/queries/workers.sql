@@ -23,3 +23,7 @@ DELETE FROM workers WHERE number = $1::int AND owner = $2::text;
 SELECT greatest(
     (SELECT coalesce(max(operation_id), 0) FROM operations), (SELECT coalesce(max(card_id), 0) FROM cards),
     (SELECT coalesce(max(batch_id), 0) FROM batches), (SELECT coalesce(max(operation_id), 0) FROM notices));
+
+-- names --
+-- The names of all tokens, of cards and of devices.
+SELECT token_name FROM tokens UNION ALL SELECT sdk_token FROM sdk_tokens;
