@@ -22,6 +22,7 @@ import uvloop
 
 from ringfence.api.connection import connection_class, watch
 from ringfence.config import Config
+from ringfence.engine.clock import stands_from_the_start
 from ringfence.engine.lane import CONNECTION_LOST
 from ringfence.engine.metrics import Metrics
 from ringfence.failures import Exit, Failure
@@ -38,6 +39,7 @@ NEW_OBJECTS_BEFORE_COLLECTION = 50_000
 
 FIRST_JOBBER = 64
 """Serving workers have lower numbers."""
+ALONE = "a frozen sandbox has one process, which does everything in order."
 LOOK_SECONDS = 1.0
 """Between two looks for a database that went away, or came back at another address."""
 
@@ -150,7 +152,9 @@ def serve_jobs(config: Config, number: int) -> int:
     ``number`` (from 0) tells several on one data folder apart.  Raises ``Failure`` where it cannot start.
     """
     if config.frozen_at is not None:
-        raise Failure(Exit.CONFIGURATION, "RINGFENCE_FROZEN_AT is set: a frozen sandbox has one process, which does everything in order.")
+        raise Failure(Exit.CONFIGURATION, f"RINGFENCE_FROZEN_AT is set: {ALONE}")
+    if not config.is_live and stands_from_the_start(config.data / "clock"):
+        raise Failure(Exit.CONFIGURATION, f"The clock of {config.data} stands since its first start (--frozen-at): {ALONE}")
     gc.set_threshold(NEW_OBJECTS_BEFORE_COLLECTION, 20, 50)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_serve_jobs(config, FIRST_JOBBER + number))

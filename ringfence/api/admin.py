@@ -6,6 +6,7 @@ API stand in modules of their own beside this one; all of them are guarded, and 
 from __future__ import annotations
 
 import hmac
+import logging
 import re
 import secrets
 from collections.abc import Awaitable, Callable
@@ -20,7 +21,10 @@ from starlette.routing import Route
 from ringfence.api.http import error_response, json_response, read_body
 from ringfence.engine.clock import parse_instant
 from ringfence.engine.directory import Credential, Directory, Merchant, Rejected
+from ringfence.engine.lane import CONNECTION_LOST
 from ringfence.engine.settings import as_texts
+
+log = logging.getLogger(__name__)
 
 BODY_LIMIT = 65_536
 
@@ -59,7 +63,7 @@ class SimulatorDesk(NamedTuple):
 
 
 def guard(token: str) -> Callable[[Endpoint], Endpoint]:
-    """What every endpoint of operators is wrapped in: asks for the bearer token, and answers ``BadInput`` with 400."""
+    """What every endpoint of operators is wrapped in: asks for the bearer token, and answers ``BadInput`` with 400, a lost database with 503."""
     expected = b"Bearer " + token.encode("ascii")
 
     def guarded(endpoint: Endpoint) -> Endpoint:
@@ -71,6 +75,9 @@ def guard(token: str) -> Callable[[Endpoint], Endpoint]:
                 return await endpoint(request)
             except BadInput as bad:
                 return error_response(400, bad.problem, bad.field)
+            except CONNECTION_LOST as lost:
+                log.warning("%s %s waits for the database: %s", request.method, request.url.path, lost)
+                return error_response(503, "the database does not answer")
         return answer
 
     return guarded

@@ -70,8 +70,6 @@ async def _moved(services: Services, request: Request) -> Response:
         stepped = await services.advance(until)
     except ClockError as refused:
         raise BadInput(name, str(refused)) from refused
-    except OverflowError:
-        raise BadInput(name, f"the clock cannot be moved beyond {LATEST:%Y-%m-%d}") from None
     except Busy:
         return error_response(409, "the clock is being moved already; wait until that has ended")
     return json_response(_reading(clock) | {

@@ -17,11 +17,10 @@ from starlette.routing import Route
 
 from ringfence.api.admin import BadInput, Endpoint, flag_of, merchant_of
 from ringfence.api.describing import OF_MERCHANT, Schema, answers, fields, operator, query, rows, text
-from ringfence.api.http import error_response, json_response
+from ringfence.api.http import json_response
 from ringfence.engine import feed
 from ringfence.engine.directory import Directory, Merchant
 from ringfence.engine.feed import Cursor, Message, Notifier, Occurred
-from ringfence.engine.lane import CONNECTION_LOST
 
 log = logging.getLogger(__name__)
 
@@ -43,11 +42,7 @@ class Services(NamedTuple):
 def routes(guard: Callable[[Endpoint], Endpoint], services: Services) -> list[Route]:
     """``/admin/events``."""
     async def events(request: Request) -> Response:
-        try:
-            return await _events(services, request)
-        except CONNECTION_LOST as lost:
-            log.warning("the feed waits for the database: %s", lost)
-            return error_response(503, "the database does not answer")
+        return await _events(services, request)
 
     return [Route("/admin/events", guard(events))]
 

@@ -42,7 +42,7 @@ async def advance(
     anybody is told of events, so that handing them out belongs to what is due.
     Raises ``Busy``, and ``ClockError`` for an instant that cannot be moved to; nothing has moved then.
     """
-    clock.check(until if isinstance(until, datetime) else clock.now() + until)
+    clock.check(until)
     holder = secrets.token_hex(8)
     if not await jobs.turn(pool, NAME, holder, LEASE_SECONDS):
         raise Busy()
@@ -62,26 +62,31 @@ class _Move:
     ) -> None:
         self._clock, self._pool, self._merchants, self._nudge, self._patience = clock, pool, merchants, nudge, patience
         self._drops, self._is_told, self._holder = drops, is_told, holder
-        self._renewed = time.monotonic()
+        self._renewed, self._is_ours = time.monotonic(), True
         self._heads: dict[int, int] | None = None       # of the feed, at this stop: up to where events must be handed out
 
     async def along(self, until: datetime | timedelta) -> Stepped:
         """The whole way.  A clock that runs stands meanwhile, so that what fires does so at its very instant."""
         self._clock.hold(LEASE_SECONDS)
         try:
-            settled = await self._settled()     # what is due before the first move happens before it
-            since = self._clock.now()
-            end = since + until if isinstance(until, timedelta) else until
-            shortest, steps, fired = (end - since) / (STEPS // 2), 0, []
-            while since < end:
-                due = await timeline.next_due(self._pool, self._merchants, since, end, drops=self._drops)
-                there = end if due is None else due if steps < STEPS // 2 else min(end, max(due, since + shortest))
-                fired += await timeline.upcoming(self._pool, self._merchants, since, there, drops=self._drops)
-                self._clock.advance(there - since)
-                since, steps = there, steps + 1
-                settled = await self._settled() and settled
+            return await self._stepped(until)
         finally:
-            self._clock.release()
+            if self._is_ours:
+                self._clock.release()
+
+    async def _stepped(self, until: datetime | timedelta) -> Stepped:
+        settled = await self._settled()         # what is due before the first move happens before it
+        since = self._clock.now()
+        end = since + until if isinstance(until, timedelta) else until
+        shortest, steps, fired = (end - since) / (STEPS // 2), 0, []
+        while since < end:
+            due = await timeline.next_due(self._pool, self._merchants, since, end, drops=self._drops)
+            there = end if due is None else due if steps < STEPS // 2 else min(end, max(due, since + shortest))
+            fired += await timeline.upcoming(self._pool, self._merchants, since, there, drops=self._drops)
+            await self._renew()
+            self._clock.advance(max(there - self._clock.now(), timedelta()))    # no further, should anybody else have moved it
+            since, steps = there, steps + 1
+            settled = await self._settled() and settled
         return Stepped(self._clock.now(), steps, timeline.together(fired), settled)
 
     async def _settled(self) -> bool:
@@ -123,9 +128,12 @@ class _Move:
         return False
 
     async def _renew(self) -> None:
+        """Keep the turn, and the clock.  Raises ``Busy`` where the turn is another's by now: this process was away for too long."""
         if time.monotonic() > self._renewed + LEASE_SECONDS / 3:
+            self._is_ours = await jobs.turn(self._pool, NAME, self._holder, LEASE_SECONDS)
+            if not self._is_ours:
+                raise Busy()
             self._clock.hold(LEASE_SECONDS)
-            await jobs.turn(self._pool, NAME, self._holder, LEASE_SECONDS)
             self._renewed = time.monotonic()
 
 

@@ -96,9 +96,10 @@ class Clock:
         ahead = EPOCH + timedelta(microseconds=frozen) - wall if frozen else timedelta(microseconds=self._numbers[_OFFSET])
         return Reading(wall + ahead, wall, ahead, bool(frozen))
 
-    def check(self, instant: datetime) -> None:
-        """Raises ``ClockError`` unless the clock can be moved to this instant (timezone-aware)."""
-        _check(instant - self.now(), self.now())
+    def check(self, until: datetime | timedelta) -> None:
+        """Raises ``ClockError`` unless the clock can be moved to this instant (timezone-aware), or by this length."""
+        now = self.now()
+        _check(until - now if isinstance(until, datetime) else until, now)
 
     def place(self) -> tuple[int, int, int]:
         """What changes with every move and every ``ring``, and only then; to be compared, not to be read."""
@@ -221,6 +222,16 @@ def is_moved(path: Path) -> bool:
         return any(path.read_bytes()[:8 * _BEGAN])
     except FileNotFoundError:
         return False
+
+
+def stands_from_the_start(path: Path) -> bool:
+    """Whether a clock file was made to stand (see ``begin_at``) and still does: its sandbox shall repeat itself."""
+    try:
+        content = path.read_bytes()[:_SIZE]
+    except FileNotFoundError:
+        return False
+    numbers = memoryview(content.ljust(_SIZE, b"\0")).cast("q")
+    return bool(numbers[_BEGAN] and numbers[_FROZEN])
 
 
 _UNITS = {"w": 604_800, "d": 86_400, "h": 3_600, "m": 60, "s": 1}

@@ -6,12 +6,14 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from ringfence.background import expiry, stepping
 from ringfence.background.stepping import Busy, advance
 from ringfence.background.worker import Background, Chore, Queue
+from ringfence.engine import clock as clocks
 from ringfence.engine import timeline
 from ringfence.engine.clock import Clock, ClockError
 from ringfence.storage import feed, jobs
@@ -141,6 +143,42 @@ async def test_one_advance_at_a_time(one: Process, clock: Clock):
         go_on.set()
         assert (await first).now == NOW + 2 * HOUR
         assert (await advance(clock, one.pool, merchants(one), NOW + 9 * HOUR, nudge=nudge)).now == NOW + 9 * HOUR
+
+
+async def test_a_clock_that_runs_is_held_however_many_stops_there_are(one: Process, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Each takes four seconds of wall time here: each is at its very instant all the same, because the hold is renewed on the way."""
+    merchant_id, clock, wall = (await shop(one)).account.merchant_id, Clock(tmp_path / "other"), [1e9]
+    monkeypatch.setattr(clocks, "time", lambda: wall[0])
+    monkeypatch.setattr(stepping, "time", SimpleNamespace(monotonic=lambda: wall[0]))
+    ends = [clock.now() + number * HOUR for number in range(1, 11)]
+    for number, at in enumerate(ends):
+        await one.pool.execute("INSERT INTO sdk_tokens VALUES ($1, $2, 'device', $3)", merchant_id, f"token {number}", at)
+    stops: list[datetime] = []
+
+    def nudge() -> None:
+        stops.append(clock.now())
+        wall[0] += 4.0
+
+    assert (await advance(clock, one.pool, merchants(one), ends[-1], nudge=nudge)).steps == 10
+    assert stops[1:] == ends
+
+
+async def test_whoever_lost_his_turn_moves_no_further(one: Process, clock: Clock, monkeypatch: pytest.MonkeyPatch):
+    """He was away for longer than his lease, and another one moves the clock by now."""
+    wall, stops = [1e9], 0
+    monkeypatch.setattr(stepping, "time", SimpleNamespace(monotonic=lambda: wall[0]))
+
+    async def drops(until: datetime) -> Sequence[datetime]:
+        nonlocal stops
+        if clock.now() == NOW + HOUR and not stops:
+            stops, wall[0] = 1, wall[0] + 15.0
+            await one.pool.execute("UPDATE sweeps SET leased_until = now() WHERE job = $1", stepping.NAME)
+            assert await jobs.turn(one.pool, stepping.NAME, "another", 60.0)
+        return [at for at in (NOW + HOUR, NOW + 2 * HOUR) if clock.now() < at <= until]
+
+    with pytest.raises(Busy):
+        await advance(clock, one.pool, merchants(one), NOW + 3 * HOUR, nudge=lambda: None, drops=drops)
+    assert clock.now() == NOW + HOUR
 
 
 async def test_an_instant_that_cannot_be_moved_to_moves_nothing(one: Process, clock: Clock):

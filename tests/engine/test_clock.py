@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ringfence.engine.clock import Clock, ClockError, WallClock, is_moved, parse_duration, parse_instant
+from ringfence.engine.clock import Clock, ClockError, WallClock, is_moved, parse_duration, parse_instant, stands_from_the_start
 
 SLACK = timedelta(seconds=20)       # between two looks at the wall clock on a busy machine
 
@@ -98,6 +98,17 @@ def test_a_clock_that_lived_otherwise_is_not_made_to_begin_anew(tmp_path: Path):
         Clock(tmp_path / "early").begin_at(datetime(2019, 12, 31, tzinfo=UTC))
 
 
+def test_who_began_at_an_instant_and_still_stands_is_known_without_opening_it(tmp_path: Path):
+    """Neither a clock that was stopped later, nor one that was made to stand and runs by now, nor one that is not there."""
+    began, stopped = tmp_path / "began", tmp_path / "stopped"
+    assert not stands_from_the_start(began) and not began.exists()
+    Clock(began).begin_at(datetime(2026, 1, 5, tzinfo=UTC))
+    Clock(stopped).freeze()
+    assert stands_from_the_start(began) and not stands_from_the_start(stopped)
+    Clock(began).resume()
+    assert not stands_from_the_start(began)
+
+
 def test_a_clock_of_two_numbers_is_read_as_it_was_left(tmp_path: Path):
     """A file of the version before has no beginning; what it shows stays."""
     (tmp_path / "clock").write_bytes((7 * 86_400_000_000).to_bytes(8, sys.byteorder) + bytes(8))
@@ -108,8 +119,9 @@ def test_a_move_can_be_tried_beforehand_and_leaves_a_mark(tmp_path: Path):
     """What would be refused raises the same, and nothing has moved; whoever compares marks knows of every move."""
     clock = Clock(tmp_path / "clock")
     mark = clock.place()
-    clock.check(clock.now() + timedelta(days=1))
-    for wrong in (clock.now() - timedelta(seconds=5), datetime(2100, 1, 2, tzinfo=UTC)):
+    for good in (clock.now() + timedelta(days=1), timedelta(days=1), timedelta()):
+        clock.check(good)
+    for wrong in (clock.now() - timedelta(seconds=5), datetime(2100, 1, 2, tzinfo=UTC), timedelta(seconds=-1), timedelta.max):
         with pytest.raises(ClockError):
             clock.check(wrong)
     assert clock.place() == mark

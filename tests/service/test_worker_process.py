@@ -122,6 +122,14 @@ def test_a_frozen_sandbox_has_no_worker_beside_it(tmp_path: Path):
     assert "has one process" in done.stderr
 
 
+def test_nor_where_only_the_service_was_told_to_stand():
+    """The folder's clock tells it."""
+    with Sandbox(workers=1, arguments=("--frozen-at", "2026-01-05T00:00:00Z")) as sandbox:
+        refused = sandbox.command("worker")
+        assert refused.returncode == Exit.CONFIGURATION
+        assert "has one process" in refused.stderr and refused.stdout == ""
+
+
 def test_a_worker_stops_although_its_database_is_gone(sandbox: Sandbox):
     """There is nobody to tell, and nothing to wait for."""
     worker = sandbox.worker()
