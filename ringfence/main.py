@@ -216,7 +216,7 @@ async def _foundation(
         bulk = engine_on(in_bulk, lane("bulk outcomes", OUTCOME_LANES))
         expirer = Expirer(
             in_bulk, bulk, engine, directory, now=clock.now, new_id=numbering.next, ask_seconds=ask_seconds,
-            in_turn=config.frozen_at is not None)
+            in_turn=config.frozen_at is not None, is_stopping=lambda: background.is_stopping)
         chores += [
             abandoned.chore(due, directory, engine, config.sweep_seconds),
             expiry.chore(expirer, config.sweep_seconds),

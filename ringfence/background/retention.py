@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 def chore(pool: asyncpg.Pool, policy: Policy, now: Callable[[], datetime]) -> Chore:
     """The chore; ``now``: business time."""
-    return Chore(JOB, lambda: once_a_day(pool, policy, now()), PAUSE_SECONDS)
+    return Chore(JOB, lambda: once_a_day(pool, policy, now()), PAUSE_SECONDS, is_cut=True)
 
 
 async def once_a_day(pool: asyncpg.Pool, policy: Policy, now: datetime) -> int:

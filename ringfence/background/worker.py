@@ -39,6 +39,7 @@ class Chore(NamedTuple):
     run: Callable[[], Awaitable[int]]
     pause: float
     alone: bool = True                  # one process at a time, by a lease
+    is_cut: bool = False                # a stop does not wait for it: it may be long, and every commit of it stands for itself
 
 
 class Queue(NamedTuple):
@@ -78,7 +79,7 @@ class Background:
         self._chores, self._queues, self._pool, self._now, self._holder = chores, queues, pool, now, holder
         self._pause, self._sequential, self._count = pause, sequential, count
         self._jobs: dict[Job, _Held] = {}
-        self._turns: dict[str, _Held] = {}
+        self._turns: dict[Chore, _Held] = {}
         self._looks = {one.name: asyncio.Event() for one in (*chores, *queues)}
         self._stopping = asyncio.Event()
         self._loops: list[asyncio.Task[None]] = []
@@ -93,9 +94,17 @@ class Background:
             self._loops += [_task(self._work(queue), queue.name) for queue in self._queues]
         self._renewing = _task(self._renew_always(), "leases")
 
+    @property
+    def is_stopping(self) -> bool:
+        """Whether it was told to stop; what goes on for long looks now and then."""
+        return self._stopping.is_set()
+
     async def stop(self) -> None:
         """Let what is in hand finish, and take nothing new."""
         self._stopping.set()
+        for chore, held in self._turns.items():
+            if chore.is_cut:
+                held.task.cancel()
         for look in self._looks.values():
             look.set()
         if self._loops:
@@ -129,12 +138,12 @@ class Background:
         if not await self._guarded(chore.name, rows.turn(self._pool, chore.name, self._holder, TURN_SECONDS)):
             return 0
         task = _task(self._guarded(chore.name, chore.run()), chore.name)
-        self._turns[chore.name] = _Held(task, TURN_SECONDS, began)
+        self._turns[chore] = _Held(task, TURN_SECONDS, began)
         try:
             await asyncio.wait([task])
             return 0 if task.cancelled() else task.result() or 0
         finally:
-            del self._turns[chore.name]
+            del self._turns[chore]
 
     async def _guarded(self, name: str, work: Awaitable[Any]) -> Any:
         """The result of the work; ``None`` where it broke, which is logged."""
@@ -257,12 +266,12 @@ class Background:
             began = time.monotonic()
             ours = await self._in_time(rows.renew(self._pool, jobs, lease), patience)
             for job in jobs if ours is not None else ():
-                self._keep(f"{job.queue} {job.subject}", self._jobs.get(job), job.key in ours, began)
-        for name, held in list(self._turns.items()):
+                self._keep(f"{job.queue} {job.subject}", self._jobs.get(job), job in ours, began)
+        for chore, held in list(self._turns.items()):
             began = time.monotonic()
-            ours = await self._in_time(rows.turn(self._pool, name, self._holder, TURN_SECONDS), patience)
+            ours = await self._in_time(rows.turn(self._pool, chore.name, self._holder, TURN_SECONDS), patience)
             if ours is not None:
-                self._keep(name, held, ours, began)
+                self._keep(chore.name, held, ours, began)
         for held in (*self._jobs.values(), *self._turns.values()):
             if held.until <= time.monotonic():
                 self._let_go(held.task.get_name(), held)

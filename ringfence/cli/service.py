@@ -112,7 +112,8 @@ def admin(config: Config, method: str, path: str, body: object = None) -> Any:
     if status == 401:
         raise Failure(Exit.REFUSED, f"The service at {urlsplit(service.base_url).netloc if service else 'hand'} does not accept this admin token.")
     errors = answer.get("errors") or [answer]
-    raise Failure(Exit.DATABASE if status == 503 else Exit.REFUSED, "; ".join(f"{error['field']} {error['error']}" if "field" in error else error["error"] for error in errors))
+    said = "; ".join(f"{error['field']} {error['error']}" if "field" in error else error["error"] for error in errors)
+    raise Failure(Exit.DATABASE if status == 503 else Exit.REFUSED, said)
 
 
 @contextmanager

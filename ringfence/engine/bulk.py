@@ -25,12 +25,10 @@ from ringfence.engine.engine import Engine, processor_key
 from ringfence.engine.intent_lane import operation_row
 from ringfence.engine.intents import CardInHand, Intent, Reserved, Result
 from ringfence.engine.lane import Lane
-from ringfence.engine.sealing import Sealed
-from ringfence.engine.vault import StoredCard
+from ringfence.engine.vault import stored_card
 from ringfence.processors.processor import Original
 from ringfence.storage import expiry as storage
 from ringfence.storage import payments as rows
-from ringfence.storage.cards import CardRow
 from ringfence.storage.expiry import DueHold
 from ringfence.storage.payments import Held
 
@@ -56,25 +54,28 @@ class Expirer:
     def __init__(
         self, lane: Lane, bulk: Engine, live: Engine, directory: Directory, *, now: Callable[[], datetime],
         new_id: Callable[[], int], ask_seconds: float, chunk: int = CHUNK, in_turn: bool = False,
+        is_stopping: Callable[[], bool] = lambda: False,
     ) -> None:
         """``lane`` commits the reservations, ``bulk`` asks and finishes them on an outcome lane of its own, ``live`` goes first.
 
         ``now``: business time.  ``ask_seconds``: how long a void may take to be asked and to have its outcome written.
-        ``in_turn``: one question after the other, so that a run can be repeated.
+        ``in_turn``: one question after the other, so that a run can be repeated.  ``is_stopping``: whether a sweep ends behind the
+        chunk that it has in hand.
         """
         self._lane, self._bulk, self._live, self._directory = lane, bulk, live, directory
         self._now, self._new_id, self._ask, self._size = now, new_id, timedelta(seconds=ask_seconds), chunk
-        self._in_turn = in_turn
+        self._in_turn, self._is_stopping = in_turn, is_stopping
 
     async def sweep(self) -> int:
         """Give back every hold that is past its instant; how many were.
 
-        Those that somebody else has locked, and those a void of which did not come about, wait for the next sweep.
+        A stop ends it behind the chunk in hand: whatever was reserved is finished.  What is left waits for the next sweep, as do holds
+        that somebody else has locked, and those a void of which did not come about.
         """
         ended = 0
         try:
             waiting = dict.fromkeys(await self._owing(), BEGINNING)
-            while waiting:
+            while waiting and not self._is_stopping():
                 await self._give_way()
                 turn = dict(list(waiting.items())[:max(1, self._size // LEAST)])
                 chunk = _Chunk(self._merchant, turn, max(min(LEAST, self._size), self._size // len(turn)), self._now(), self._new_id, self._ask)
@@ -179,7 +180,7 @@ class _Chunk:
         intent = Intent(
             hold.merchant_id, self._identifier(hold.merchant_id), payment.id, command, hold.door, "job:expiry", "sweep",
             hashlib.sha256(b"expire %d" % payment.id).digest()[:16], hold.reference, processor=hold.processor,
-            card=hold.card and CardInHand(None, stored=_card(hold.card)), original=_original(hold), channel=hold.channel,
+            card=hold.card and CardInHand(None, stored=stored_card(hold.card)), original=_original(hold), channel=hold.channel,
         )
         held = Held(verdict.payment, *hold.held[1:])
         return Reserved(intent, verdict.operation, held, operation_row(intent, verdict.operation, None), deadline)
@@ -188,11 +189,6 @@ class _Chunk:
 def _original(hold: DueHold) -> Original:
     return Original(
         processor_key(hold.held.payment.id), hold.minor, hold.approval_code, hold.processor_reference, hold.scheme_reference)
-
-
-def _card(row: CardRow) -> StoredCard:
-    sealed = None if row.key_id is None else Sealed(row.key_id, row.wrapped_key or b"", row.ciphertext or b"")
-    return StoredCard(row.merchant_id, row.card_id, row.brand, row.bin, row.last4, sealed, row.first_reference, row.blocked)
 
 
 def _slices(many: Sequence, size: int = BETWEEN) -> Iterator[Sequence]:

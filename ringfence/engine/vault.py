@@ -142,7 +142,7 @@ class Vault:
             row = await rows.load(connection, merchant_id, card_id)
             if row is not None and not self._ring.holds(row.key_id):
                 await self._ring.refresh(connection)
-        return row and _card(row)
+        return row and stored_card(row)
 
     def masked(self, card: StoredCard, first: int = 6) -> str:
         """The number as it may be shown: its first six or eight and its last four digits (PCI DSS 3.4.1: eight only of 16
@@ -179,7 +179,7 @@ class Vault:
             found = await rows.find(connection, key.number, prints)
             for one, row in zip(missing, found, strict=True):
                 if row is not None:
-                    records[one] = _card(row)
+                    records[one] = stored_card(row)
             missing = [one for one in missing if one not in records]
             if missing:
                 records.update(await self._insert(connection, missing))
@@ -339,10 +339,11 @@ async def _answered(reply: Awaitable[Found]) -> Found:
         raise DatabaseUnavailable("the vault cannot reach its database") from None
 
 
-def _card(row: CardRow) -> StoredCard:
+def stored_card(row: CardRow) -> StoredCard:
+    """A record as payments use it, from its row."""
     sealed = None if row.key_id is None else Sealed(row.key_id, row.wrapped_key or b"", row.ciphertext or b"")
     return StoredCard(row.merchant_id, row.card_id, row.brand, row.bin, row.last4, sealed, row.first_reference, row.blocked)
 
 
 def _token(row: TokenRow) -> Token:
-    return Token(row.merchant_id, row.token_name, _card(row.card), row.expiry, row.holder, row.active, row.version, row.created_at)
+    return Token(row.merchant_id, row.token_name, stored_card(row.card), row.expiry, row.holder, row.active, row.version, row.created_at)

@@ -89,14 +89,14 @@ async def claim_one(pool: Connection, queue: str, merchant_id: int, subject: int
     return Job(*row) if row else None
 
 
-async def renew(pool: Connection, jobs: Sequence[Job], lease: float) -> set[Key]:
-    """Hold jobs for ``lease`` more seconds; returns those that nobody else has taken.
+async def renew(pool: Connection, jobs: Sequence[Job], lease: float) -> set[Job]:
+    """Hold jobs for ``lease`` more seconds; returns those that nobody has taken since, the holder himself included.
 
     A job that its holder has just ended or given back counts among them: he may be finishing his last lines.
     """
     columns = ([job.merchant_id for job in jobs], [job.queue for job in jobs], [job.subject for job in jobs],
                [job.tries for job in jobs], [job.holder for job in jobs])
-    return {(row[0], row[1], row[2]) for row in await pool.fetch(SQL.renew, *columns, lease)}
+    return {jobs[row[0] - 1] for row in await pool.fetch(SQL.renew, *columns, lease)}
 
 
 async def later(connection: Connection, job: Job, due_at: datetime, note: str = "") -> bool:

@@ -253,6 +253,44 @@ async def test_a_stopped_background_finished_what_it_had_and_took_nothing_new(db
     assert await db.fetch("SELECT subject FROM jobs WHERE leased_until < now()") == [(2,)]
 
 
+async def test_a_stop_does_not_wait_for_what_may_be_cut(db: asyncpg.Pool):
+    """A chore that is long and can be begun anew at any time ends at once, and is left to others."""
+    begun = asyncio.Event()
+
+    async def run() -> int:
+        begun.set()
+        await asyncio.Event().wait()
+        return 1
+
+    one = background(db, Chore("retention", run, SOON, is_cut=True))
+    one.start()
+    await begun.wait()
+    await one.stop()
+    assert one.is_stopping
+    assert await jobs.turn(db, "retention", "b", 1.0)
+
+
+async def test_whoever_claims_anew_what_he_held_lets_go_of_the_old_claim(db: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch):
+    """After a standstill a process may find a job of its own free and take it again: it goes on with the new claim only."""
+    monkeypatch.setattr(worker, "RENEWALS", 30)
+    async def standstill(pool: asyncpg.Pool, held: list[Job], lease: float) -> set[Job]:
+        return set(held)
+
+    work = Work(db)
+    work.hold[1] = asyncio.Event()
+    await make(db, (1, 1))
+    renew = jobs.renew
+    async with running(db, Queue("work", work, lease=1.0)) as one:
+        await until(lambda: work.begun == [1])
+        monkeypatch.setattr(jobs, "renew", standstill)
+        await db.execute("UPDATE jobs SET leased_until = now() - interval '1 second'")
+        await until(lambda: work.begun == [1, 1])
+        monkeypatch.setattr(jobs, "renew", renew)
+        await until(lambda: work.cancelled == [1] and len(one._jobs) == 1)
+        work.hold[1].set()
+        await until(lambda: work.ended == [1])
+
+
 async def test_in_order_everything_happens_one_after_the_other_the_same_way_every_time(db: asyncpg.Pool):
     """Chores first, then the queues as given, merchant after merchant; until a whole turn found nothing."""
     def script() -> tuple[list[str], list[Chore | Queue]]:

@@ -26,8 +26,9 @@ class Sweeper:
         )
         self.expirer = Expirer(
             self.lanes[0], self.bulk, one.engine, one.directory, now=one.now, new_id=one.new_id, ask_seconds=ask_seconds, chunk=chunk,
-            in_turn=in_turn)
+            in_turn=in_turn, is_stopping=lambda: self.is_stopping)
         self.sweep = self.expirer.sweep
+        self.is_stopping = False
 
 
 @asynccontextmanager

@@ -11,7 +11,7 @@ import pytest
 from ringfence.background import abandoned
 from ringfence.core.commands import Command, Kind
 from ringfence.core.outcomes import Approved, Unknown
-from ringfence.engine import bulk
+from ringfence.engine import bulk, points
 from ringfence.engine.intents import Intent
 from ringfence.processors.processor import Ask
 from ringfence.storage import expiry as storage
@@ -192,6 +192,20 @@ async def test_in_turn_each_void_has_its_outcome_before_the_next_is_asked(one: P
     async with sweeper(one, in_turn=True) as careful:
         assert await careful.sweep() == 5
     assert seen == [0, 1, 2, 3, 4]
+
+
+async def test_a_stop_ends_a_sweep_behind_the_chunk_in_hand(one: Process, monkeypatch: pytest.MonkeyPatch):
+    """Whatever was reserved is asked for and has its outcome; the others are the next sweep's."""
+    await authorize_many(await shop(one), 12)
+    one.now.now += 7 * DAY
+    async with sweeper(one, chunk=4) as small:
+        monkeypatch.setattr(points, "hit", lambda point: setattr(small, "is_stopping", small.is_stopping or point == points.IN_EXPIRY))
+        assert await small.sweep() == 4
+        assert await counts(one) == (4, 4)
+        assert await small.sweep() == 0
+        monkeypatch.undo()
+        small.is_stopping = False
+        assert await small.sweep() == 8
 
 
 async def test_a_sweep_ends_where_outcomes_cannot_be_stored(one: Process, sweeping: Sweeper):

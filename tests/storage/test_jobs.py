@@ -116,7 +116,7 @@ async def test_where_a_lease_ends_another_takes_over_and_the_former_holder_chang
     assert not await jobs.later(db, old, NOW, "too late")
     assert not await jobs.done(db, old)
     assert await left(db) == [(1, 1)]
-    assert await jobs.renew(db, [new], 60.0) == {new.key}
+    assert await jobs.renew(db, [new], 60.0) == {new}
     assert await jobs.done(db, new)
     assert await left(db) == []
 
@@ -133,7 +133,7 @@ async def test_a_holder_from_before_the_row_was_made_anew_changes_nothing_either
     assert newest.tries == old.tries
     assert not await jobs.done(db, old)
     assert not await jobs.later(db, old, NOW)
-    assert await jobs.renew(db, [old, newest], 60.0) == {(1, "recovery", 1)}     # the key that "c" holds
+    assert await jobs.renew(db, [old, newest], 60.0) == {newest}
     assert await claim(db, "d") == []
 
 
@@ -141,7 +141,7 @@ async def test_a_renewed_lease_goes_on(db: asyncpg.Pool):
     """It lasts from the renewal, by the database's clock."""
     await make(db, (1, 1))
     [job] = await claim(db, lease=0.0)
-    assert await jobs.renew(db, [job], 60.0) == {job.key}
+    assert await jobs.renew(db, [job], 60.0) == {job}
     assert await claim(db, "b") == []
 
 
@@ -150,7 +150,7 @@ async def test_a_job_given_back_comes_when_it_is_due_with_what_it_met(db: asyncp
     await make(db, (1, 1))
     [job] = await claim(db)
     assert await jobs.later(db, job, NOW + HOUR, "nobody answers")
-    assert await jobs.renew(db, [job], 60.0) == {job.key}        # nobody else's; and not leased by that
+    assert await jobs.renew(db, [job], 60.0) == {job}            # nobody else's; and not leased by that
     assert await claim(db, "b") == []
     [again] = await claim(db, "b", now=NOW + HOUR)
     assert (again.tries, again.note, again.due_at) == (2, "nobody answers", NOW + HOUR)
@@ -219,7 +219,7 @@ async def test_a_renewal_does_not_wait_for_a_transaction_that_ends_the_job(db: a
     mine = await claim(db, lease=0.0)
     async with db.acquire() as one, one.transaction():
         assert await jobs.done(one, mine[0])
-        assert await jobs.renew(db, mine, 60.0) == {job.key for job in mine}
+        assert await jobs.renew(db, mine, 60.0) == set(mine)
         assert await claim(db, "b") == []                # the one is locked, the other renewed
     assert await left(db) == [(1, 2)]
 

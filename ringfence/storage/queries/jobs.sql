@@ -29,10 +29,11 @@ WHERE merchant_id = $1::int AND queue = $2::text AND subject = $3::bigint AND le
 RETURNING merchant_id, queue, subject, payment_id, due_at, deadline_at, tries, nudges, note, holder;
 
 -- renew --
--- Hold jobs for longer, and tell which of them nobody else has taken.  A row that is locked is being ended or given back by its own
+-- Hold jobs for longer, and tell by their places which of them nobody has taken since.  A row that is locked is being ended or given back by its own
 -- holder's transaction; it is passed over, and is not lost by that.
 WITH held AS (
-    SELECT * FROM unnest($1::int[], $2::text[], $3::bigint[], $4::int[], $5::text[]) h (merchant_id, queue, subject, tries, holder)
+    SELECT * FROM unnest($1::int[], $2::text[], $3::bigint[], $4::int[], $5::text[]) WITH ORDINALITY
+                  AS h (merchant_id, queue, subject, tries, holder, place)
 ), mine AS MATERIALIZED (
     SELECT j.merchant_id, j.queue, j.subject FROM held h JOIN jobs j USING (merchant_id, queue, subject)
     WHERE j.tries = h.tries AND j.holder = h.holder AND j.leased_until > '-infinity'
@@ -41,7 +42,7 @@ WITH held AS (
     UPDATE jobs j SET leased_until = now() + make_interval(secs => $6::float8)
     FROM mine m WHERE (j.merchant_id, j.queue, j.subject) = (m.merchant_id, m.queue, m.subject)
 )
-SELECT h.merchant_id, h.queue, h.subject FROM held h LEFT JOIN jobs j USING (merchant_id, queue, subject)
+SELECT h.place FROM held h LEFT JOIN jobs j USING (merchant_id, queue, subject)
 WHERE j.subject IS NULL OR (j.tries = h.tries AND j.holder = h.holder);
 
 -- later --
