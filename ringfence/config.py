@@ -184,7 +184,7 @@ VARIABLES: tuple[Variable, ...] = (
     Variable("RINGFENCE_FROZEN_AT", "frozen_at", _instant, None, "an instant such as 2026-01-05T00:00:00Z",
              "sandbox: business time stands there from the first start, and every run is the same"),
     Variable("RINGFENCE_RETENTION_CARD_DAYS", "retention_card_days", _whole(30, 3_650), 540, "30 to 3650",
-             "days after which the number of a card that nothing needs is erased"),
+             "days after its last change until which a payment whose money may come back keeps its card"),
     Variable("RINGFENCE_RETENTION_PERSONAL_DAYS", "retention_personal_days", _whole(30, 3_650), 1_095, "30 to 3650",
              "days after which what a payment says of its payer is erased"),
     Variable("RINGFENCE_RETENTION_DELIVERY_DAYS", "retention_delivery_days", _whole(1, 3_650), 30, "1 to 3650",

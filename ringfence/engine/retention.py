@@ -243,6 +243,8 @@ async def _open(connection: asyncpg.Connection, merchant_id: int, payment_id: in
         return "a dispute about it is open"
     if await rows.reversals_owed(connection, merchant_id, payment_id):
         return "the processor has not acknowledged a reversal of it"
+    if await rows.events_to_tell(connection, merchant_id, payment_id):
+        return "an event of it was not handed out yet; that takes a moment, while the service or a worker runs"
     if await rows.deliveries_waiting(connection, merchant_id, payment_id):
         return "a delivery of it waits"
     return None

@@ -128,6 +128,11 @@ async def deliveries_waiting(connection: asyncpg.Connection, merchant_id: int, p
     return await connection.fetchval(SQL.deliveries_waiting, merchant_id, payment_id)
 
 
+async def events_to_tell(connection: asyncpg.Connection, merchant_id: int, payment_id: int) -> int:
+    """How many events of a payment were not handed to deliveries yet."""
+    return await connection.fetchval(SQL.events_to_tell, merchant_id, payment_id)
+
+
 async def reversals_owed(connection: asyncpg.Connection, merchant_id: int, payment_id: int) -> int:
     """How many reversals of a payment nobody has acknowledged."""
     return await connection.fetchval(SQL.reversals_owed, merchant_id, payment_id)

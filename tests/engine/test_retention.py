@@ -48,8 +48,15 @@ async def run(one: Process, **options: Any) -> dict[str, int]:
     return {line.what: line.count for line in report.lines}
 
 
+async def follow(one: Process) -> None:
+    """Every event was handed out."""
+    await one.fetch(
+        "INSERT INTO follows SELECT lane, max(number) FROM batches GROUP BY lane ON CONFLICT (lane) DO UPDATE SET number = excluded.number")
+
+
 async def erase(one: Process, payment_id: int, **options: Any) -> Report | Refused:
-    """Erase one payment, by its id."""
+    """Erase one payment, by its id; its events were handed out."""
+    await follow(one)
     (name,) = await retention.named(one.pool, str(payment_id), ())
     return await retention.run(one.pool, POLICY, one.now(), payment=name, **options)
 
@@ -330,6 +337,7 @@ async def test_what_was_asked_to_be_forgotten_is_found_nowhere(one: Process, her
     await here.refund("P-1", "400")
     await here.purchase("P-2", "1000", card_number=OTHER, customer_email="other@shop.example")
     await deliver(one, payment_id, 1, "delivered", body=SECRETS[2].encode())
+    await follow(one)
     planted = await everything_stored(one)
     assert SECRETS[2] in planted and "other@shop.example" in planted
     would = await erase(one, payment_id, dry_run=True)
@@ -354,6 +362,7 @@ async def test_a_payment_about_which_something_is_open_is_not_erased(
     """The refusal says what; nothing is changed."""
     await situation(one, here)
     payment_id = await one.value("SELECT payment_id FROM operations ORDER BY operation_id LIMIT 1")
+    await follow(one)
     before = await everything_stored(one)
     refused = await erase(one, payment_id)
     assert isinstance(refused, Refused) and why in refused.reason, refused
@@ -366,6 +375,18 @@ async def test_a_payment_whose_delivery_waits_is_not_erased(one: Process, here: 
     await deliver(one, payment_id, 1, "waiting")
     refused = await erase(one, payment_id)
     assert isinstance(refused, Refused) and "a delivery of it waits" in refused.reason
+
+
+async def test_a_payment_whose_event_was_not_handed_out_is_not_erased(one: Process, here: Shop):
+    """Whoever words it needs what would go: the merchant would never be told."""
+    await here.purchase("P-0", "1000")
+    await follow(one)
+    payment_id = int((await here.purchase("P-1", "1000", customer_email=SECRETS[2]))["fort_id"])
+    (name,) = await retention.named(one.pool, str(payment_id), ())
+    refused = await retention.run(one.pool, POLICY, one.now(), payment=name)
+    assert isinstance(refused, Refused) and "was not handed out yet" in refused.reason
+    assert SECRETS[2] in await everything_stored(one)
+    assert isinstance(await erase(one, payment_id), Report)
 
 
 async def test_a_card_that_another_payment_or_a_token_needs_stays_when_one_payment_is_erased(one: Process, here: Shop):

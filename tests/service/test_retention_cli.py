@@ -5,9 +5,11 @@ import asyncio
 from collections.abc import Iterator
 from typing import Any
 
+import asyncpg
 import pytest
 
 from ringfence.failures import Exit
+from ringfence.storage.postgres import address
 from tests.sandbox import CARD, Client, Sandbox
 from tests.service.test_up import call
 
@@ -19,12 +21,16 @@ def sandbox() -> Iterator[Sandbox]:
 
 
 def paid(sandbox: Sandbox, command: str, reference: str, *, merchant: int = 0) -> str:
-    """A payment's id."""
+    """A payment's id; its events were handed out."""
     async def pay() -> str:
         client = Client(sandbox.port, sandbox.merchant(merchant))
         answer = await client.ask(**{**CARD, "command": command, "merchant_reference": reference, "amount": "1000"})
         await client.close()
         assert answer["status"] in ("02", "14"), answer
+        connection = await asyncpg.connect(address(sandbox.data))
+        while await connection.fetchval("SELECT EXISTS (SELECT FROM batches b LEFT JOIN follows f USING (lane) WHERE b.number > coalesce(f.number, 0))"):
+            await asyncio.sleep(0)
+        await connection.close()
         return answer["fort_id"]
     return asyncio.run(pay())
 

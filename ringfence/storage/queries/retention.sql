@@ -172,6 +172,12 @@ LIMIT 20;
 SELECT count(*) FROM endpoints e JOIN deliveries d USING (merchant_id, endpoint_id)
 WHERE e.merchant_id = $1::integer AND d.payment_id = $2::bigint AND d.state = 'waiting';
 
+-- events_to_tell --
+-- How many events of a payment were not handed to deliveries yet; whoever words them needs what the door echoes.
+SELECT count(*)
+FROM events e JOIN batches b USING (batch_id) LEFT JOIN follows f USING (lane)
+WHERE e.merchant_id = $1::integer AND e.payment_id = $2::bigint AND b.number > coalesce(f.number, 0);
+
 -- reversals_owed --
 -- How many reversals of a payment nobody has acknowledged.
 SELECT count(*) FROM reversals WHERE merchant_id = $1::integer AND payment_id = $2::bigint AND acknowledged_at IS NULL;
