@@ -6,13 +6,15 @@ import itertools
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import asyncpg
 import pytest
 
-from ringfence.background import worker
+from ringfence.background import deliveries, recovery, reversals, worker
 from ringfence.background.worker import Background, Chore, Queue
+from ringfence.engine.addresses import rules_for
 from ringfence.storage import jobs
 from ringfence.storage.database import DatabaseUnavailable, pool
 from ringfence.storage.jobs import Job, JobRow
@@ -116,6 +118,30 @@ async def test_as_many_as_allowed_are_in_hand_and_the_next_begins_when_one_ends(
         for event in work.hold.values():
             event.set()
         await until(lambda: len(work.ended) == 12)
+
+
+EVERY_QUEUE = [
+    recovery.queue(cast(Any, SimpleNamespace(attempt=None))), reversals.queue(*cast(Any, [None] * 5)),
+    deliveries.queue(cast(Any, None), rules_for(False), now=lambda: NOW),
+]
+
+
+@pytest.mark.parametrize("queue", EVERY_QUEUE, ids=lambda queue: queue.name)
+async def test_in_no_queue_a_merchants_backlog_holds_up_anothers_single_job(db: asyncpg.Pool, queue: Queue):
+    """A thousand of the first are due for longer, and the ones in hand do not end; the second merchant's is run, by the same process."""
+    work = Work(db)
+    work.hold = {subject: asyncio.Event() for subject in range(1_000)}
+    await make(db, *((1, subject) for subject in range(1_000)), queue=queue.name)
+    async with running(db, queue._replace(run=work)) as one:
+        try:
+            await until(lambda: len(work.begun) == queue.per_merchant)
+            await make(db, (2, 5_000), queue=queue.name)
+            await until(lambda: work.ended == [5_000])
+            assert len(work.begun) == queue.per_merchant + 1 < queue.at_once
+        finally:
+            one._stopping.set()             # take nothing new
+            for event in work.hold.values():
+                event.set()
 
 
 async def test_a_job_that_raises_comes_back_later_and_others_run(db: asyncpg.Pool):
