@@ -20,7 +20,7 @@ from ringfence.core.outcomes import Approved
 from ringfence.core.payment import Decision, decide
 from ringfence.engine import points
 from ringfence.engine.batcher import CommitFailed
-from ringfence.engine.directory import Directory
+from ringfence.engine.directory import Directory, Merchant
 from ringfence.engine.engine import Engine, processor_key
 from ringfence.engine.intent_lane import operation_row
 from ringfence.engine.intents import CardInHand, Intent, Reserved, Result
@@ -96,10 +96,10 @@ class Expirer:
         merchants = [merchant.merchant_id for merchant in self._directory.merchants()]
         return await self._lane.run(lambda connection: storage.owing(connection, merchants, self._now()), _never)
 
-    def _merchant(self, merchant_id: int) -> str:
+    def _merchant(self, merchant_id: int) -> Merchant:
         merchant = self._directory.by_id(merchant_id)
         assert merchant is not None, "only merchants of the directory are looked at"
-        return merchant.identifier
+        return merchant
 
     async def _give_way(self) -> None:
         """Wait while live requests queue, but not for ever."""
@@ -128,10 +128,10 @@ class _Chunk:
     """Some holds on their way through one commit."""
 
     def __init__(
-        self, identifier: Callable[[int], str], since: dict[int, datetime], limit: int, now: datetime, new_id: Callable[[], int],
+        self, merchant: Callable[[int], Merchant], since: dict[int, datetime], limit: int, now: datetime, new_id: Callable[[], int],
         ask: timedelta,
     ) -> None:
-        self._identifier, self._since, self._limit = identifier, since, limit
+        self._merchant, self._since, self._limit = merchant, since, limit
         self._now, self._new_id, self._ask = now, new_id, ask
         self._reserved: list[Reserved] = []
         self.unfinished: dict[int, datetime] = {}   # merchants with more, and the instant to go on from
@@ -177,10 +177,12 @@ class _Chunk:
         if not isinstance(verdict, Decision) or verdict.operation is None:
             log.error("hold %d is past its instant and cannot be voided: %s", payment.id, verdict)
             return None
+        merchant = self._merchant(hold.merchant_id)
         intent = Intent(
-            hold.merchant_id, self._identifier(hold.merchant_id), payment.id, command, hold.door, "job:expiry", "sweep",
+            hold.merchant_id, merchant.identifier, payment.id, command, hold.door, "job:expiry", "sweep",
             hashlib.sha256(b"expire %d" % payment.id).digest()[:16], hold.reference, processor=hold.processor,
             card=hold.card and CardInHand(None, stored=stored_card(hold.card)), original=_original(hold), channel=hold.channel,
+            magic=merchant.settings.magic_amounts,
         )
         held = Held(verdict.payment, *hold.held[1:])
         return Reserved(intent, verdict.operation, held, operation_row(intent, verdict.operation, None), deadline)

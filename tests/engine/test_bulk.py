@@ -234,6 +234,16 @@ async def test_the_oldest_holds_are_read_from_the_index(one: Process, database: 
     assert not [line for line in lines if "Sort" in line or "Seq Scan" in line or "Bitmap" in line], plan
 
 
+async def test_the_issuer_is_asked_as_by_the_merchant_himself(one: Process, sweeping: Sweeper):
+    """Where amounts choose its answer they do so here too."""
+    for name in ("Plain", "Magic"):
+        await authorize_many(await shop(one, name, magic_amounts="true" if name == "Magic" else "false"), 1)
+    one.now.now += 7 * DAY
+    asked = len(one.processor.asked)
+    assert await sweeping.sweep() == 2
+    assert {message.merchant: message.magic for message in one.processor.asked[asked:]} == {"Plain": False, "Magic": True}
+
+
 async def test_a_void_in_doubt_is_left_to_recovery(one: Process, sweeping: Sweeper):
     """It stays pending, so that neither this sweep nor a merchant's void can ask beside it."""
     await authorize_many(await shop(one), 2)
