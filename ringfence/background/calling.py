@@ -26,6 +26,8 @@ CONNECT_SECONDS = 5.0
 MAX_HEAD = 16_384
 MAX_BODY = 65_536
 """So much of an answer is read; then the connection is closed."""
+MAX_BEHIND_HEAD = 8 * MAX_BODY
+"""So many bytes, however little of them is body: sizes and extensions of chunks, and trailers, which the parser gathers."""
 KEEP_SECONDS = 30.0
 MAX_KEPT = 50
 
@@ -211,7 +213,7 @@ class _Line(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._parser: httptools.HttpResponseParser | None = None
         self._answer: asyncio.Future[tuple[int, bytes]] | None = None
-        self._head = 0                          # bytes of the answer's head so far
+        self._head = self._behind_head = 0      # bytes of the answer so far, by the pieces in which they came
         self._status = 0
         self._framed = self._in_body = self._keeps = False
         self._body = bytearray()
@@ -232,7 +234,7 @@ class _Line(asyncio.Protocol):
             self._stop_timer()
             self._timer = self._loop.call_at(deadline, self._time_is_up)
         self._deadline = deadline
-        self._head, self._status, self._framed, self._in_body, self._keeps = 0, 0, False, False, False
+        self._head, self._behind_head, self._status, self._framed, self._in_body, self._keeps = 0, 0, 0, False, False, False
         self._body.clear()
         if self._transport.is_closing():
             self._fail("closed the connection before it was asked")
@@ -271,7 +273,12 @@ class _Line(asyncio.Protocol):
         if self._answer is None or self._answer.done():
             self.close()                        # it speaks without having been asked
             return
-        if not self._in_body:
+        if self._in_body:
+            self._behind_head += len(data)
+            if self._behind_head > MAX_BEHIND_HEAD:
+                self._fail(f"sent more than {MAX_BEHIND_HEAD // 1024} KB and no answer in them")
+                return
+        else:
             self._head += len(data)
             if self._head > MAX_HEAD and self._head - len(data) + _end_of_head(data) > MAX_HEAD:
                 self._fail(f"sent a head of more than {MAX_HEAD // 1024} KB")

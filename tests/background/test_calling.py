@@ -292,6 +292,37 @@ async def test_of_an_endless_body_64_kilobytes_are_read(receiver: Receiver, begi
     assert said.status == 200 and said.body == b"z" * 65_536
 
 
+CHUNKED = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize("begin", [CHUNKED + b"0\r\nx-trailer: ", CHUNKED + b"3\r\nabc\r\n3; extension=", CHUNKED + b"0" * 15])
+async def test_of_what_is_no_body_behind_a_head_not_much_is_read_either(receiver: Receiver, begin: bytes):
+    """Trailers and extensions of chunks, which a parser would gather for as long as an attempt may take."""
+    sent = 0
+
+    async def flood(one: Receiver, writer: asyncio.StreamWriter) -> None:
+        nonlocal sent
+        writer.write(begin)
+        while not writer.transport.is_closing():
+            writer.write(b"0" * 4_096)
+            sent += 4_096
+            await writer.drain()
+            await asyncio.sleep(0)
+
+    receiver.reply = flood
+    failed = await failure(receiver.url, seconds=5.0)
+    assert "within" not in failed.reason and failed.address == "127.0.0.1"
+    assert sent < 64 * calling.MAX_BODY
+
+
+async def test_what_follows_an_answer_and_is_none_ends_the_connection(receiver: Receiver):
+    """Whoever says too much once is not asked over the same connection again."""
+    receiver.replies = [OK + b"and more"]
+    caller = Caller(SANDBOX)
+    assert [(await caller.post(receiver.url, {}, b"", 5)).status for _ in range(2)] == [200, 200] and receiver.connections == 2
+    await caller.close()
+
+
 @pytest.mark.parametrize("reply", [for_ever(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n", b""), for_ever(b"", b"")])
 async def test_an_attempt_has_so_much_time_and_no_more(receiver: Receiver, reply: Callable):
     """For an answer that never comes, and for one that never ends."""
