@@ -14,11 +14,15 @@ from urllib.parse import SplitResult, urlsplit
 
 from ringfence.engine.settings import ROWS, Network, SettingError, Settings
 
+NETWORKS_SETTING, PORTS_SETTING = "RINGFENCE_WEBHOOK_NETWORKS", "RINGFENCE_WEBHOOK_PORTS"
+"""Where an operator allows more, so that a refusal can say it."""
 MAX_URL = 400
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
 #: IPv4 addresses in IPv6 ones, which a gateway on the way may turn back; Python calls them global.
-TRANSLATED = tuple(ipaddress.ip_network(text) for text in ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "::/96"))
+TRANSLATED = tuple(ipaddress.ip_network(text) for text in ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "::/96", "::ffff:0:0:0/96"))
+#: Everything else of IPv6 is special or was never given out, such as the site-local addresses of old; Python calls some of it global.
+UNICAST = ipaddress.ip_network("2000::/3")
 #: Public by its number, and answered by the host that a virtual machine runs on.
 METADATA = frozenset({ipaddress.ip_address("168.63.129.16")})
 
@@ -60,7 +64,7 @@ def problem(url: str, rules: Rules) -> str | None:
     if "#" in url:
         return "must not hold a fragment"
     if port == 0 or (rules.ports is not None and port_of(parts) not in rules.ports):
-        return f"must use port {' or '.join(map(str, sorted(rules.ports or ())))}" if rules.ports is not None else "names no port"
+        return f"must use port {' or '.join(map(str, sorted(rules.ports)))}; {PORTS_SETTING} can allow others" if rules.ports else "names no port"
     return _host_problem(parts, rules)
 
 
@@ -91,6 +95,11 @@ def forbidden(address: str, rules: Rules) -> str | None:
         ip: Address = ipaddress.ip_address(address.split("%")[0])
     except ValueError:
         return "is not an IP address"
+    why = _inside(ip, rules)
+    return why and f"{why}, and in none of {NETWORKS_SETTING}"
+
+
+def _inside(ip: Address, rules: Rules) -> str | None:
     if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped is not None:
         ip = ip.ipv4_mapped
     if any(ip.version == network.version and ip in network for network in rules.networks):
@@ -99,7 +108,7 @@ def forbidden(address: str, rules: Rules) -> str | None:
         return None if rules.loopback else "is this machine"
     if any(ip.version == network.version and ip in network for network in TRANSLATED):
         return "stands for another address"
-    if ip in METADATA or ip.is_multicast or not ip.is_global:
+    if ip in METADATA or ip.is_multicast or not ip.is_global or (ip.version == UNICAST.version and ip not in UNICAST):
         return "is not a public address"
     return None
 

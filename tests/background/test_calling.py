@@ -82,7 +82,7 @@ async def test_every_new_connection_asks_again(receiver: Receiver):
     await caller.post(url, {}, b"", 5)
     with pytest.raises(CallFailed) as caught:
         await caller.post(url, {}, b"", 5)
-    assert caught.value.reason == "shop.example is 10.0.0.1, which is not a public address." and len(receiver.heard) == 1
+    assert caught.value.reason == "shop.example is 10.0.0.1, which is not a public address, and in none of RINGFENCE_WEBHOOK_NETWORKS." and len(receiver.heard) == 1
 
 
 async def test_who_asks_for_the_same_name_at_once_asks_once(receiver: Receiver):

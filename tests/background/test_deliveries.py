@@ -219,7 +219,7 @@ async def test_an_address_that_became_forbidden_is_a_failed_attempt(desk: Desk):
     await desk.put(await desk.endpoint("http://10.0.0.1/"), [(1, 1)])
     await desk.drain()
     row = await desk.pool.fetchrow("SELECT status, error, address FROM delivery_attempts")
-    assert tuple(row) == (None, "The address names 10.0.0.1, which is not a public address.", "")
+    assert tuple(row) == (None, "The address names 10.0.0.1, which is not a public address, and in none of RINGFENCE_WEBHOOK_NETWORKS.", "")
 
 
 async def test_a_killed_holders_endpoint_goes_on_elsewhere(desk: Desk, receiver: Receiver):

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ringfence.engine.addresses import Rules, forbidden, judge, problem, rules_for
+from ringfence.config import VARIABLES
+from ringfence.engine.addresses import NETWORKS_SETTING, PORTS_SETTING, Rules, forbidden, judge, problem, rules_for
 from ringfence.engine.settings import DEFAULTS, Settings, changed
 
 LIVE, SANDBOX = rules_for(True), rules_for(False)
@@ -74,7 +75,8 @@ def test_what_may_be_registered(url: str, rules: Rules, place: int):
 INSIDE = [
     "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.0.2.0/24", "192.168.0.0/16",
     "198.18.0.0/15", "224.0.0.0/4", "240.0.0.0/4", "168.63.129.16/32", "::/96", "::1/128", "::ffff:10.0.0.0/104", "64:ff9b::/96",
-    "64:ff9b:1::/48", "2002::/16", "fc00::/7", "fe80::/10", "ff00::/8", "2001:db8::/32",
+    "64:ff9b:1::/48", "2002::/16", "fc00::/7", "fe80::/10", "ff00::/8", "2001:db8::/32", "2001::/32", "fec0::/10", "::ffff:0:0:0/96",
+    "5f00::/16",
 ]
 
 
@@ -101,7 +103,14 @@ def test_an_installation_may_allow_networks_and_ports():
     rules = rules_for(True, [ipaddress.ip_network("10.1.0.0/16"), ipaddress.ip_network("fd00::/8")], [8443])
     assert problem("https://10.1.2.3:8443/", rules) is None and problem("https://[fd00::1]/", rules) is None
     assert forbidden("::ffff:10.1.0.1", rules) is None and forbidden("10.2.0.1", rules) and forbidden("127.0.0.1", rules)
-    assert problem("https://shop.example:8080/", rules) == "must use port 443 or 8443"
+    assert problem("https://shop.example:8080/", rules) == "must use port 443 or 8443; RINGFENCE_WEBHOOK_PORTS can allow others"
+
+
+def test_a_refusal_names_the_setting_that_could_allow_it():
+    """Whoever runs the installation need not look for it; the names are those of the configuration."""
+    assert forbidden("10.0.0.1", SANDBOX) == "is not a public address, and in none of RINGFENCE_WEBHOOK_NETWORKS"
+    assert forbidden("127.0.0.1", LIVE) == "is this machine, and in none of RINGFENCE_WEBHOOK_NETWORKS"
+    assert {NETWORKS_SETTING, PORTS_SETTING} <= {variable.name for variable in VARIABLES}
 
 
 @pytest.mark.parametrize("address", ["", "shop.example", "1.2.3", "300.1.1.1", "::g"])
