@@ -269,8 +269,8 @@ def doors(base: Foundation, metrics: Metrics) -> Worker:
             await asyncio.sleep(0.02)
 
     operators = admin_of(
-        config, admin_token(config), base.reports, base.keyring, clock, directory, everywhere, base.ends, advance=_advance(base),
-        drops=base.processor.drops)
+        config, admin_token(config), base.reports, base.keyring, clock, directory, everywhere, base.ends, by_key=base.pool,
+        advance=_advance(base), drops=base.processor.drops)
     routes = [*service_routes(ready=ready, metrics=metrics), *openapi.routes(), *operators]
     return Worker(root(by_path, routes, base.counters), by_path, base.counters, ready, base.ends.aclose)
 

@@ -36,10 +36,12 @@ Advance = Callable[[datetime | timedelta], Awaitable[Stepped]]
 
 def admin_of(
     config: Config, token: str, pool: asyncpg.Pool, keyring: Keyring, clock: Clock | WallClock, directory: Directory,
-    everywhere: Callable[[], Awaitable[None]], ends: AsyncExitStack, *, advance: Advance | None = None, drops: Drops = timeline.none,
+    everywhere: Callable[[], Awaitable[None]], ends: AsyncExitStack, *, by_key: asyncpg.Pool | None = None, advance: Advance | None = None,
+    drops: Drops = timeline.none,
 ) -> list[Route]:
     """The operator's routes; ``everywhere`` as in ``api.admin.Services``.
 
+    ``by_key``: connections for the feed, which looks again and again and must not wait for a proof or a story; ``pool`` without them.
     Without ``advance`` nobody serves, and the clock moves at once.  ``drops``: when the issuer gives up holds.
     """
     asked = _ever if config.frozen_at else asked_about
@@ -65,7 +67,7 @@ def admin_of(
     return [
         *admin_routes(guarded, Services(config.is_live, directory, everywhere, proof, story, simulator)),
         *clocks.routes(guarded, clocks.Services(clock, due, advance or at_once)),
-        *events.routes(guarded, events.Services(pool, directory, notifiers)),
+        *events.routes(guarded, events.Services(by_key or pool, directory, notifiers)),
         *webhooks.routes(guarded, webhooks.Services(pool, directory, notifiers, rules_of(config), clock.now)),
         *reviews.routes(guarded, reviews.Services(pool, directory, clock.now, asked)),
         *retention.routes(guarded, Desk(pool, policy_of(config), clock.now)),

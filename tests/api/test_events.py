@@ -5,15 +5,20 @@ import asyncio
 import itertools
 import json
 from collections.abc import AsyncIterator
-from typing import Any
+from contextlib import AsyncExitStack
+from typing import Any, cast
 
 import pytest
 
 from ringfence.api import events
 from ringfence.api.admin import guard
 from ringfence.api.aps import notifications
+from ringfence.config import Config, read
+from ringfence.engine.clock import WallClock
 from ringfence.engine.directory import Merchant
 from ringfence.engine.feed import Message, Notifier, Occurred
+from ringfence.operators import admin_of
+from ringfence.storage import database
 from tests.api.asking import TOKEN, Operator
 from tests.engine.composition import Process, Shop, Time, process, shop
 
@@ -63,6 +68,17 @@ async def test_nothing_comes_before_now_unless_it_is_asked_for(here: Shop, feed:
     assert (event["payment"], event["reference"]) == (answer["fort_id"], "NOW-2")
     everything, _ = await feed.page("after=begin&limit=1000")
     assert [one["reference"] for one in everything][-2:] == ["NOW-1", "NOW-2"]
+
+
+async def test_the_feed_waits_for_no_report(module_database: str, one: Process, here: Shop):
+    """Proofs and stories may hold their connections for minutes; whoever follows events has others."""
+    nothing, config = cast(Any, None), read({})
+    assert isinstance(config, Config)
+    async with database.pool(module_database, 1) as reports, reports.acquire(), AsyncExitStack() as ends:
+        operator = Operator(admin_of(config, TOKEN, reports, nothing, WallClock(), one.directory, nothing, ends, by_key=one.pool))
+        async with asyncio.timeout(5):
+            status, answer = await operator.ask("/admin/events")
+    assert (status, answer["events"]) == (200, [])
 
 
 async def test_an_event_says_what_happened(here: Shop, feed: Feed):
