@@ -25,7 +25,7 @@ from ringfence.engine.addresses import Rules, problem
 from ringfence.engine.clock import parse_instant
 from ringfence.engine.directory import Directory
 from ringfence.engine.feed import Notifier
-from ringfence.engine.webhooks import MAX_LISTED, STATES, Attempt, Delivery, Failed, One, Range, Refused, Selection
+from ringfence.engine.webhooks import MAX_LISTED, STATES, AttemptRow, Delivery, Failed, One, Range, Refused, Selection
 
 USUAL = 100
 _ID = re.compile(r"([A-Za-z0-9]{1,20}):(\d{1,9}):(\d{1,19}):(\d{1,9})", re.ASCII)
@@ -211,8 +211,11 @@ def delivery_json(services: Services, one: Delivery) -> dict[str, Any]:
     }
 
 
-def _attempt_json(one: Attempt) -> dict[str, Any]:
-    return one._asdict() | {"answer": one.answer.decode("utf-8", "replace")}
+def _attempt_json(one: AttemptRow) -> dict[str, Any]:
+    return {
+        "attempt": one.attempt, "at": one.at, "url": one.url, "address": one.address, "status": one.status, "error": one.error,
+        "milliseconds": one.milliseconds, "answer": one.answer.decode("utf-8", "replace"),
+    }
 
 
 # ---------------------------------------------------------------------------------------------------------- described for machines

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import asyncpg
 
 from ringfence.storage import feed as rows
-from ringfence.storage.feed import EventKey, EventRow, LinkRow
+from ringfence.storage.feed import EventKey, LinkRow, Occurred
 
 if TYPE_CHECKING:
     from ringfence.engine.directory import Merchant
@@ -41,46 +41,6 @@ Cursor = Mapping[int, int]
 
 BEGINNING = "begin"
 _CURSOR = re.compile(r"\d{1,9}\.\d{1,18}(-\d{1,9}\.\d{1,18}){0,2047}", re.ASCII)
-
-
-class Occurred(NamedTuple):
-    """An event and the facts frozen by its commit; all of them stand in rows that are only ever appended.
-
-    ``minor`` and ``approved`` are minor units, ``occurred_at`` is business time, ``lane`` and ``number`` are the link it was
-    handed out with.  A fact from outside has no operation: everything from ``kind`` to ``actor`` is ``None`` then.  The
-    outcome, ``result`` to ``processor_reference``, is there where the event's own commit wrote one.
-    """
-
-    merchant_id: int
-    payment_id: int
-    sequence: int
-    event: str
-    occurred_at: datetime
-    operation_id: int
-    attempt: int
-    lane: int
-    number: int
-    kind: str | None
-    minor: int | None
-    currency: str | None
-    door: str | None
-    reference: str | None
-    details: bytes | None
-    token_name: str | None
-    token_version: int | None
-    reason: str | None
-    actor: str | None
-    result: str | None
-    approved: int | None
-    response_code: str | None
-    advice: str | None
-    approval_code: str | None
-    scheme_reference: str | None
-    processor_reference: str | None
-    origin: str                                 # the door of the operation that the payment began with, and what else is told of it
-    first_kind: str
-    first_reference: str | None
-    first_details: bytes | None
 
 
 class Policy(NamedTuple):
@@ -157,7 +117,7 @@ async def _read(connection: asyncpg.Connection, cursor: Cursor, limit: int) -> t
     links = await rows.links(connection, cursor, PER_LANE)
     fresh, single = links[:_cut(links, limit)], list[EventKey]()
     reached, taken = dict(cursor), dict[int, LinkRow]()
-    found, before = dict[EventKey, EventRow](), set[EventKey]()     # before: handed out with an earlier page
+    found, before = dict[EventKey, Occurred](), set[EventKey]()     # before: handed out with an earlier page
     while fresh or single:
         for link in fresh:
             taken[link.batch_id] = link
@@ -187,13 +147,13 @@ def _cut(links: Sequence[LinkRow], limit: int) -> int:
     return len(links)
 
 
-def _missing(found: Mapping[EventKey, EventRow], known: set[EventKey]) -> list[EventKey]:
+def _missing(found: Mapping[EventKey, Occurred], known: set[EventKey]) -> list[EventKey]:
     """Predecessors of the events found that are neither found nor known."""
     before = ((merchant, payment, sequence - 1) for merchant, payment, sequence in found if sequence > 1)
     return [key for key in before if key not in found and key not in known]
 
 
-def _ordered(found: Mapping[EventKey, EventRow], taken: Mapping[int, LinkRow]) -> list[Occurred]:
+def _ordered(found: Mapping[EventKey, Occurred], taken: Mapping[int, LinkRow]) -> list[Occurred]:
     """In the order of their links; where that order and a payment's sequence disagree, its events change places."""
     def link_of(key: EventKey) -> LinkRow:
         while not (batch_id := found[key].batch_id):
@@ -209,12 +169,7 @@ def _ordered(found: Mapping[EventKey, EventRow], taken: Mapping[int, LinkRow]) -
     for place in standing:
         of_payment[place[3], place[4]].append(place[3:])
     in_turn = {payment: iter(sorted(keys)) for payment, keys in of_payment.items()}
-    return [_occurred(found[next(in_turn[place[3], place[4]])], place[1], place[2]) for place in standing]
-
-
-def _occurred(row: EventRow, lane: int, number: int) -> Occurred:
-    first = (row.door, row.kind, row.reference, row.details) if row.operation_id == row.payment_id else row[25:]
-    return Occurred(*row[:7], lane, number, *row[8:25], first[0] or "", first[1] or "", first[2], first[3])
+    return [found[next(in_turn[place[3], place[4]])] for place in standing]
 
 
 def cursor_text(cursor: Cursor) -> str:

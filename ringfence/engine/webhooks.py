@@ -20,7 +20,7 @@ from ringfence.storage import jobs
 from ringfence.storage import webhooks as rows
 from ringfence.storage.borrowing import borrowed
 from ringfence.storage.jobs import JobRow
-from ringfence.storage.webhooks import DeliveryKey, DeliveryRow, Place, PolicyRow
+from ringfence.storage.webhooks import AttemptRow, DeliveryKey, DeliveryRow, Place, PolicyRow
 
 log = logging.getLogger(__name__)
 
@@ -81,25 +81,12 @@ class Delivery(NamedTuple):
         return self[:4]
 
 
-class Attempt(NamedTuple):
-    """One line of the log.  ``at`` is business time; ``address`` is empty where none was called; ``answer`` is its beginning."""
-
-    attempt: int
-    at: datetime
-    url: str
-    address: str
-    status: int | None
-    error: str
-    milliseconds: int
-    answer: bytes
-
-
 class Shown(NamedTuple):
     """A delivery with its bytes (``None`` once they were erased) and its log."""
 
     delivery: Delivery
     body: bytes | None
-    log: list[Attempt]
+    log: list[AttemptRow]
 
 
 class One(NamedTuple):
@@ -163,8 +150,7 @@ async def delivery(pool: asyncpg.Pool, merchant: int, endpoint: int, payment: in
     if row is None:
         return None
     values = tuple(row)
-    logged = [Attempt(*one) for one in await rows.attempts(pool, (merchant, endpoint, payment, sequence))]
-    return Shown(Delivery(*values[:14]), values[14], logged)
+    return Shown(Delivery(*values[:14]), values[14], await rows.attempts(pool, (merchant, endpoint, payment, sequence)))
 
 
 # -------------------------------------------------------------------------------------------------------- telling again

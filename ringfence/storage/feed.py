@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import asyncpg
 
@@ -40,11 +40,12 @@ class PlaceRow(NamedTuple):
     number: int | None
 
 
-class EventRow(NamedTuple):
-    """An event and the facts of its commit.
+class Occurred(NamedTuple):
+    """An event and the facts frozen by its commit; all of them stand in rows that are only ever appended.
 
-    Nulls where the event is a fact from outside, which no operation made.  What follows ``first_door`` is null where the
-    operation is the one that the payment began with.
+    ``minor`` and ``approved`` are minor units, ``occurred_at`` is business time; ``batch_id`` is 0 for an event of an intent's commit.
+    A fact from outside has no operation: everything from ``kind`` to ``actor`` is ``None`` then.  The outcome, ``result`` to
+    ``processor_reference``, is there where the event's own commit wrote one.
     """
 
     merchant_id: int
@@ -72,8 +73,8 @@ class EventRow(NamedTuple):
     approval_code: str | None
     scheme_reference: str | None
     processor_reference: str | None
-    first_door: str | None
-    first_kind: str | None
+    origin: str                                 # the door of the operation that the payment began with, and what else is told of it
+    first_kind: str
     first_reference: str | None
     first_details: bytes | None
 
@@ -100,9 +101,16 @@ async def links_committed(
     return [LinkRow(*row) for row in await connection.fetch(SQL.links_committed, since, until, behind, limit)]
 
 
-async def events(connection: asyncpg.Connection, batches: Sequence[int], single: Sequence[EventKey] = ()) -> list[EventRow]:
+async def events(connection: asyncpg.Connection, batches: Sequence[int], single: Sequence[EventKey] = ()) -> list[Occurred]:
     """The events of batches, and single ones, in no order."""
-    return [EventRow(*row) for row in await connection.fetch(SQL.events, batches, *columns(single, 3))]
+    return [_occurred(tuple(row)) for row in await connection.fetch(SQL.events, batches, *columns(single, 3))]
+
+
+def _occurred(row: tuple[Any, ...]) -> Occurred:
+    """What the payment began with is not read a second time where the operation is that one."""
+    one = Occurred(*row)
+    first = (one.door, one.kind, one.reference, one.details) if one.operation_id == one.payment_id else row[25:]
+    return Occurred(*row[:25], first[0] or "", first[1] or "", *first[2:])
 
 
 async def places(connection: asyncpg.Connection, keys: Iterable[EventKey]) -> list[PlaceRow]:

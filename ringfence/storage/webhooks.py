@@ -52,7 +52,7 @@ class DeliveryRow(NamedTuple):
 
 
 class AttemptRow(NamedTuple):
-    """A row of ``delivery_attempts``."""
+    """A line of a delivery's log.  ``at`` is business time; ``address`` is empty where none was called; ``answer`` is its beginning."""
 
     merchant_id: int
     endpoint_id: int
@@ -175,9 +175,9 @@ async def delivery(connection: asyncpg.Pool | asyncpg.Connection, key: DeliveryK
     return await connection.fetchrow(SQL.delivery, *key)
 
 
-async def attempts(pool: asyncpg.Pool, key: DeliveryKey) -> list[asyncpg.Record]:
+async def attempts(pool: asyncpg.Pool, key: DeliveryKey) -> list[AttemptRow]:
     """The log of one delivery."""
-    return await pool.fetch(SQL.attempts, *key)
+    return [AttemptRow(*row) for row in await pool.fetch(SQL.attempts, *key)]
 
 
 async def chosen(

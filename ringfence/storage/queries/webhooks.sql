@@ -116,7 +116,7 @@ WHERE d.merchant_id = $1 AND d.endpoint_id = $2 AND d.payment_id = $3 AND d.sequ
 
 -- attempts --
 -- The log of one delivery.
-SELECT attempt, at, url, address, status, error, milliseconds, answer
+SELECT merchant_id, endpoint_id, payment_id, sequence, attempt, at, url, address, status, error, milliseconds, answer
 FROM delivery_attempts
 WHERE merchant_id = $1 AND endpoint_id = $2 AND payment_id = $3 AND sequence = $4
 ORDER BY attempt;

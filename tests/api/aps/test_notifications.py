@@ -228,7 +228,7 @@ def occurred(event: str, **facts: Any) -> Occurred:
     first = json.dumps({**facts.pop("first", FIRST), "card": SHOWN}).encode()
     return Occurred(**{
         "merchant_id": 7, "payment_id": 169996200024611493, "sequence": 1, "event": event, "occurred_at": NOW,
-        "operation_id": 169996200024611493, "attempt": 1, "lane": 0, "number": 1, "kind": "authorization", "minor": 10_000, "currency": "JOD",
+        "operation_id": 169996200024611493, "attempt": 1, "batch_id": 1, "kind": "authorization", "minor": 10_000, "currency": "JOD",
         "door": "aps", "reference": "ORD-2001", "details": first, "token_name": "T", "token_version": 1, "reason": "requested", "actor": "aps:x",
         "result": "approved", "approved": 10_000, "response_code": "00", "advice": "", "approval_code": "742138", "scheme_reference": "",
         "processor_reference": "", "origin": "aps", "first_kind": "authorization", "first_reference": "ORD-2001", "first_details": first, **facts,
