@@ -4,7 +4,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from typing import Any, cast
 
@@ -20,7 +19,7 @@ from ringfence.engine.feed import Message, Notifier, Occurred
 from ringfence.operators import admin_of
 from ringfence.storage import database
 from tests.api.asking import TOKEN, Operator
-from tests.engine.composition import Process, Shop, Time, process, shop
+from tests.engine.composition import Process, Shop, shop
 
 pytestmark = pytest.mark.anyio
 
@@ -40,17 +39,6 @@ class Feed(Operator):
         status, answer = await self.get(query)
         assert status == 200, answer
         return answer["events"], answer["cursor"]
-
-
-@pytest.fixture(scope="module")
-async def one(module_database: str) -> AsyncIterator[Process]:
-    async with process(module_database, now=Time()) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-async def here(one: Process) -> Shop:
-    return await shop(one)
 
 
 @pytest.fixture

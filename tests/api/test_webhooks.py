@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote
@@ -17,18 +16,12 @@ from ringfence.engine import webhooks as engine
 from ringfence.engine.addresses import rules_for
 from ringfence.engine.feed import Notifier
 from tests.api.asking import TOKEN, Operator
-from tests.engine.composition import NOW, Process, Shop, Time, process, shop
+from tests.engine.composition import NOW, Process, Shop, shop
 
 pytestmark = pytest.mark.anyio
 NOTIFIERS: dict[str, Notifier] = {"aps": notifications.notifier(10.0)}
 HOOK = "http://127.0.0.1:9/hook"
 DAY = f"since={quote((NOW - timedelta(days=1)).isoformat())}&until={quote((NOW + timedelta(days=1)).isoformat())}"
-
-
-@pytest.fixture(scope="module")
-async def one(module_database: str) -> AsyncIterator[Process]:
-    async with process(module_database, now=Time()) as running:
-        yield running
 
 
 @pytest.fixture(scope="module")
