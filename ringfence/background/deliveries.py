@@ -46,8 +46,8 @@ SHORTEST_PAUSE = 10
 """Seconds between attempts at an endpoint that fails and has no schedule."""
 KEPT_BYTES = 2_048
 """So much of an answer goes into the log."""
-POLITE_STEPS, POLITE_SECONDS = 5, 0.001
-"""An attempt waits so often and so long while live requests queue."""
+POLITE_SECONDS, POLITE_LOOK_SECONDS = 0.005, 0.001
+"""So long an attempt waits while live requests queue, and how often it looks; by the clock, because a turn of a busy loop is long."""
 
 
 class DeliveriesLost(CommitFailed, DatabaseUnavailable):
@@ -214,10 +214,9 @@ class _Drain:
 
     async def _attempt(self, one: Due) -> bool:
         """One attempt, its result on the way to be stored; whether that was the delivery's last."""
-        for _ in range(POLITE_STEPS):
-            if not self._sender.waiting():
-                break
-            await asyncio.sleep(POLITE_SECONDS)
+        until = time.monotonic() + POLITE_SECONDS
+        while self._sender.waiting() and time.monotonic() < until:
+            await asyncio.sleep(POLITE_LOOK_SECONDS)
         began, attempt = time.perf_counter(), one.attempts + 1
         status, answer, address, error = None, b"", "", ""
         try:

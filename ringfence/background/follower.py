@@ -74,8 +74,9 @@ class Follower:
                 return 0, False
             events, reached = await feed.read(connection, cursor, webhooks.PAGE)
             await self._directory.refresh()
+            told = await webhooks.in_words(events, self._directory, self._notifiers)
             now = self._now()
-            placed = await webhooks.placed_at(connection, now, webhooks.rendered(events, self._directory, self._notifiers))
+            placed = await webhooks.placed_at(connection, now, told)
             async with connection.transaction():
                 if await rows.lock_followed(connection) != cursor:
                     return 0, True              # another follower was quicker

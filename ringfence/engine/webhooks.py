@@ -5,6 +5,7 @@ endpoint's job in the same transaction, so that nothing waits unseen.  Refuses t
 """
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
@@ -29,7 +30,10 @@ QUEUE = "delivery"
 NOWHERE = 0
 """The endpoint of what could not be put into words."""
 STATES = ("waiting", "delivered", "given_up")
-PAGE = 500
+PAGE = 2_000
+"""Events that are handed out together: many, because each page waits for its turn between live requests a dozen times."""
+AT_A_STRETCH = 250
+"""Events put into words before others on the loop have their turn."""
 MAX_LISTED = 500
 
 
@@ -223,7 +227,7 @@ async def replay(
             if reached == behind:
                 return made
             behind = reached
-            told = rendered((one for one in events if merchant in (None, one.merchant_id)), directory, notifiers)
+            told = await in_words([one for one in events if merchant in (None, one.merchant_id)], directory, notifiers)
             placed = await placed_at(connection, now, told)
             async with connection.transaction():
                 made += await handed_out(connection, now, placed)
@@ -244,6 +248,15 @@ class Told(NamedTuple):
 
 
 _UNSPOKEN = Policy((), frozenset(), 1, False, 1.0)
+
+
+async def in_words(events: Sequence[Occurred], directory: Directory, notifiers: Mapping[str, Notifier]) -> list[Told]:
+    """``rendered``, a stretch at a time."""
+    told: list[Told] = []
+    for begin in range(0, len(events), AT_A_STRETCH):
+        told += rendered(events[begin:begin + AT_A_STRETCH], directory, notifiers)
+        await asyncio.sleep(0)
+    return told
 
 
 def rendered(events: Iterable[Occurred], directory: Directory, notifiers: Mapping[str, Notifier]) -> list[Told]:
