@@ -244,7 +244,15 @@ _LOG = rows({
     "answer": text("its beginning"),
 })
 _MANY = fields({"deliveries": _COUNT}, ("deliveries",))
-_SINCE, _UNTIL = text("an instant", format="date-time"), text("an instant, itself excluded", format="date-time")
+
+
+def _instants(clock: str) -> dict[str, Schema]:
+    return {
+        "since": text(f"an instant ({clock})", format="date-time"),
+        "until": text(f"an instant ({clock}), itself excluded", format="date-time"),
+    }
+
+
 _RANGE: tuple[Schema, ...] = (
     query("since", "made since (business time)", {"type": "string", "format": "date-time"}),
     query("until", "made before (business time)", {"type": "string", "format": "date-time"}),
@@ -265,11 +273,11 @@ DESCRIBED: dict[str, Schema] = {
     "/admin/webhooks/redeliver": {"post": operator(
         "Tell again: one delivery, all that were given up, or those made in a range",
         answers("how many deliveries begin anew", _MANY, "400", "401", "404", "409"), body=fields({
-            "delivery": text("the id of one"), "failed": {"const": True}, "since": _SINCE, "until": _UNTIL,
+            "delivery": text("the id of one"), "failed": {"const": True}, **_instants("business time"),
             "merchant": text("only this merchant's; not with delivery"), "url": text("tell copies at this address instead")},
             additionalProperties=False))},
     "/admin/webhooks/replay": {"post": operator(
         "Hand events committed in a range (wall time) to the addresses of today that did not get them",
         answers("how many deliveries were made", _MANY, "400", "401", "409"), body=fields({
-            "since": _SINCE, "until": _UNTIL, "merchant": text("only this merchant's")}, ("since", "until"), additionalProperties=False))},
+            **_instants("wall time"), "merchant": text("only this merchant's")}, ("since", "until"), additionalProperties=False))},
 }
