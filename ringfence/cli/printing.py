@@ -13,17 +13,21 @@ def print_json(content: Any) -> None:
     click.echo(msgspec.json.format(msgspec.json.encode(content), indent=2).decode())
 
 
-def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str | None = None, right: Sequence[str] = ()) -> None:
-    """A table; the columns named in ``right`` hold numbers."""
+def print_table(
+    columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str | None = None, right: Sequence[str] = (), whole: Sequence[str] = (),
+) -> None:
+    """A table; the columns named in ``right`` hold numbers, those in ``whole`` what people copy, which is never parted."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        table.add_column(column, justify="right" if column in right else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(str(cell)) for cell in row))
+    lines = [[str(cell) for cell in row] for row in rows]
+    for place, column in enumerate(columns):
+        longest = max((len(line[place]) for line in lines), default=0) if column in whole else None
+        table.add_column(column, justify="right" if column in right else "left", overflow="fold", min_width=longest)
+    for line in lines:
+        table.add_row(*(Text(cell) for cell in line))
     Console().print(table)
 
 

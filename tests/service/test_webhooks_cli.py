@@ -70,6 +70,9 @@ def test_a_delivery_is_told_listed_and_shown(sandbox: Sandbox, receiver: Receive
     assert [(attempt["status"], attempt["address"]) for attempt in shown["log"]] == [(200, "127.0.0.1")]
     text = sandbox.command("webhooks", "list")
     assert text.returncode == 0 and "well" in text.stdout and "purchase_approved" in text.stdout
+    monkeypatch.setenv("COLUMNS", "80")
+    assert row["id"] in sandbox.command("webhooks", "list").stdout, "what show and redeliver take stands in one piece"
+    monkeypatch.setenv("COLUMNS", "200")
     text = sandbox.command("webhooks", "show", row["id"])
     assert text.returncode == 0 and answer["signature"] in text.stdout
 
