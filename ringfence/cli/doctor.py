@@ -164,4 +164,4 @@ def _show_variables(as_json: bool) -> None:
     if as_json:
         print_json([dict(zip(("name", "default", "allowed", "meaning"), row, strict=True)) for row in rows])
     else:
-        print_table(("variable", "default", "allowed", "meaning"), rows)
+        print_table(("variable", "default", "allowed", "meaning"), rows, folds=("allowed", "meaning"))

@@ -63,7 +63,7 @@ def list_(state: str | None, since: str | None, until: str | None, limit: int, a
     click.echo()
     print_table(("delivery", "event", "purpose", "state", "attempts", "made", "next"), [
         (one["id"], one["event"], one["purpose"], one["state"], one["attempts"], _at(one["created_at"]), _at(one["next_at"]))
-        for one in page["deliveries"]], right=("attempts",), whole=("delivery",))
+        for one in page["deliveries"]], right=("attempts",))
     if page["next"]:
         click.echo(f"\nolder ones: --after {page['next']}")
 
