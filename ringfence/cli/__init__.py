@@ -89,6 +89,9 @@ def cli() -> None:
 
 def main() -> None:
     """The entry point.  What cannot go on is one sentence on standard error and an exit code."""
+    if any("\udc80" <= sign <= "\udcff" for word in sys.argv for sign in word):         # what Python makes of bytes that are no UTF-8
+        click.echo("ringfence: the command line is not UTF-8.", err=True)
+        sys.exit(Exit.USAGE)
     try:
         cli(prog_name="ringfence")
     except Failure as failure:

@@ -1,13 +1,13 @@
 """``ringfence explain``."""
 from __future__ import annotations
 
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
 import click
 
 from ringfence.cli.options import configuration, data_option, json_option
 from ringfence.cli.printing import print_json
-from ringfence.cli.service import admin
+from ringfence.cli.service import admin, segment
 
 
 @click.command(epilog="""\b
@@ -25,7 +25,7 @@ Exit codes: 0 told · 6 database · 9 no payment has that name""")
 def explain(name: str, merchant: str | None, data: str | None, as_json: bool) -> None:
     """Tell a payment's story in sentences: requests, decisions, processor messages, transfers."""
     only = f"?{urlencode({'merchant': merchant})}" if merchant else ""
-    story = admin(configuration(data), "GET", f"/admin/payments/{quote(name, safe='')}{only}")
+    story = admin(configuration(data), "GET", f"/admin/payments/{segment(name)}{only}")
     if as_json:
         print_json(story)
         return

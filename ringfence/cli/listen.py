@@ -15,7 +15,7 @@ from urllib.parse import quote, urlencode, urlsplit
 import click
 
 from ringfence.cli.options import configuration, data_option, json_option
-from ringfence.cli.service import Running, needed, running
+from ringfence.cli.service import Running, needed, running, said
 from ringfence.config import Config
 from ringfence.core.events import Event
 from ringfence.core.money import format_minor
@@ -112,8 +112,7 @@ def events_behind(service: Running, cursor: str, query: dict[str, str]) -> dict[
         return answer
     if status >= 500:
         raise Failure(Exit.NOT_RUNNING, f"The service cannot answer now: {answer.get('error', status)}.")
-    named = f"{answer['field']} " if "field" in answer else ""
-    raise Failure(Exit.REFUSED, f"The service refused: {named}{answer.get('error', status)}")
+    raise Failure(Exit.REFUSED, f"The service refused: {said(answer)}")
 
 
 def _show(event: dict[str, Any], forward_to: str | None, as_json: bool) -> None:

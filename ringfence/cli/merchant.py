@@ -7,8 +7,7 @@ import click
 
 from ringfence.cli.options import configuration, data_option, json_option
 from ringfence.cli.printing import print_json, print_pairs, print_table
-from ringfence.cli.service import admin
-from ringfence.failures import Exit, Failure
+from ringfence.cli.service import admin, segment
 
 
 @click.group(epilog="""\b
@@ -75,7 +74,7 @@ Examples:
 @json_option
 def show(identifier: str, phrases: bool, data: str | None, as_json: bool) -> None:
     """Show one merchant: every setting, and its credential sets."""
-    one = admin(configuration(data), "GET", f"/admin/merchants/{_path(identifier)}" + ("?phrases=true" if phrases else ""))
+    one = admin(configuration(data), "GET", f"/admin/merchants/{segment(identifier)}" + ("?phrases=true" if phrases else ""))
     if as_json:
         print_json(one)
     else:
@@ -102,7 +101,7 @@ def set_(identifier: str, changes: tuple[str, ...], name: str | None, active: bo
         body["name"] = name
     if active is not None:
         body["active"] = active
-    one = admin(configuration(data), "PATCH", f"/admin/merchants/{_path(identifier)}", body)
+    one = admin(configuration(data), "PATCH", f"/admin/merchants/{segment(identifier)}", body)
     if as_json:
         print_json(one)
     else:
@@ -123,7 +122,8 @@ def settings(as_json: bool) -> None:
                     for name, default, allowed, meaning, per_channel in rows])
         return
     print_table(("key", "default", "allowed", "meaning"), [
-        (name + (".CHANNEL" if per_channel else ""), default, allowed, meaning) for name, default, allowed, meaning, per_channel in rows])
+        (name + (".CHANNEL" if per_channel else ""), default, allowed, meaning) for name, default, allowed, meaning, per_channel in rows],
+        folds=("allowed", "meaning"))
     click.echo(f"\n.CHANNEL may be left out, or be one of {', '.join(CHANNELS)}.")
 
 
@@ -135,12 +135,6 @@ def _settings(pairs: tuple[str, ...]) -> dict[str, str]:
             raise click.UsageError(f"{pair!r} is not KEY=VALUE.")
         settings[key] = value
     return settings
-
-
-def _path(identifier: str) -> str:
-    if not identifier.isalnum() or not identifier.isascii():
-        raise Failure(Exit.REFUSED, "identifier must be 1 to 20 letters and digits")
-    return identifier
 
 
 def _print(one: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ import click
 
 from ringfence.cli.options import configuration, data_option, json_option
 from ringfence.cli.printing import print_json, print_pairs
-from ringfence.cli.service import admin, needed, sandbox
+from ringfence.cli.service import credential, needed, sandbox
 from ringfence.core.money import CURRENCIES, parse
 from ringfence.failures import Exit, Failure
 
@@ -53,9 +53,9 @@ def pay(operation: str, amount: str, currency: str, card: str | None, expiry: st
     service, known = needed(config), sandbox(config)
     if known is None:
         raise Failure(Exit.NOT_RUNNING, "There is no sandbox.json: only a sandbox gives its credentials away.")
-    credential = _credential(config, known, merchant)
+    shop = credential(config, known, merchant)
     asked = {
-        OPERATIONS[operation]: operation, "access_code": credential["access_code"], "merchant_identifier": credential["merchant_identifier"],
+        OPERATIONS[operation]: operation, "access_code": shop["access_code"], "merchant_identifier": shop["merchant_identifier"],
         "merchant_reference": reference or _reference(operation), "language": "en",
     }
     if operation in NAMES_AMOUNT:
@@ -68,14 +68,14 @@ def pay(operation: str, amount: str, currency: str, card: str | None, expiry: st
         if not sign_:
             raise click.UsageError(f"{pair!r} is not NAME=VALUE.")
         asked[name] = value
-    asked["signature"] = sign(asked, credential["sha_request_phrase"], credential["sha_type"])
+    asked["signature"] = sign(asked, shop["sha_request_phrase"], shop["sha_type"])
     status, answer = service.call("POST", "/FortAPI/paymentApi", asked)
     if status != 200:
         raise Failure(Exit.REFUSED, f"The service answered {status}: {answer.get('error', '')}")
     if as_json:
         print_json(answer)
     else:
-        print_pairs([(name, answer[name]) for name in sorted(answer, key=_importance)], title=f"{operation} at {credential['merchant_identifier']}")
+        print_pairs([(name, answer[name]) for name in sorted(answer, key=_importance)], title=f"{operation} at {shop['merchant_identifier']}")
     sys.exit(Exit.OK if answer["status"] in ENDINGS and answer["response_code"].endswith("000") else Exit.CHECK_FAILED)
 
 
@@ -106,12 +106,3 @@ def _card(test_cards: list[dict[str, Any]], number: str | None, expiry: str | No
     number = number.replace(" ", "") if number else test_cards[0]["number"]
     known = next((card for card in test_cards if card["number"] == number), test_cards[0])
     return {"card_number": number, "expiry_date": expiry or known["expiry"], "card_security_code": code or known["security_code"]}
-
-
-def _credential(config: Any, known: dict[str, Any], merchant: str | None) -> dict[str, str]:
-    for one in known["merchants"]:
-        if merchant in (None, one["aps"]["merchant_identifier"]):
-            return one["aps"]
-    if not merchant or not merchant.isalnum() or not merchant.isascii():
-        raise Failure(Exit.REFUSED, "--merchant must be 1 to 20 letters and digits.")
-    return admin(config, "GET", f"/admin/merchants/{merchant}?phrases=true")["credentials"][0]

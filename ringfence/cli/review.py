@@ -2,13 +2,13 @@
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
 import click
 
 from ringfence.cli.options import configuration, data_option, json_option
 from ringfence.cli.printing import print_json, print_pairs, print_table
-from ringfence.cli.service import admin
+from ringfence.cli.service import admin, segment
 
 
 @click.group(epilog="""\b
@@ -109,7 +109,7 @@ def resolve(operation: str, as_: str, amount: str | None, reason: str, evidence:
 
 
 def _path(operation: str) -> str:
-    return f"/admin/reviews/{quote(operation, safe='')}"
+    return f"/admin/reviews/{segment(operation)}"
 
 
 def _amount(one: dict[str, Any]) -> str:

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from ringfence.config import Config
 from ringfence.failures import Exit, Failure
@@ -111,9 +111,31 @@ def admin(config: Config, method: str, path: str, body: object = None) -> Any:
         return answer
     if status == 401:
         raise Failure(Exit.REFUSED, f"The service at {urlsplit(service.base_url).netloc if service else 'hand'} does not accept this admin token.")
-    errors = answer.get("errors") or [answer]
-    said = "; ".join(f"{error['field']} {error['error']}" if "field" in error else error["error"] for error in errors)
-    raise Failure(Exit.DATABASE if status == 503 else Exit.REFUSED, said)
+    if status >= 500:
+        away = Exit.DATABASE if "database" in answer["error"] else Exit.NOT_RUNNING
+        raise Failure(Exit.CHECK_FAILED if status == 500 else away, f"The service cannot answer now ({status}: {answer['error']}).")
+    raise Failure(Exit.REFUSED, "; ".join(said(error) for error in answer.get("errors") or [answer]))
+
+
+def said(error: dict[str, str]) -> str:
+    """A refusal in words: ``until must be after since``; where the problem is a sentence by itself, that."""
+    problem = error["error"]
+    return problem if "field" not in error or problem.startswith(("there is ", "it is ")) else f"{error['field']} {problem}"
+
+
+def segment(name: str) -> str:
+    """A name as a segment of a path.  Raises ``Failure`` for what cannot be one, and so names nothing."""
+    if not name or "/" in name:
+        raise Failure(Exit.REFUSED, f"Nothing can have the name {name!r}.")
+    return quote(name, safe=":")
+
+
+def credential(config: Config, known: dict[str, Any], merchant: str | None) -> dict[str, str]:
+    """The first APS credential set of a merchant of the sandbox that runs, or of the sandbox's first merchant."""
+    for one in known["merchants"]:
+        if merchant in (None, one["aps"]["merchant_identifier"]):
+            return one["aps"]
+    return admin(config, "GET", f"/admin/merchants/{segment(str(merchant))}?phrases=true")["credentials"][0]
 
 
 @contextmanager

@@ -5,14 +5,13 @@ import secrets
 import sys
 import time
 from typing import Any, NamedTuple
-from urllib.parse import quote
 
 import click
 
 from ringfence.cli.listen import events_behind, line_of
 from ringfence.cli.options import configuration, data_option, json_option
 from ringfence.cli.printing import print_json, print_table
-from ringfence.cli.service import Running, admin, needed, sandbox
+from ringfence.cli.service import Running, admin, credential, needed, sandbox
 from ringfence.core.events import Event
 from ringfence.failures import Exit, Failure
 
@@ -89,13 +88,13 @@ def trigger(event: str | None, as_list: bool, merchant: str | None, yes: bool, w
     service, known = needed(config), sandbox(config)
     if known is None or config.is_live:
         raise Failure(Exit.NOT_RUNNING, "There is no sandbox.json: events are triggered in the sandbox only.")
-    credential = _credential(config, known, merchant)
-    identifier = credential["merchant_identifier"]
+    shop = credential(config, known, merchant)
+    identifier = shop["merchant_identifier"]
     if way.moves and not yes:
         length = _length(config, way, identifier)
         click.confirm(f"{event} needs the clock to move by {length}, for every payment here. Move it?", abort=True, err=True)
     cursor, reference = events_behind(service, "", {})["cursor"], secrets.token_hex(8)
-    fort_id = _pay(service, known, credential, way, reference)
+    fort_id = _pay(service, known, shop, way, reference)
     if way.moves:
         admin(config, "POST", "/admin/clock", {"advance": _length(config, way, identifier)})
     happened = _awaited(service, cursor, identifier, fort_id, str(event), wait)
@@ -131,13 +130,6 @@ def _way(event: str | None) -> Way:
     return WAYS[event]
 
 
-def _credential(config: Any, known: dict[str, Any], merchant: str | None) -> dict[str, str]:
-    for one in known["merchants"]:
-        if merchant in (None, one["aps"]["merchant_identifier"]):
-            return one["aps"]
-    return admin(config, "GET", f"/admin/merchants/{quote(str(merchant), safe='')}?phrases=true")["credentials"][0]
-
-
 def _length(config: Any, way: Way, identifier: str) -> str:
     """How far the clock must go, as it is told to."""
     if way.moves != HOLD:
@@ -145,10 +137,10 @@ def _length(config: Any, way: Way, identifier: str) -> str:
     return f"{admin(config, 'GET', f'/admin/merchants/{identifier}')['settings']['hold_days']}d"
 
 
-def _pay(service: Running, known: dict[str, Any], credential: dict[str, str], way: Way, reference: str) -> str:
+def _pay(service: Running, known: dict[str, Any], shop: dict[str, str], way: Way, reference: str) -> str:
     """The payment and what follows it; its id.  Raises ``Failure`` where it could not even begin."""
     card = next(one for one in known["test_cards"] if one["scenario"] == way.scenario)
-    begun = _asked(service, credential, {
+    begun = _asked(service, shop, {
         "command": way.command, "merchant_reference": reference, "amount": str(MINOR), "currency": CURRENCY, "remember_me": "NO",
         "customer_email": "payer@shop.example", "customer_ip": "192.0.2.1",
         "card_number": card["number"], "expiry_date": card["expiry"], "card_security_code": card["security_code"],
@@ -157,15 +149,15 @@ def _pay(service: Running, known: dict[str, Any], credential: dict[str, str], wa
         raise Failure(Exit.REFUSED, f"The payment was refused: {begun['response_code']} {begun['response_message']}")
     for command in way.then:
         moved = {} if command == "VOID_AUTHORIZATION" else {"amount": str(PART), "currency": CURRENCY}
-        _asked(service, credential, {"command": command, "merchant_reference": reference, **moved})
+        _asked(service, shop, {"command": command, "merchant_reference": reference, **moved})
     return begun["fort_id"]
 
 
-def _asked(service: Running, credential: dict[str, str], fields: dict[str, str]) -> dict[str, Any]:
+def _asked(service: Running, shop: dict[str, str], fields: dict[str, str]) -> dict[str, Any]:
     from ringfence.api.aps.signature import sign
-    asked = {"access_code": credential["access_code"], "merchant_identifier": credential["merchant_identifier"], "language": "en", **fields}
+    asked = {"access_code": shop["access_code"], "merchant_identifier": shop["merchant_identifier"], "language": "en", **fields}
     status, answer = service.call("POST", "/FortAPI/paymentApi", asked | {
-        "signature": sign(asked, credential["sha_request_phrase"], credential["sha_type"])})
+        "signature": sign(asked, shop["sha_request_phrase"], shop["sha_type"])})
     if status != 200:
         raise Failure(Exit.REFUSED, f"The service answered {status}: {answer.get('error', '')}")
     return answer

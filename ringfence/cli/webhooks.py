@@ -3,13 +3,13 @@ from __future__ import annotations
 
 from datetime import datetime
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
 import click
 
 from ringfence.cli.options import configuration, data_option, json_option
 from ringfence.cli.printing import print_json, print_pairs, print_table
-from ringfence.cli.service import admin
+from ringfence.cli.service import admin, segment
 
 FIELDS = ("id", "event", "purpose", "state", "attempts", "url", "content_type", "created_at", "next_at", "ended_at")
 
@@ -57,9 +57,12 @@ def list_(state: str | None, since: str | None, until: str | None, limit: int, a
     if as_json:
         print_json({"endpoints": endpoints, **page})
         return
+    if not endpoints:
+        click.echo("Nobody is told yet. Set an address with: ringfence merchant set ID feedback_url=URL notification_url=URL")
+        return
     print_table(("merchant", "endpoint", "address", "waiting", "given up", "last delivered", "health"), [
         (one["merchant"], one["endpoint"], one["url"], one["waiting"], one["given_up"], _at(one["delivered_at"]), _health(one))
-        for one in endpoints], right=("waiting", "given up"))
+        for one in endpoints], right=("waiting", "given up"), folds=("address", "health"))
     click.echo()
     print_table(("delivery", "event", "purpose", "state", "attempts", "made", "next"), [
         (one["id"], one["event"], one["purpose"], one["state"], one["attempts"], _at(one["created_at"]), _at(one["next_at"]))
@@ -76,7 +79,7 @@ Examples:
 @json_option
 def show(delivery: str, data: str | None, as_json: bool) -> None:
     """Show a delivery: its bytes, and every attempt with what came back."""
-    shown = admin(configuration(data), "GET", f"/admin/webhooks/deliveries/{quote(delivery, safe=':')}")
+    shown = admin(configuration(data), "GET", f"/admin/webhooks/deliveries/{segment(delivery)}")
     if as_json:
         print_json(shown)
         return

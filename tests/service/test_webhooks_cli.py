@@ -144,7 +144,7 @@ REFUSED: list[tuple[tuple[str, ...], Exit, str]] = [
     (("redeliver", "--since", "soon", "--until", "2026-01-01"), Exit.REFUSED, "since must be an ISO 8601 instant"),
     (("redeliver", "--failed", "--url", "http://10.0.0.1/"), Exit.REFUSED, "url names 10.0.0.1"),
     (("redeliver", "--failed", "--url", "gopher://shop.example/"), Exit.REFUSED, "url must begin with"),
-    (("redeliver", "--failed", "--merchant", "Nobody"), Exit.REFUSED, "merchant there is no merchant"),
+    (("redeliver", "--failed", "--merchant", "Nobody"), Exit.REFUSED, "ringfence: there is no merchant"),
     (("replay",), Exit.REFUSED, "since is missing"),
     (("replay", "--since", "2026-01-02", "--until", "2026-01-01"), Exit.REFUSED, "until must be after since"),
     (("list", "--since", "soon"), Exit.REFUSED, "since must be an ISO 8601 instant"),
