@@ -161,7 +161,7 @@ async def _proof(services: Services, request: Request) -> Response:
 
 
 async def _merchants(services: Services, request: Request) -> Response:
-    if request.method == "GET":
+    if request.method != "POST":
         return json_response({"merchants": [shown(one) for one in services.directory.merchants()]})
     given = await read_object(request)
     only(given, "identifier", "name", "settings", "access_code", "sha_request_phrase", "sha_response_phrase", "sha_type")
@@ -173,7 +173,7 @@ async def _merchants(services: Services, request: Request) -> Response:
 
 async def _merchant(services: Services, request: Request) -> Response:
     identifier = request.path_params["identifier"]
-    if request.method == "GET":
+    if request.method != "PATCH":
         merchant = services.directory.merchant(identifier)
         if merchant is None:
             return error_response(404, "there is no merchant of that identifier")
@@ -186,6 +186,8 @@ async def _merchant(services: Services, request: Request) -> Response:
     if active is not None and not isinstance(active, bool):
         raise BadInput("active", "must be true or false")
     name = text_of(given, "name") if "name" in given else None
+    if not identifier.isprintable():                        # no database could even be asked for it
+        return await _made(services, None, 404)
     changed = await services.directory.change(identifier, _settings(given), name=name, active=active)
     return await _made(services, changed, 200, phrases=False)
 
@@ -209,7 +211,7 @@ async def _simulator(services: Services, request: Request) -> Response:
     desk = services.simulator
     if desk is None:
         return error_response(404, "live mode has no simulator")
-    if request.method == "GET":
+    if request.method != "POST":
         return json_response(await desk.show())
     order = await read_object(request)
     try:

@@ -67,6 +67,9 @@ def operator(summary: str, answers: Schema, *, body: Schema | None = None, param
     }
 
 
-ERROR: Schema = fields({"error": text("what is wrong"), "field": text("which field is to blame, where one is")}, ("error",))
+ERROR: Schema = fields({
+    "error": text("what is wrong"), "field": text("which field is to blame, where one is"),
+    "errors": {**rows({"field": text("a field"), "error": text("what is wrong with it")}, ("field", "error")), "description": "all of them"},
+}, ("error",))
 
 OF_MERCHANT = query("merchant", "only this merchant's, by identifier")

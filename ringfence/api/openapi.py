@@ -13,7 +13,7 @@ import ringfence
 from ringfence.api import clock, events, retention, reviews, webhooks
 from ringfence.api.aps.fields import FIELDS, Field
 from ringfence.api.aps.operations import OPERATIONS, Operation
-from ringfence.api.describing import ERROR, OF_MERCHANT, REFUSALS, Schema, answers, content, fields, operator, path, query, ref, text
+from ringfence.api.describing import ERROR, OF_MERCHANT, REFUSALS, Schema, answers, content, fields, operator, path, query, ref, rows, text
 from ringfence.api.http import json_response
 
 PARTS = (clock, events, webhooks, reviews, retention)
@@ -127,8 +127,28 @@ _SIMULATOR_ORDERS = {
 }
 _SIMULATOR = fields({
     "accounts": {"type": "array", "items": {"type": "object"}}, "offline": {"type": "boolean"}, "latency": {"type": "number"},
-    "overrides": {"type": "object"}, "test_cards": {"type": "array", "items": {"type": "object"}},
+    "overrides": {"type": "object"}, "test_cards": rows({
+        "number": text("the card number"), "brand": text("the card's brand"), "expiry": text("YYMM"), "security_code": text("the one that matches"),
+        "scenario": text("four digits"), "behaviour": text("what happens"),
+    }),
 })
+_HEAD = {
+    "lane": {"type": "integer"}, "number": {"type": "integer"}, "digest": text("hexadecimal"), "committed_at": text("wall time", format="date-time"),
+}
+_PROOF = fields({
+    "ok": {"type": "boolean", "description": "whether every check holds"},
+    "at": {"type": ["string", "null"], "format": "date-time", "description": "the past instant that was asked for"},
+    "full": {"type": "boolean"}, "merchants": rows({
+        "merchant": text("its identifier"), "currency": text("ISO 4217"), "ok": {"type": "boolean"},
+        "accounts": {"type": "object", "additionalProperties": {"type": "integer"}, "description": "debits minus credits, minor units"},
+        "checks": {"type": "object", "additionalProperties": {"type": "object"}, "description": "P1 to P10, with `count` and `examples` where not ok"},
+        "exceptions": {"type": "array", "items": {"type": "object"}}, "exception_count": {"type": "integer"},
+    }), "chain": fields({
+        "ok": {"type": "boolean"}, "checked": {"type": "integer", "description": "batches; not as of a past instant"},
+        "count": {"type": "integer", "description": "problems"}, "lanes": rows({**_HEAD, "ok": {"type": "boolean"}}),
+        "problems": {"type": "array", "items": {"type": "object"}},
+    }), "heads": rows(_HEAD), "acknowledged": {"type": "null", "description": "only `ringfence proof --acknowledged` has it"},
+}, ("ok", "at", "full", "merchants", "chain", "heads"))
 _STORY = fields({"name": text("what was asked for"), "payments": {"type": "array", "items": fields({
     "merchant": text("its identifier"), "payment": text("the payment's id"), "story": {"type": "array", "items": fields({
         "at": {"type": ["string", "null"], "description": "business time; null for how things stand"}, "what": {"type": "string"},
@@ -137,9 +157,7 @@ _ONE_ORDER = {"minProperties": 1, "maxProperties": 1, "additionalProperties": Fa
 _IDENTIFIER = path("identifier", "the merchant's identifier")
 
 _ADMIN: dict[str, Schema] = {
-    "/admin/proof": {"get": operator("Prove that no money appeared or vanished", answers("the proof; `ok` says whether every check holds", fields({
-        "ok": {"type": "boolean"}, "merchants": {"type": "array", "items": {"type": "object"}}, "chain": {"type": "object"},
-        "heads": {"type": "array", "items": {"type": "object"}}}, ("ok", "merchants", "chain", "heads")), "400", "401"),
+    "/admin/proof": {"get": operator("Prove that no money appeared or vanished", answers("the proof", _PROOF, "400", "401"),
         parameters=(OF_MERCHANT, query("at", "as of a past instant", {"type": "string", "format": "date-time"}),
                     query("full", "trust no earlier proof", {"type": "boolean"})))},
     "/admin/merchants": {

@@ -20,7 +20,7 @@ from ringfence.engine.retention import Desk, Refused
 def routes(guard: Callable[[Endpoint], Endpoint], desk: Desk) -> list[Route]:
     """``/admin/retention``."""
     async def answer(request: Request) -> Response:
-        return json_response((await desk.show()).as_json()) if request.method == "GET" else await _run(desk, request)
+        return json_response((await desk.show()).as_json()) if request.method != "POST" else await _run(desk, request)
 
     return [Route("/admin/retention", guard(answer), methods=["GET", "POST"])]
 

@@ -90,6 +90,28 @@ def test_what_is_not_there_is_404(sandbox: Sandbox, path: str):
     assert call(sandbox, path)[0] == 404
 
 
+@pytest.mark.parametrize("identifier", ["Nobody", "%00", "%C3%A4"])
+def test_a_merchant_that_is_not_there_cannot_be_changed(sandbox: Sandbox, identifier: str):
+    """404 also for names that nothing can have."""
+    assert call(sandbox, f"/admin/merchants/{identifier}", method="PATCH", body={"name": "New"})[0] == 404
+
+
+@pytest.mark.parametrize(("path", "body"), [
+    ("/admin/merchants", {"identifier": "Ghost"}), ("/admin/merchants/RingfenceOne", {"name": "Ghost"}),
+    ("/admin/simulator", {"online": False}), ("/admin/retention", {"payment": "Nothing"}), ("/admin/clock", {"advance": "1h"}),
+])
+def test_head_asks_and_changes_nothing(sandbox: Sandbox, path: str, body: dict):
+    """It is answered as GET is, whatever is sent along."""
+    before = call(sandbox, path)[1]
+    assert call(sandbox, path, method="HEAD", body=body) == (200, None)
+    after = call(sandbox, path)[1]
+    assert {name: value for name, value in after.items() if name not in MOVING} == {
+        name: value for name, value in before.items() if name not in MOVING}
+
+
+MOVING = ("now", "wall", "ahead_seconds", "at")
+
+
 def test_what_has_ended_cannot_be_decided(sandbox: Sandbox):
     """It is shown with its end; a decision about it is 409, one about nothing 404."""
     operation = sandbox.json("pay", "--amount", "10.00")["fort_id"]
@@ -133,6 +155,12 @@ REFUSED = [
     (("merchant", "show", "Nobody"), Exit.REFUSED, "no merchant"),
     (("clock", "advance", "soon"), Exit.USAGE, "neither a duration"),
     (("explain", "Nothing"), Exit.REFUSED, "no payment has that id or reference"),
+    (("explain", ""), Exit.REFUSED, "Nothing can have the name ''"),
+    (("review", "show", ""), Exit.REFUSED, "Nothing can have the name ''"),
+    (("review", "show", "17"), Exit.REFUSED, "ringfence: there is no operation of that id"),
+    (("webhooks", "show", "/"), Exit.REFUSED, "Nothing can have the name '/'"),
+    (("trigger", "purchase_approved", "--merchant", ""), Exit.REFUSED, "Nothing can have the name ''"),
+    (("explain", "\udcff"), Exit.USAGE, "the command line is not UTF-8"),
     (("proof", "--at", "2099-01-01T00:00:00Z"), Exit.REFUSED, "in the future"),
     (("proof", "--merchant", "Nobody"), Exit.REFUSED, "no merchant Nobody"),
     (("pay", "--amount", "1.005"), Exit.USAGE, "decimals"),

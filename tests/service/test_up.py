@@ -30,7 +30,7 @@ def call(sandbox: Sandbox, path: str, *, method: str = "GET", body: Any = None, 
     try:
         with urllib.request.urlopen(asked, timeout=30, context=trust) as answer:
             text = answer.read()
-            return answer.status, json.loads(text) if answer.headers["content-type"] == "application/json" else text.decode()
+            return answer.status, json.loads(text or b"null") if answer.headers["content-type"] == "application/json" else text.decode()
     except urllib.error.HTTPError as error:
         return error.code, json.loads(error.read())
 

@@ -1,0 +1,88 @@
+"""What the operator's API answers is what ``/openapi.json`` says it answers: member by member, on a sandbox with something in it."""
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from ringfence.api import openapi
+from tests.sandbox import Sandbox
+from tests.service.test_up import call
+
+DOCUMENT = openapi.document()
+TYPES = {"string": str, "integer": int, "number": (int, float), "boolean": bool, "array": list, "object": dict, "null": type(None)}
+
+
+@pytest.fixture(scope="module")
+def sandbox():
+    with Sandbox(workers=1, environment={"RINGFENCE_ANSWER_SECONDS": "0.2"}) as running:
+        running.command("merchant", "set", "RingfenceOne", "feedback_url=http://127.0.0.1:9/", "feedback_interval=60")
+        running.json("pay", "--reference", "PAID")
+        unknown = next(card["number"] for card in running.description["test_cards"] if card["scenario"] == "0307")
+        running.command("pay", "--reference", "DOUBT", "--card", unknown)
+        running.json("clock", "advance", "1s")
+        yield running
+
+
+def differences(schema: dict[str, Any], value: Any, where: str = "") -> Iterator[str]:
+    """Where a value is not as described: of another type, without a member that is required, or with one that nobody described."""
+    if "$ref" in schema:
+        schema = DOCUMENT["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
+    types = schema.get("type", [])
+    if types and not any(isinstance(value, TYPES[name]) for name in ([types] if isinstance(types, str) else types)):
+        yield f"{where} is {value!r}, not {types}"
+    elif value not in schema.get("enum", [value]) or value != schema.get("const", value):
+        yield f"{where} is {value!r}"
+    elif isinstance(value, dict):
+        known, others = schema.get("properties", {}), schema.get("additionalProperties")
+        yield from (f"{where}.{name} is missing" for name in schema.get("required", ()) if name not in value)
+        for name, member in value.items():
+            if name in known or isinstance(others, dict):
+                yield from differences(known.get(name, others), member, f"{where}.{name}")
+            elif known:
+                yield f"{where}.{name} is not described"
+    elif isinstance(value, list):
+        for one in value:
+            yield from differences(schema.get("items", {}), one, f"{where}[]")
+
+
+def described(path: str, method: str, status: int) -> dict[str, Any]:
+    """The schema of an answer; fails where there is none for its status."""
+    [content] = DOCUMENT["paths"][path][method]["responses"][str(status)]["content"].values()
+    return content["schema"]
+
+
+ASKED = [
+    ("get", "/healthz", "/healthz", None, 200),
+    ("get", "/readyz", "/readyz", None, 200),
+    ("get", "/admin/proof", "/admin/proof?full=true", None, 200),
+    ("get", "/admin/merchants", "/admin/merchants", None, 200),
+    ("get", "/admin/merchants/{identifier}", "/admin/merchants/RingfenceOne?phrases=true", None, 200),
+    ("patch", "/admin/merchants/{identifier}", "/admin/merchants/RingfenceOne", {"settings": {"hold_days": "0", "nothing": "1"}}, 400),
+    ("get", "/admin/payments/{name}", "/admin/payments/PAID", None, 200),
+    ("get", "/admin/simulator", "/admin/simulator", None, 200),
+    ("get", "/admin/clock", "/admin/clock", None, 200),
+    ("get", "/admin/clock/due", "/admin/clock/due?by=9d", None, 200),
+    ("get", "/admin/clock/due", "/admin/clock/due?by=back", None, 400),
+    ("post", "/admin/clock", "/admin/clock", {"advance": "1s"}, 200),
+    ("get", "/admin/events", "/admin/events?after=begin&messages=true", None, 200),
+    ("get", "/admin/webhooks/endpoints", "/admin/webhooks/endpoints", None, 200),
+    ("get", "/admin/webhooks/deliveries", "/admin/webhooks/deliveries?limit=1", None, 200),
+    ("get", "/admin/webhooks/deliveries/{id}", "/admin/webhooks/deliveries/{delivery}", None, 200),
+    ("post", "/admin/webhooks/redeliver", "/admin/webhooks/redeliver", {"failed": True}, 200),
+    ("get", "/admin/reviews", "/admin/reviews?all=true", None, 200),
+    ("get", "/admin/reviews/{operation}", "/admin/reviews/{operation}", None, 200),
+    ("post", "/admin/reviews/{operation}", "/admin/reviews/{operation}", {}, 400),
+    ("get", "/admin/retention", "/admin/retention", None, 200),
+    ("post", "/admin/retention", "/admin/retention", {"dry_run": True}, 200),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "asked", "body", "status"), ASKED, ids=lambda value: str(value)[:50])
+def test_an_answer_is_what_its_description_says(sandbox: Sandbox, method: str, path: str, asked: str, body: Any, status: int):
+    """Its status is listed, and it has no member that is not."""
+    asked = asked.replace("{operation}", call(sandbox, "/admin/reviews?all=1")[1]["reviews"][0]["operation"])
+    asked = asked.replace("{delivery}", call(sandbox, "/admin/webhooks/deliveries")[1]["deliveries"][-1]["id"])
+    given, answer = call(sandbox, asked, method=method.upper(), body=body)
+    assert (given, list(differences(described(path, method, given), answer))) == (status, [])
