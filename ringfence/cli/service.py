@@ -80,7 +80,7 @@ def sandbox(config: Config) -> dict[str, Any] | None:
     """``sandbox.json`` of the data folder."""
     try:
         return json.loads((config.data / "sandbox.json").read_text("utf-8"))
-    except (FileNotFoundError, ValueError):
+    except (FileNotFoundError, NotADirectoryError, ValueError):
         return None
     except PermissionError as error:
         raise Failure(Exit.DATA_FOLDER, f"{error.filename} can be read only by whoever started the service, and by root.") from error
@@ -90,7 +90,7 @@ def _held(data: Path) -> bool:
     """Whether a service holds the folder's lock.  Looking takes the lock shared, for no longer than the look."""
     try:
         descriptor = os.open(data / "lock", os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return False
     except PermissionError as error:
         raise Failure(Exit.DATA_FOLDER, f"The data folder {data} cannot be read: it belongs to somebody else.") from error
@@ -120,7 +120,7 @@ def admin(config: Config, method: str, path: str, body: object = None) -> Any:
 def said(error: dict[str, str]) -> str:
     """A refusal in words: ``until must be after since``; where the problem is a sentence by itself, that."""
     problem = error["error"]
-    return problem if "field" not in error or problem.startswith(("there is ", "it is ")) else f"{error['field']} {problem}"
+    return problem if "field" not in error or problem.startswith(("there is ", "it is ", "the ")) else f"{error['field']} {problem}"
 
 
 def segment(name: str) -> str:

@@ -7,6 +7,7 @@ import sys
 import click
 
 from ringfence.cli.options import configuration, data_option
+from ringfence.failures import Exit, Failure
 
 
 @click.command(epilog="""\b
@@ -18,7 +19,7 @@ Examples:
 \b
 Prints "Ringfence worker is ready" once it works.  SIGTERM finishes what is in hand.  It takes no lock of the data folder and
 listens nowhere; where its database goes away it waits.
-Exit codes: 0 stopped · 2 usage · 3 configuration · 6 database · 7 master key""")
+Exit codes: 0 stopped · 2 usage · 3 configuration · 4 data folder · 6 database · 7 master key""")
 @data_option
 @click.option("--number", type=click.IntRange(1, 64), default=1, show_default=True, help="Tells several workers on one data folder apart.")
 def worker(data: str | None, number: int) -> None:
@@ -27,6 +28,8 @@ def worker(data: str | None, number: int) -> None:
     Every process of a service does that by itself too; a worker adds hands, or takes it over where RINGFENCE_BACKGROUND=off.
     """
     config = configuration(data)
+    if not config.is_live and not config.data.is_dir():
+        raise Failure(Exit.DATA_FOLDER, f"There is no data folder {config.data}: a worker uses the keys, the clock and the simulator of the service's.")
     from ringfence import logs
     from ringfence import worker as process
     from ringfence.config import strangers

@@ -3,6 +3,9 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -139,6 +142,16 @@ def test_a_merchant_is_made_shown_and_used(sandbox: Sandbox):
     assert [entry["kind"] for entry in book["entries"]] == ["purchase"] and book["double_effects"] == []
 
 
+@pytest.mark.parametrize("words", [("review", "list"), ("webhooks", "list"), ("retention", "show"), ("explain", "X"), ("proof",)])
+def test_a_data_folder_that_is_a_file_is_a_sentence(tmp_path: Path, words: tuple[str, ...]):
+    """Nothing runs there, and there is no database in it."""
+    (tmp_path / "file").write_text("")
+    done = subprocess.run([sys.executable, "-m", "ringfence.cli", *words, "--data", str(tmp_path / "file")], capture_output=True, text=True,
+                          check=False, timeout=60)
+    assert (done.returncode, done.stdout) == (Exit.DATABASE, "")
+    assert "There is no database in" in done.stderr and "Traceback" not in done.stderr
+
+
 def test_a_declined_payment_ends_with_1(sandbox: Sandbox):
     """The answer is printed all the same."""
     declined = sandbox.command("pay", "--card", _card(sandbox, "0051"))
@@ -154,6 +167,7 @@ REFUSED = [
     (("merchant", "set", "RingfenceOne", "hold_days"), Exit.USAGE, "is not KEY=VALUE"),
     (("merchant", "show", "Nobody"), Exit.REFUSED, "no merchant"),
     (("clock", "advance", "soon"), Exit.USAGE, "neither a duration"),
+    (("clock", "advance", "--to", "2020-01-01T00:00:00Z"), Exit.REFUSED, "ringfence: the clock only goes forward"),
     (("explain", "Nothing"), Exit.REFUSED, "no payment has that id or reference"),
     (("explain", ""), Exit.REFUSED, "Nothing can have the name ''"),
     (("review", "show", ""), Exit.REFUSED, "Nothing can have the name ''"),
