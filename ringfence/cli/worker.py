@@ -29,7 +29,8 @@ def worker(data: str | None, number: int) -> None:
     """
     config = configuration(data)
     if not config.is_live and not config.data.is_dir():
-        raise Failure(Exit.DATA_FOLDER, f"There is no data folder {config.data}: a worker uses the keys, the clock and the simulator of the service's.")
+        raise Failure(Exit.DATA_FOLDER, f"There is no data folder {config.data}: a worker needs the keys, the clock and the simulator of the "
+                                        "service's.")
     from ringfence import logs
     from ringfence import worker as process
     from ringfence.config import strangers
