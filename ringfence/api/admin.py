@@ -138,8 +138,8 @@ def flag_of(request: Request, name: str) -> bool:
 
 
 def merchant_of(directory: Directory, request: Request) -> str | None:
-    """The identifier of the merchant that the query names; ``None`` where it names none."""
-    identifier = request.query_params.get("merchant") or None
+    """The identifier of the merchant that the query names; ``None`` where it says nothing of one, which an empty name is not."""
+    identifier = request.query_params.get("merchant")
     if identifier is not None and directory.merchant(identifier) is None:
         raise BadInput("merchant", "there is no merchant of that identifier")
     return identifier

@@ -151,8 +151,10 @@ def _number(services: Services, identifier: str | None) -> int | None:
 
 
 def _given_merchant(services: Services, given: dict[str, Any]) -> int | None:
-    identifier = text_of(given, "merchant", "")
-    if identifier and services.directory.merchant(identifier) is None:
+    if "merchant" not in given:
+        return None
+    identifier = text_of(given, "merchant")
+    if services.directory.merchant(identifier) is None:
         raise BadInput("merchant", "there is no merchant of that identifier")
     return _number(services, identifier)
 

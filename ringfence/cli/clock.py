@@ -1,7 +1,9 @@
 """``ringfence clock``: show, advance, freeze, resume."""
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -74,7 +76,8 @@ def advance(by: str | None, to: str | None, dry_run: bool, data: str | None, as_
             print_json(due)
         return
     if service is not None:
-        moved = admin(config, "POST", "/admin/clock", {"advance": by} if by is not None else {"to": to})
+        with _watched(config, shown=not as_json):
+            moved = admin(config, "POST", "/admin/clock", {"advance": by} if by is not None else {"to": to})
     else:
         moved = _turned(config, lambda opened: opened.advance(duration) if duration is not None else opened.advance_to(instant))
     if as_json:
@@ -137,6 +140,30 @@ def _turned(config: Config, turn: Callable[[Clock], object]) -> dict[str, Any]:
     finally:
         opened.close()
     return {"now": reading.now, "wall": reading.wall, "ahead_seconds": reading.ahead.total_seconds(), "frozen": reading.frozen}
+
+
+@contextmanager
+def _watched(config: Config, *, shown: bool) -> Iterator[None]:
+    """Whoever sits at a terminal sees business time go by meanwhile: what is due on the way may take minutes."""
+    from rich.console import Console
+
+    from ringfence.engine.clock import Clock
+    console, done = Console(stderr=True), threading.Event()
+    if not shown or not console.is_terminal:
+        yield
+        return
+    with closing(Clock(config.data / "clock")) as opened, console.status("moving the clock") as status:
+        def follow() -> None:
+            while not done.wait(0.25):
+                status.update(f"business time {opened.now():%Y-%m-%d %H:%M:%S}")
+
+        follower = threading.Thread(target=follow)
+        follower.start()
+        try:
+            yield
+        finally:
+            done.set()
+            follower.join()
 
 
 def _turn(config: Config, as_json: bool, turn: Callable[[Clock], object]) -> None:

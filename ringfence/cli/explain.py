@@ -24,7 +24,7 @@ Exit codes: 0 told · 6 database · 9 no payment has that name""")
 @json_option
 def explain(name: str, merchant: str | None, data: str | None, as_json: bool) -> None:
     """Tell a payment's story in sentences: requests, decisions, processor messages, transfers."""
-    only = f"?{urlencode({'merchant': merchant})}" if merchant else ""
+    only = f"?{urlencode({'merchant': merchant})}" if merchant is not None else ""
     story = admin(configuration(data), "GET", f"/admin/payments/{segment(name)}{only}")
     if as_json:
         print_json(story)

@@ -86,7 +86,7 @@ def followed(config: Config, cursor: str, merchant: str | None) -> Iterator[dict
     Raises ``Failure`` where it refuses to tell.
     """
     service, told, away = running(config), False, False
-    query = {"messages": "1", **({"merchant": merchant} if merchant else {})}
+    query = {"messages": "1", **({"merchant": merchant} if merchant is not None else {})}
     while True:
         try:
             service = service or needed(config)

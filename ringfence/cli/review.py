@@ -35,7 +35,7 @@ Examples:
 def list_(every: bool, merchant: str | None, data: str | None, as_json: bool) -> None:
     """List what waits for a person, the oldest first."""
     asked = {"all": "true"} if every else {}
-    only = urlencode(asked | ({"merchant": merchant} if merchant else {}))
+    only = urlencode(asked | ({"merchant": merchant} if merchant is not None else {}))
     answer = admin(configuration(data), "GET", "/admin/reviews" + (f"?{only}" if only else ""))
     if as_json:
         print_json(answer)

@@ -50,6 +50,8 @@ class Running(NamedTuple):
                 return error.code, json.loads(text)
             except ValueError:
                 return error.code, {"error": text.decode("utf-8", "replace")}
+        except TimeoutError:
+            raise Failure(Exit.NOT_RUNNING, f"The service has not answered within {ANSWER_SECONDS} seconds; what was asked may go on.") from None
         except (OSError, ValueError) as error:
             reason = getattr(error, "reason", error)
             raise Failure(Exit.NOT_RUNNING, f"No service answers at {self.base_url} ({reason}).") from error

@@ -84,6 +84,8 @@ def trigger(event: str | None, as_list: bool, merchant: str | None, yes: bool, w
         _print_ways(as_json)
         return
     way = _way(event)
+    if wait != wait:                                        # "nan", which lies in no range and in every one
+        raise click.UsageError("--wait must be 1 to 600 seconds.")
     config = configuration(data)
     service, known = needed(config), sandbox(config)
     if known is None or config.is_live:

@@ -133,6 +133,7 @@ REFUSED = [
     (("--forward-to", "http://127.0.0.1:99999/"), Exit.USAGE, "must be an http"),
     (("--type", "purchase_aproved"), Exit.USAGE, "is no event"),
     (("--from", "yesterday"), Exit.REFUSED, "after must be the cursor"),
+    (("--merchant", ""), Exit.REFUSED, "refused: there is no merchant"),
     (("--merchant", "Nobody"), Exit.REFUSED, "refused: there is no merchant"),
 ]
 
