@@ -77,7 +77,8 @@ def guard(token: str) -> Callable[[Endpoint], Endpoint]:
                 return error_response(400, bad.problem, bad.field)
             except CONNECTION_LOST as lost:
                 log.warning("%s %s waits for the database: %s", request.method, request.url.path, lost)
-                return error_response(503, "the database does not answer")
+                return error_response(503, "the database does not answer" + (
+                    "" if request.method in ("GET", "HEAD") else "; whether this was done shows when it is back"))
         return answer
 
     return guarded

@@ -150,7 +150,7 @@ EVENT: Schema = fields({
 
 DESCRIBED: dict[str, Schema] = {"/admin/events": {"get": operator(
     "Events in order, from a cursor on", answers("the next events, and the cursor behind them", fields({
-        "events": {"type": "array", "items": EVENT}, "cursor": text("for the next call's `after`")}, ("events", "cursor")), "400", "401", "503"),
+        "events": {"type": "array", "items": EVENT}, "cursor": text("for the next call's `after`")}, ("events", "cursor")), "400", "401"),
     parameters=(
         query("after", "the cursor of the answer before; `begin` for all events, nothing for those from now on"),
         query("limit", "about so many events", {"type": "integer", "minimum": 1, "maximum": MOST, "default": USUAL}),

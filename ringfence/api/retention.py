@@ -12,7 +12,7 @@ from starlette.routing import Route
 
 from ringfence.api.admin import BadInput, Endpoint, only, read_object, text_of
 from ringfence.api.aps.door import order_key, verification_key
-from ringfence.api.describing import Schema, answers, content, fields, rows, text
+from ringfence.api.describing import Schema, answers, fields, operator, rows, text
 from ringfence.api.http import error_response, json_response
 from ringfence.engine.retention import Desk, Refused
 
@@ -61,18 +61,13 @@ _REPORT = fields({
 #: The paths of this module, for machines.
 DESCRIBED: dict[str, Schema] = {
     "/admin/retention": {
-        "get": {
-            "summary": "How long what is kept, and what a run would erase now", "security": [{"admin": []}],
-            "responses": answers("the policy and the counts", _REPORT, "401"),
-        },
-        "post": {
-            "summary": "Erase what nothing needs any more, or what can go of one payment", "security": [{"admin": []}],
-            "requestBody": {"content": content(fields({
+        "get": operator("How long what is kept, and what a run would erase now", answers("the policy and the counts", _REPORT, "401")),
+        "post": operator(
+            "Erase what nothing needs any more, or what can go of one payment",
+            answers("what went", _REPORT, "400", "401", "404", "409"), body=fields({
                 "dry_run": {"type": "boolean", "description": "only say what would go"},
                 "payment": text("a payment's id, or the reference it was begun with: everything of it that can go, whatever its age"),
                 "merchant": text("whose payment it is, where several have the name"),
-            }))},
-            "responses": answers("what went", _REPORT, "400", "401", "404", "409"),
-        },
+            }, additionalProperties=False)),
     },
 }
