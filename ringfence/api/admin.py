@@ -5,6 +5,7 @@ API stand in modules of their own beside this one; all of them are guarded, and 
 """
 from __future__ import annotations
 
+import asyncio
 import hmac
 import logging
 import re
@@ -63,7 +64,8 @@ class SimulatorDesk(NamedTuple):
 
 
 def guard(token: str) -> Callable[[Endpoint], Endpoint]:
-    """What every endpoint of operators is wrapped in: asks for the bearer token, and answers ``BadInput`` with 400, a lost database with 503."""
+    """What every endpoint of operators is wrapped in: asks for the bearer token, and answers ``BadInput`` with 400, a lost database or
+    an end of the service that does not wait any longer with 503."""
     expected = b"Bearer " + token.encode("ascii")
 
     def guarded(endpoint: Endpoint) -> Endpoint:
@@ -77,11 +79,16 @@ def guard(token: str) -> Callable[[Endpoint], Endpoint]:
                 return error_response(400, bad.problem, bad.field)
             except CONNECTION_LOST as lost:
                 log.warning("%s %s waits for the database: %s", request.method, request.url.path, lost)
-                return error_response(503, "the database does not answer" + (
-                    "" if request.method in ("GET", "HEAD") else "; whether this was done shows when it is back"))
+                return error_response(503, "the database does not answer" + _left_open(request))
+            except asyncio.CancelledError:                  # uvicorn, behind RINGFENCE_DRAIN_SECONDS
+                return error_response(503, "the service stops" + _left_open(request))
         return answer
 
     return guarded
+
+
+def _left_open(request: Request) -> str:
+    return "" if request.method in ("GET", "HEAD") else "; whether this was done shows when it is back"
 
 
 def admin_routes(guard: Callable[[Endpoint], Endpoint], services: Services) -> list[Route]:

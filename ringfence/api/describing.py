@@ -13,7 +13,7 @@ Schema = dict[str, Any]
 REFUSALS = {
     "400": "a field is wrong; the answer names it", "401": "the admin token is missing or wrong", "403": "not in live mode",
     "404": "there is nothing of that name", "405": "another method", "409": "not now, or not in live mode; the answer says why",
-    "413": "the body is too large", "503": "the database does not answer",
+    "413": "the body is too large", "503": "the database does not answer, or the service stops",
 }
 
 
@@ -59,7 +59,7 @@ def path(name: str, description: str) -> Schema:
 
 
 def operator(summary: str, answers: Schema, *, body: Schema | None = None, parameters: tuple[Schema, ...] = ()) -> Schema:
-    """An endpoint of operators, behind the admin token; where its database is away it says so."""
+    """An endpoint of operators, behind the admin token; where its database is away, or it stops, it says so."""
     away = {"503": {"description": REFUSALS["503"], "content": content(ref("Error"))}}
     return {
         "summary": summary, "tags": ["admin"], "security": [{"admin": []}],

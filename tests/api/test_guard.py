@@ -1,6 +1,7 @@
 """What stands around every endpoint of operators."""
 from __future__ import annotations
 
+import asyncio
 import json
 
 import asyncpg
@@ -35,6 +36,15 @@ async def test_a_database_that_is_away_is_503(lost: Exception, method: str, said
 
     answer = await guard("token")(endpoint)(asked(method))
     assert (answer.status_code, json.loads(answer.body)) == (503, {"error": said})
+
+
+async def test_what_the_end_of_the_service_cuts_short_is_503():
+    """Such as a long way of the clock: not a 500, for nothing is broken."""
+    async def endpoint(request: Request) -> Response:
+        raise asyncio.CancelledError("Task cancelled, timeout graceful shutdown exceeded")
+
+    answer = await guard("token")(endpoint)(asked("POST"))
+    assert (answer.status_code, json.loads(answer.body)) == (503, {"error": "the service stops; whether this was done shows when it is back"})
 
 
 async def test_a_bug_stays_a_bug():

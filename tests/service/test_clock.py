@@ -155,3 +155,11 @@ async def _history(sandbox: Sandbox) -> tuple[dict[tuple[int, int], list[datetim
         return attempts, at[0], at[1]
     finally:
         await connection.close()
+
+
+def test_whoever_sits_at_a_terminal_sees_the_clock_move(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch):
+    """On standard error, so that what the command prints stays as it is; without a terminal nothing but that is said."""
+    assert sandbox.command("clock", "advance", "1h").stderr == ""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    assert "moving the clock" in sandbox.command("clock", "advance", "1h").stderr
+    assert sandbox.command("clock", "advance", "1h", "--json").stderr == ""
