@@ -26,7 +26,7 @@ from ringfence.core.standing import Answer, Decision, Operation, Payment, Status
 
 __all__ = [
     "ALLOWED", "EXCLUSIVE", "FIRST", "NOT_ALLOWED",
-    "Answer", "Capture", "Decision", "Message", "Operation", "Payment", "Status", "decide",
+    "Answer", "Capture", "Decision", "Message", "Operation", "Payment", "Status", "decide", "is_believable",
 ]
 
 #: Which operations a payment in this status takes.  Amounts are looked at afterwards.
@@ -190,7 +190,7 @@ def _operation(command: Command, minor: int) -> Operation:
 
 def _decide_answer(payment: Payment, answer: Answer, now: datetime) -> Decision:
     operation, outcome = answer
-    if not _is_believable(operation, outcome):
+    if not is_believable(operation, outcome):
         outcome = Unknown(Silence.NOT_BELIEVABLE)
     if type(outcome) is Approved:
         decision = _APPROVALS[operation.kind](payment, operation, outcome, now)
@@ -203,7 +203,7 @@ def _decide_answer(payment: Payment, answer: Answer, now: datetime) -> Decision:
     return _without_doubt(decision, operation) if operation.unknown else decision
 
 
-def _is_believable(operation: Operation, outcome: Outcome) -> bool:
+def is_believable(operation: Operation, outcome: Outcome) -> bool:
     """Whether the outcome can be one of this operation; an answer that cannot tells us nothing."""
     kind = operation.kind
     if type(outcome) is Approved:

@@ -20,7 +20,7 @@ import asyncpg
 
 from ringfence.core.commands import Command, Initiation, Kind, VoidReason
 from ringfence.core.outcomes import Approved, Declined, Outcome, Reversed, Silence, Unknown
-from ringfence.core.payment import FIRST, Decision, Operation, Payment, decide
+from ringfence.core.payment import FIRST, Decision, Operation, Payment, decide, is_believable
 from ringfence.core.recovery import REVIEW_SECONDS, Plan, Step, attempt_of, next_step, pause
 from ringfence.engine.batcher import CommitFailed
 from ringfence.engine.directory import Directory
@@ -183,7 +183,9 @@ class Recovery:
         except TimeoutError:
             outcome = Unknown(Silence.NO_ANSWER)
         if isinstance(outcome, Approved | Declined | Reversed):
-            return await self._end(case, outcome)
+            if is_believable(case.reserved.operation, outcome):
+                return await self._end(case, outcome)
+            outcome = Unknown(Silence.NOT_BELIEVABLE)
         if isinstance(outcome, _Paid):
             await self._desk.later(case.job, self._now(), PAID)
             return False

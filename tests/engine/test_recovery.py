@@ -481,3 +481,16 @@ async def test_the_books_of_a_purchase_that_was_sent_back_agree(database: str, t
         proof = await prove(one.pool, chain_key=one.chain_key, full=True, books=issuer.books())
         assert proof.ok, proof.as_json()
         assert all(book.exceptions == [] for book in proof.books)
+
+
+async def test_an_answer_about_another_amount_is_a_try_in_vain(here: Shop, one: Process):
+    """Nobody believes it, and the next try waits its turn: neither a question a second nor an outcome a second."""
+    await doubt(here, "capture", "Z")
+    one.processor.say(*[Approved(401)] * 20)
+    assert await end_doubts(one, timedelta(minutes=30)) <= 11
+    assert await results(one, "Z") == [("authorization", 1, "approved"), ("capture", 1, "unknown")]
+    assert await one.value("SELECT note FROM jobs") == "repeat: not_believable"
+    one.processor.forget()
+    assert await end_doubts(one) == 1
+    assert (await here.status("Z"))["transaction_code"] == "04000"
+    await one.prove()
