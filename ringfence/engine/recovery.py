@@ -29,7 +29,7 @@ from ringfence.engine.intents import CardInHand, Ended, Intent, Reserved, proces
 from ringfence.engine.lane import CONNECTION_LOST
 from ringfence.engine.outcome_lane import late_approval
 from ringfence.engine.vault import StoredCard, Vault
-from ringfence.processors.processor import Ask, Original, Processor
+from ringfence.processors.processor import RETURN, Ask, Original, Processor
 from ringfence.storage import jobs, reading
 from ringfence.storage import recovery as rows
 from ringfence.storage.jobs import Job
@@ -221,7 +221,7 @@ class Recovery:
         said = found if type(found) is Approved else Approved(message.minor)
         original = Original(message.key, message.minor, said.approval_code, said.processor_reference, said.scheme_reference)
         refund = message._replace(
-            key=f"{message.key}-return", kind=Kind.REFUND, minor=said.minor, original=original, accepts_partial=False, repeat=True)
+            key=message.key + RETURN, kind=Kind.REFUND, minor=said.minor, original=original, accepts_partial=False, repeat=True)
         if type(found) is not Approved:
             # Gone by itself, or by a reversal of ours that was long under way: then no refund may stand beside it.
             return Reversed() if not paid or await processor.reverse(refund) else Unknown(Silence.NO_ANSWER)

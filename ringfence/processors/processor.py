@@ -14,6 +14,11 @@ from ringfence.core.commands import Initiation, Kind
 from ringfence.core.outcomes import Outcome
 
 
+RETURN = "-return"
+"""Behind the key of a purchase: the key of the refund that gives it back when its business day is over.  Always the same one, so
+that however often it is sent it pays once."""
+
+
 class Capabilities(NamedTuple):
     """What a processor can do; the engine and recovery choose their ways by it."""
 

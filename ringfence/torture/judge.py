@@ -13,10 +13,9 @@ from typing import NamedTuple
 
 import asyncpg
 
-from ringfence.core.commands import Kind
 from ringfence.core.payment import FIRST
 from ringfence.engine.acknowledged import Line, read_line
-from ringfence.processors.simulator import Effect, Entry, double_effects, read_book, standing
+from ringfence.processors.simulator import Effect, Entry, double_effects, given_back, read_book, standing
 from ringfence.storage.postgres import address
 
 LEDGER = """
@@ -43,8 +42,6 @@ FROM events v JOIN merchants m USING (merchant_id)
 WHERE m.identifier = any($1::text[]) AND v.event IN ('authorization_approved', 'purchase_approved')
   AND NOT EXISTS (SELECT FROM deliveries d WHERE d.merchant_id = v.merchant_id AND d.payment_id = v.payment_id AND d.sequence = v.sequence)
 """
-RETURN = "-return"
-"""A refund under this key ending gave back a purchase that nobody could undo any more: the two of them are no effect."""
 
 
 class Row(NamedTuple):
@@ -153,9 +150,9 @@ async def deliveries(
 
 def found(rows: Sequence[Row], entries: Sequence[Entry], lines: Iterable[Line]) -> Findings:
     """The verdict on a ledger, a book, and what was acknowledged."""
-    entries, given_back = without_returns(entries)
-    moved = _moved(entries)
-    undone = {entry.operation for entry in entries if entry.effect is Effect.REVERSED} | given_back
+    standing_entries, returned = _without_returns(entries)
+    moved = _moved(standing_entries)
+    undone = {entry.operation for entry in entries if entry.effect is Effect.REVERSED} | returned
     both = compared(rows, entries)
     return Findings(
         tuple(_lost(rows, moved, Counter(lines))),
@@ -167,7 +164,7 @@ def found(rows: Sequence[Row], entries: Sequence[Entry], lines: Iterable[Line]) 
 
 def compared(rows: Sequence[Row], entries: Sequence[Entry]) -> Comparison:
     """Every payment of either book: it must stand there as it stands here, or as any of its doubts would have it."""
-    issuer = standing(without_returns(entries)[0])
+    issuer = standing(_without_returns(entries)[0])
     ours: dict[int, Amounts] = {}
     doubts: dict[int, list[Doubt]] = {}
     names: dict[int, str] = {}
@@ -207,21 +204,11 @@ def _possible(known: Amounts, doubts: list[Doubt]) -> Iterator[Amounts]:
             yield Amounts(held, captured, refunded)
 
 
-def without_returns(entries: Sequence[Entry]) -> tuple[list[Entry], set[int]]:
-    """The book without purchases that a refund of recovery gave back, and those refunds; and whose purchases they were.
-
-    Only a whole pair is no effect: a refund without its purchase, or of another amount, stays and is found.
-    """
-    approved = {entry.key: entry for entry in entries if entry.effect is Effect.APPROVED}
-    pairs = {
-        key: purchase for key, refund in approved.items()
-        if key.endswith(RETURN) and refund.kind is Kind.REFUND and (purchase := approved.get(key.removesuffix(RETURN))) is not None
-        and purchase.kind is Kind.PURCHASE and purchase.minor == refund.minor
-    }
-    if not pairs:
-        return list(entries), set()
-    gone = pairs.keys() | {purchase.key for purchase in pairs.values()}
-    return [entry for entry in entries if entry.key not in gone], {purchase.operation for purchase in pairs.values()}
+def _without_returns(entries: Sequence[Entry]) -> tuple[list[Entry], set[int]]:
+    """The book without purchases that a refund of recovery gave back, and those refunds; and whose purchases they were."""
+    pairs = given_back(entries)
+    gone = pairs.keys() | set(pairs.values())
+    return [entry for entry in entries if entry.key not in gone], {entry.operation for entry in entries if entry.key in gone}
 
 
 def _moved(entries: Sequence[Entry]) -> set[int]:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from ringfence.core.card import Brand, Pan, SecurityCode, brand_of, luhn_valid
 from ringfence.core.commands import Initiation, Kind
 from ringfence.core.outcomes import Approved, Declined, Outcome, Unknown
-from ringfence.processors.processor import Ask
+from ringfence.processors.processor import RETURN, Ask
 from ringfence.processors.simulator import Control, Effect, Simulator, double_effects, is_test_number, read_book, standing, test_cards, totals
 from ringfence.processors.simulator.book import Entry, encode, search
 from ringfence.processors.simulator.issuer import Seal
@@ -678,10 +678,27 @@ async def test_the_judge_sees_what_moved_twice(issuer: Issuer):
     assert double_effects(issuer.folder) == []
     twice = [entry, entry]
     assert double_effects(twice) == [f"key {entry.key} moved 2 times"]
-    other_key = Entry(**{**{name: getattr(entry, name) for name in entry.__struct_fields__}, "key": "other"})
+    other_key = changed(entry, key="other")
     assert double_effects([entry, other_key]) == [f"operation {entry.operation} moved under 2 keys"]
-    undone = Entry(**{**{name: getattr(entry, name) for name in entry.__struct_fields__}, "effect": Effect.REVERSED})
-    assert double_effects([entry, undone, other_key]) == []
+    assert double_effects([entry, changed(entry, effect=Effect.REVERSED), other_key]) == []
+
+
+async def test_the_judge_lets_pass_one_refund_that_gave_a_purchase_back_and_nothing_like_it(issuer: Issuer):
+    """Under the purchase's key with its ending, of the same amount, once: everything else under a second key moved twice."""
+    await issuer.payment("0000").ask(P, 1000)
+    [purchase] = read_book(issuer.folder)
+    given_back = changed(purchase, kind=Kind.REFUND, key=purchase.key + RETURN)
+    assert double_effects([purchase, given_back]) == []
+    assert double_effects([purchase, given_back, given_back]) == [f"key {given_back.key} moved 2 times"]
+    under_two = [f"operation {purchase.operation} moved under 2 keys"]
+    for other in (changed(given_back, minor=999), changed(given_back, kind=P), changed(given_back, key="other" + RETURN)):
+        assert double_effects([purchase, other]) == under_two
+    assert double_effects([changed(purchase, kind=Kind.AUTHORIZATION), given_back]) == under_two
+
+
+def changed(entry: Entry, **fields: object) -> Entry:
+    """The same line of a book with other fields."""
+    return Entry(**{**{name: getattr(entry, name) for name in entry.__struct_fields__}, **fields})
 
 
 @pytest.mark.parametrize("since", ["long before", "at its time", "far after"])
@@ -707,7 +724,7 @@ from datetime import UTC, datetime, timedelta
 from ringfence.core.card import Pan
 from ringfence.core.commands import Kind
 from ringfence.core.ids import IdSource
-from ringfence.processors.processor import Ask
+from ringfence.processors.processor import RETURN, Ask
 from ringfence.processors.simulator import Simulator
 
 async def pay():

@@ -108,3 +108,12 @@ def test_half_a_return_is_an_effect():
     for book in ([BOOK[3], short], [RETURN]):
         findings = found(ENDED, book, [])
         assert findings.differences or findings.duplicated
+
+
+def test_money_that_went_back_twice_is_found():
+    """By a refund, and by a reversal of the purchase that arrived all the same; a refund that was undone gave nothing back."""
+    reversed_purchase = entry(9, Kind.PURCHASE, 500, payment=9, effect=Effect.REVERSED)
+    reversed_refund = entry(9, Kind.REFUND, 500, payment=9, effect=Effect.REVERSED, key=RETURN.key)
+    for undone in (reversed_purchase, reversed_refund):
+        assert any("stands at the issuer" in one for one in found(ENDED, [BOOK[3], RETURN, undone], []).differences)
+    assert found(ENDED, [BOOK[3], RETURN, reversed_purchase, reversed_refund], []) == Findings((), (), (), ())

@@ -6,9 +6,10 @@
 from ringfence.processors.simulator.book import Effect, Entry
 from ringfence.processors.simulator.control import Control
 from ringfence.processors.simulator.processor import Simulator
-from ringfence.processors.simulator.reading import double_effects, read_book, standing, totals
+from ringfence.processors.simulator.reading import double_effects, given_back, read_book, standing, totals
 from ringfence.processors.simulator.scenarios import is_test_number, test_cards
 
 __all__ = [
-    "Control", "Effect", "Entry", "Simulator", "double_effects", "is_test_number", "read_book", "standing", "test_cards", "totals",
+    "Control", "Effect", "Entry", "Simulator", "double_effects", "given_back", "is_test_number", "read_book", "standing", "test_cards",
+    "totals",
 ]

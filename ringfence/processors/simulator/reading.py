@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ringfence.core.commands import Kind
+from ringfence.processors.processor import RETURN
 from ringfence.processors.simulator.accounts import book_lines
 from ringfence.processors.simulator.book import Effect, Entry, read_line
 
@@ -101,20 +102,32 @@ def _move(now: Standing, kind: Kind, minor: int) -> Standing:
             return now._replace(refunded=now.refunded + minor)
 
 
-def double_effects(source: Path | Iterable[Entry]) -> list[str]:
-    """What moved twice, as sentences: keys, and operations, with two approvals that were not undone.  Empty when all is well.
+def given_back(entries: Iterable[Entry]) -> dict[str, str]:
+    """Purchases that recovery gave back: the refund's key -> the purchase's.  One out, one back: the two of them are no effect.
 
-    A purchase that recovery gave back has a refund beside it, under its own key with ``-return`` behind: one out, one back.
+    Only a whole pair of which both stand: a refund without its purchase, of another amount, or beside a reversal gave money away.
     """
-    entries = read_book(source) if isinstance(source, Path) else list(source)
+    entries = list(entries)
     undone = {entry.key for entry in entries if entry.effect is Effect.REVERSED}
+    stands = {entry.key: entry for entry in entries if entry.effect is Effect.APPROVED and entry.key not in undone}
+    return {
+        key: purchase.key for key, refund in stands.items()
+        if key.endswith(RETURN) and refund.kind is Kind.REFUND and (purchase := stands.get(key.removesuffix(RETURN))) is not None
+        and purchase.kind is Kind.PURCHASE and purchase.minor == refund.minor
+    }
+
+
+def double_effects(source: Path | Iterable[Entry]) -> list[str]:
+    """What moved twice, as sentences: keys, and operations, with two approvals that were not undone.  Empty when all is well."""
+    entries = read_book(source) if isinstance(source, Path) else list(source)
+    passed = {entry.key for entry in entries if entry.effect is Effect.REVERSED} | given_back(entries).keys()
     keys: dict[str, int] = {}
     operations: dict[int, set[str]] = {}
     for entry in entries:
         if entry.effect is Effect.APPROVED:
             keys[entry.key] = keys.get(entry.key, 0) + 1
-            if entry.key not in undone:
-                operations.setdefault(entry.operation, set()).add(entry.key.removesuffix("-return"))
+            if entry.key not in passed:
+                operations.setdefault(entry.operation, set()).add(entry.key)
     return [f"key {key} moved {count} times" for key, count in keys.items() if count > 1] + [
         f"operation {operation} moved under {len(moved)} keys" for operation, moved in operations.items() if len(moved) > 1
     ]
