@@ -222,7 +222,7 @@ class _Writing:
         """The outcome of an operation on a payment that is locked."""
         key, operation = (reserved.intent.merchant_id, reserved.intent.payment_id), reserved.operation
         before, name = held[key], (*key, operation.id)
-        if operation.unknown and self._is_superseded(name, operation, outcome):
+        if operation.unknown and self._is_superseded(name, operation, outcome, undo):
             self.work.superseded += 1
             return before.payment, operation, _SUPERSEDED, None
         decision = decide(before.payment, Answer(operation, outcome), self._now)
@@ -285,12 +285,12 @@ class _Writing:
             self._events.append(EventRow(*key, sequence, event, operation_id, attempt, self._now, self._batch_id))
         return before._replace(payment=decision.payment, sequence=sequence)
 
-    def _is_superseded(self, name: Name, operation: Operation, outcome: Outcome) -> bool:
+    def _is_superseded(self, name: Name, operation: Operation, outcome: Outcome, undo: bool) -> bool:
         """Whether what recovery found out may not be written any more: another has the job, or rule R forbids it."""
         fence = self._fences[name]
         if fence.tries is None or attempt_of(fence.tries) != operation.attempt:
             return True
-        return fence.reversal_left and type(outcome) is Approved
+        return fence.reversal_left if type(outcome) is Approved else undo and fence.is_approved
 
     def _is_no_news(self, name: Name, undo: bool) -> bool:
         """Whether the operation of a late approval is approved, so that nothing follows.  Else whoever ends it is woken, and

@@ -31,7 +31,7 @@ class Fence(NamedTuple):
 
     tries: int | None               # of its recovery job; None: there is none, so it is not in doubt
     reversal_left: bool
-    is_approved: bool
+    is_approved: bool               # or will be, as a person decided
 
 
 class Decision(NamedTuple):

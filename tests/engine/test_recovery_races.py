@@ -478,6 +478,30 @@ async def test_what_a_person_decides_is_committed_once(here: Shop, one: Process,
     await one.prove()
 
 
+@pytest.mark.parametrize("who", ["the try in hand", "its owner, late"])
+async def test_behind_a_persons_approval_no_reversal_is_decided(here: Shop, one: Process, two: Process, who: str):
+    """Else neither could end it: the approval may not be written behind the reversal, and nobody may decide a second time."""
+    one.processor.capabilities = able(inquiry=True)
+    paying, held = await gone_owner(here, one, "Y", here.at(two).purchase)
+    for _ in range(2):
+        one.now.now = await next_due(one)
+        await try_due(one)
+    one.now.now = await next_due(one)
+    (job,) = await claim_due(one)
+    case = await desk_of(one).case(job)
+    row = await review.decide(one.pool, one.now(), str(job.subject), "approved", None, "the issuer's report", "page 3", "A Person")
+    assert not isinstance(row, review.Refused), row
+    if who == "the try in hand":
+        assert not await recovers(one)._take(Step.REVERSE, case)
+    held.release()
+    assert (await paying)["response_code"] == "15777"
+    await lapse(one)
+    assert await end_doubts(one) == 1
+    assert await owed(one) == one.processor.reversals == []
+    assert (await here.status("Y"))["transaction_code"] == "14000"
+    await one.prove()
+
+
 async def test_a_database_that_goes_away_during_recovery_loses_nothing(here: Shop, one: Process, monkeypatch: pytest.MonkeyPatch):
     """The answer cannot be stored: the same is asked again when the lease has run out, and ends then."""
     monkeypatch.setattr(lane, "PATIENCE_SECONDS", 0.05)

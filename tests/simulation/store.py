@@ -150,7 +150,8 @@ class Database:
         if operation.unknown:
             job = self.jobs.get((intent.merchant_id, RECOVERY, operation.id))
             stale = self.rules.job_fence and (job is None or attempt_of(job.tries) != operation.attempt)
-            gone = self.rules.reversed_stays_reversed and name in self.reversals and type(outcome) is Approved
+            gone = self.rules.reversed_stays_reversed and (
+                name in self.reversals if type(outcome) is Approved else undo and self._is_approved(*name))
             if stale or gone:
                 return Result(self.payments[key], operation, SUPERSEDED, at=now)
         if (*name, operation.attempt) in self.endings and self.rules.one_attempt_one_end:
@@ -227,8 +228,9 @@ class Database:
         return last if last is not None and last.result in FINAL else None
 
     def _is_approved(self, merchant_id: int, operation_id: int) -> bool:
-        last = self.final(merchant_id, operation_id)
-        return last is not None and last.result == "approved"
+        """Or will be, as a person decided."""
+        last, decided = self.final(merchant_id, operation_id), self.decided.get((merchant_id, operation_id))
+        return (last is not None and last.result == "approved") or (decided is not None and decided.outcome == "approved")
 
     def abandoned(self, until: datetime) -> list[tuple[Intent, OperationRow]]:
         """Operations without any outcome whose deadline (wall time) is before an instant."""

@@ -10,13 +10,15 @@ ORDER BY j.merchant_id, j.subject
 FOR UPDATE OF j;
 
 -- decided --
--- Of these operations: whether a reversal was decided, and whether they are approved.  Asked under the payments' locks, so that
--- whoever decides the one has seen the other.
+-- Of these operations: whether a reversal was decided, and whether they are approved, or will be because a person says so.  Asked
+-- under the locks of payments and jobs, so that whoever decides the one has seen the other.
 SELECT w.merchant_id, w.operation_id,
        EXISTS (SELECT FROM reversals r WHERE r.merchant_id = w.merchant_id AND r.payment_id = w.payment_id
                AND r.operation_id = w.operation_id) AS reversal_left,
        EXISTS (SELECT FROM outcomes x WHERE x.merchant_id = w.merchant_id AND x.payment_id = w.payment_id
-               AND x.operation_id = w.operation_id AND x.result = 'approved') AS is_approved
+               AND x.operation_id = w.operation_id AND x.result = 'approved')
+           OR EXISTS (SELECT FROM reviews v WHERE v.merchant_id = w.merchant_id AND v.operation_id = w.operation_id
+               AND v.decided = 'approved') AS is_approved
 FROM unnest($1::integer[], $2::bigint[], $3::bigint[]) AS w (merchant_id, payment_id, operation_id);
 
 -- end_doubts --
