@@ -39,9 +39,10 @@ def chore(pool: asyncpg.Pool, directory: Directory, engine: Engine, pause: float
 async def sweep(pool: asyncpg.Pool, directory: Directory, engine: Engine) -> int:
     """Write ``unknown`` for every operation whose owner is gone; how many there were."""
     since = await rows.swept_until(pool, JOB) or BEGINNING
-    until = datetime.now(UTC) - GRACE
-    if oldest := await rows.oldest_commit(pool, LANES):
-        until = min(until, oldest)      # its intents may still become visible; their deadlines are later than its beginning
+    now, oldest = await rows.oldest_commit(pool, LANES)     # of two clocks that differ, the one that all have in common
+    until = now - GRACE
+    if oldest:
+        until = min(until, oldest)      # its intents may still become visible; their deadlines are not before its beginning
     ended = 0
     while True:
         found = await rows.abandoned(pool, since, until, AT_ONCE)

@@ -258,9 +258,10 @@ async def abandoned(
     return [OperationRow(*row) for row in await pool.fetch(SQL.abandoned, since, until, limit)]
 
 
-async def oldest_commit(pool: asyncpg.Pool, lanes: int) -> datetime | None:
-    """When the oldest open commit of any lane began (wall time); ``lanes`` is the space of the lanes' locks."""
-    return await pool.fetchval(SQL.oldest_commit, lanes)
+async def oldest_commit(pool: asyncpg.Pool, lanes: int) -> tuple[datetime, datetime | None]:
+    """The database's clock, and when the oldest open commit of any lane began by it (``None``: there is none); ``lanes`` is the
+    space of the lanes' locks."""
+    return tuple(await pool.fetchrow(SQL.oldest_commit, lanes))
 
 
 async def swept_until(pool: asyncpg.Pool, job: str) -> datetime | None:

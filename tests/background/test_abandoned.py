@@ -3,12 +3,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 
 import pytest
 
 from ringfence.background import abandoned
-from ringfence.engine import lane
+from ringfence.engine import intent_lane, lane
 from ringfence.storage import payments as rows
 from tests.engine.composition import CARD, Process, Shop, process, shop
 
@@ -130,3 +130,34 @@ async def test_the_sweep_never_passes_a_commit_that_is_still_open(here: Shop, on
         assert (await capturing)["response_code"] == "04000"
     deadline = await one.value("SELECT ask_deadline FROM operations WHERE payment_id = $1 AND kind = 'capture'", payment_id)
     assert await one.value("SELECT done_until FROM sweeps") < deadline
+
+
+async def test_an_owner_whose_clock_is_behind_is_found_out_when_it_dies(here: Shop, one: Process, module_database: str, monkeypatch: pytest.MonkeyPatch):
+    """Its deadline was over before the intent was stored, and the sweep had passed it: it counts from the database's clock."""
+    assert await sweep(one) == 0
+
+    class Behind(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> datetime:
+            return datetime.now(tz) - timedelta(hours=1)
+
+    async with process(module_database, 2) as dead:
+        monkeypatch.setattr(intent_lane, "datetime", Behind)
+        dead.engine.wall = lambda: Behind.now(UTC)
+        await leave(here, dead, "purchase", "A-BEHIND")
+        monkeypatch.undo()
+    monkeypatch.setattr(abandoned, "GRACE", timedelta(0))
+    assert await sweep(one) == 1
+    assert (await here.status("A-BEHIND"))["transaction_code"] == "15777"
+
+
+async def test_a_sweep_that_looked_too_far_ahead_looks_there_again(here: Shop, one: Process, module_database: str, monkeypatch: pytest.MonkeyPatch):
+    """The clock was an hour ahead and was set right: what is left behind within that hour is found."""
+    await sweep(one)
+    await one.value("UPDATE sweeps SET done_until = now() + interval '1 hour'")
+    assert await sweep(one) == 0
+    async with process(module_database, 2) as dead:
+        await leave(here, dead, "purchase", "A-AHEAD")
+    monkeypatch.setattr(abandoned, "GRACE", timedelta(minutes=-1))      # its time is over
+    assert await sweep(one) == 1
+    assert (await here.status("A-AHEAD"))["transaction_code"] == "15777"

@@ -1,13 +1,14 @@
 -- Rows travel as arrays of the tables' own row types: one parameter for each table, however wide it is.
 
 -- claim --
--- Store what is intended at $2 (business time), to be asked until $3 (wall time).  A key already taken, or a token that
--- changed since it was read, is simply not returned.  The token is asked for as a value, not with EXISTS: that the planner
+-- Store what is intended at $2 (business time), to be asked until $3 (wall time).  To others the time of an owner is not over before
+-- this transaction began, however wrong its clock is: a sweep that has passed that instant would never look there again.
+-- A key already taken, or a token that changed since it was read, is simply not returned.  The token is asked for as a value, not with EXISTS: that the planner
 -- may turn into a hash of the whole table of tokens, made anew for every batch.
 INSERT INTO operations
 SELECT i.merchant_id, i.payment_id, i.operation_id, i.kind, i.minor, i.currency, i.door, i.reference, i.key, i.content,
        i.details, i.actor, i.source, i.processor, i.card_id, i.token_name, i.token_version, i.initiation, i.channel,
-       i.accepts_partial, i.reason, i.hold_seconds, i.allotment, $2, $3
+       i.accepts_partial, i.reason, i.hold_seconds, i.allotment, $2, greatest($3, now())
 FROM unnest($1::operations[]) AS i
 WHERE i.token_version IS NULL
    OR i.token_version = (SELECT t.version FROM tokens t
@@ -151,8 +152,8 @@ ORDER BY o.ask_deadline
 LIMIT $3;
 
 -- oldest_commit --
--- When the oldest transaction began that is open on a connection that holds a lane; null where none is.
-SELECT min(a.xact_start)
+-- The database's clock; and when the oldest transaction began that is open on a connection that holds a lane, null where none is.
+SELECT now(), min(a.xact_start)
 FROM pg_stat_activity a
 JOIN pg_locks l ON l.pid = a.pid
 WHERE l.locktype = 'advisory' AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
@@ -163,9 +164,9 @@ WHERE l.locktype = 'advisory' AND l.database = (SELECT oid FROM pg_database WHER
 SELECT done_until FROM sweeps WHERE job = $1;
 
 -- note_swept --
--- Remember how far a sweep over time has come; it never goes back.
-INSERT INTO sweeps AS s (job, done_until) VALUES ($1, $2)
-ON CONFLICT (job) DO UPDATE SET done_until = greatest(s.done_until, excluded.done_until);
+-- Remember how far a sweep over time has come; it goes back where the clock did.
+INSERT INTO sweeps (job, done_until) VALUES ($1, $2)
+ON CONFLICT (job) DO UPDATE SET done_until = excluded.done_until;
 
 -- known_notices --
 -- What these payments have been told already: asked under their locks.
