@@ -66,7 +66,7 @@ REPORTERS = 2
 JOBBERS = 4
 """Connections for what is due later."""
 LEASE_SECONDS = 10.0
-"""How long a doubt that somebody waits for is out of others' hands, should this process die over it."""
+"""On top of one message of a recovery: how long a doubt that somebody waits for is out of others' hands, should this process die over it."""
 READY_SECONDS = 1.0
 """How long the database may take to answer before this worker calls itself not ready."""
 ASKING_SECONDS = 5.0
@@ -189,9 +189,10 @@ async def _foundation(
     reading = Reading(pool, vault)
 
     # what ends the unknown
-    desk = PostgresDesk(due, directory, vault, holder, LEASE_SECONDS, {DOOR: card_facts})
+    message_seconds = config.answer_seconds + MARGIN_SECONDS
+    desk = PostgresDesk(due, directory, vault, holder, message_seconds + LEASE_SECONDS, {DOOR: card_facts})
     ends_doubts = Recovery(
-        engine, desk, processors, plan=plan, now=clock.now, wall=lambda: datetime.now(UTC), ask_seconds=config.answer_seconds + MARGIN_SECONDS,
+        engine, desk, processors, plan=plan, now=clock.now, wall=lambda: datetime.now(UTC), ask_seconds=message_seconds,
         day=_value_date(processors), merchants=_numbers_of(directory),
     )
     engine.recovery = ends_doubts

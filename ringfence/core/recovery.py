@@ -20,6 +20,10 @@ from ringfence.core.commands import Kind
 REVERSIBLE = (Kind.AUTHORIZATION, Kind.PURCHASE, Kind.INCREMENT)
 """Kinds that a reversal of exactly that message undoes; a tuple: compared by identity, which hashing a StrEnum is not."""
 
+RETURN_SECONDS = 600.0
+"""Between the discovery that a purchase of a closed day is paid, from which on no reversal of it leaves, and the refund that gives
+it back (business time): a reversal that was under way by then has arrived, or never will."""
+
 REVIEW_SECONDS = 3_600.0
 """Behind its deadline a doubt is a person's business; it is still tried once an hour (business time)."""
 

@@ -21,7 +21,7 @@ import asyncpg
 from ringfence.core.commands import Command, Initiation, Kind, VoidReason
 from ringfence.core.outcomes import Approved, Declined, Outcome, Reversed, Silence, Unknown
 from ringfence.core.payment import FIRST, Decision, Operation, Payment, decide, is_believable
-from ringfence.core.recovery import REVIEW_SECONDS, Plan, Step, attempt_of, next_step, pause
+from ringfence.core.recovery import RETURN_SECONDS, REVIEW_SECONDS, Plan, Step, attempt_of, next_step, pause
 from ringfence.engine.batcher import CommitFailed
 from ringfence.engine.directory import Directory
 from ringfence.engine.engine import Engine
@@ -43,10 +43,15 @@ CardFacts = Mapping[str, Callable[[bytes], tuple[str, str]]]
 
 Decided = rows.Decision
 
-PAID = "paid: it is sent back by a refund"
-"""The note of a job whose purchase turned out to be paid behind its business day.  It is stored before the refund leaves, so that
-without it no refund has left, and with it no reversal leaves any more: one of both gives the money back, never both.  Hence nothing
-that fails while it stands may write another note over it."""
+PAID = "paid: sent back by a refund from "
+"""Begins the note of a job whose purchase turned out to be paid behind its business day; the instant follows.  It is stored before the
+refund leaves, so that without it no refund has left, and with it no reversal leaves any more: one of both gives the money back, never
+both.  What was under way by then has until that instant to arrive.  Nothing that fails meanwhile may write another note over it."""
+
+
+PREPARING = timedelta(seconds=5)
+"""How long a try may take until it sends something (wall time): behind that its claim may be another's.  A lease is so much longer than
+one message takes, at least."""
 
 
 class _Paid(NamedTuple):
@@ -104,18 +109,21 @@ class Recovery:
         try:
             return await self._attempt(job)
         except Exception:
-            if job.note != PAID:
+            if not job.note.startswith(PAID):
                 raise
             log.exception("the refund of operation %d waits", job.subject)
             return False
 
     async def _attempt(self, job: Job) -> bool:
+        began = self._wall()
         case = await self._desk.case(job)
         if case is None:
             await self._desk.done(job)
             return True
         if case.decided is not None and not (case.reversal_left and case.decided.outcome == "approved"):
             return await self._end(case, _chosen(case.decided))
+        if self._wall() - began >= PREPARING:
+            return await self._in_vain(case, "not sent: it came too late", job)
         return await self._take(self._step(case), case)
 
     async def resolve(self, merchant_id: int, payment_id: int) -> bool:
@@ -187,7 +195,8 @@ class Recovery:
                 return await self._end(case, outcome)
             outcome = Unknown(Silence.NOT_BELIEVABLE)
         if isinstance(outcome, _Paid):
-            await self._desk.later(case.job, self._now(), PAID)
+            due = self._now() + timedelta(seconds=RETURN_SECONDS)
+            await self._desk.later(case.job, due, PAID + due.isoformat())
             return False
         why = outcome.why if type(outcome) is Unknown else "not sent"
         return await self._in_vain(case, f"{step}: {why}", case.job)
@@ -210,7 +219,7 @@ class Recovery:
     async def _return(self, case: Case) -> Outcome | _Paid:
         """A purchase of a business day that is over.  What the processor still has is given back by a refund under a key of its
         own, which makes a second one harmless; what it does not know is reversed, so that it never will be.  See ``PAID``."""
-        processor, message, paid = self._processor(case), self._message(case), case.job.note == PAID
+        processor, message, paid = self._processor(case), self._message(case), case.job.note.startswith(PAID)
         found = await processor.inquire(message)
         if self._wall() >= message.deadline:        # it stalled: others may have gone on, and a second message is no longer due
             return Unknown(Silence.NO_ANSWER)
@@ -225,6 +234,8 @@ class Recovery:
         if type(found) is not Approved:
             # Gone by itself, or by a reversal of ours that was long under way: then no refund may stand beside it.
             return Reversed() if not paid or await processor.reverse(refund) else Unknown(Silence.NO_ANSWER)
+        if self._now() < datetime.fromisoformat(case.job.note.removeprefix(PAID)):      # somebody waits for it, or woke the job
+            return Unknown(Silence.NO_ANSWER)
         refunded = await processor.ask(refund)
         if type(refunded) is Approved and refunded.minor == said.minor:
             return Reversed(returned=said.minor)
@@ -250,7 +261,7 @@ class Recovery:
 
     @staticmethod
     def _note(job: Job, note: str) -> str:
-        return job.note if job.note == PAID else note
+        return job.note if job.note.startswith(PAID) else note
 
     def _processor(self, case: Case) -> Processor:
         return self._processors[case.reserved.intent.processor]

@@ -13,7 +13,7 @@ import pytest
 from ringfence.core.card import Pan
 from ringfence.core.commands import Command, Kind
 from ringfence.core.outcomes import Approved, Declined, Outcome, Reversed, Silence, Unknown
-from ringfence.core.recovery import PLAN
+from ringfence.core.recovery import PLAN, RETURN_SECONDS
 from ringfence.engine.intents import Intent, processor_key
 from ringfence.engine.proof import prove
 from ringfence.engine.recovery import PAID, Recovery
@@ -21,7 +21,7 @@ from ringfence.processors.processor import Capabilities
 from ringfence.processors.simulator import Control, Simulator, double_effects, standing
 from ringfence.processors.simulator.scenarios import VISA
 from tests.engine.composition import Process, Script, Shop, process, shop
-from tests.engine.recovering import desk_of, end_doubts, next_due, told, try_due
+from tests.engine.recovering import desk_of, end_doubts, next_due, recovers, told, try_due
 
 pytestmark = pytest.mark.anyio
 
@@ -402,7 +402,9 @@ async def test_a_purchase_of_a_closed_day_is_sent_back_by_a_refund(here: Shop, o
     one.processor.acknowledges = True
     reversals = len(one.processor.reversals)
     await try_due(one)
-    assert (await one.value("SELECT note FROM jobs"), len(one.processor.asked)) == (PAID, 1), "noted before the refund leaves"
+    due = one.now() + timedelta(seconds=RETURN_SECONDS)
+    assert await one.fetch("SELECT note, due_at FROM jobs") == [(PAID + due.isoformat(), due)]
+    assert len(one.processor.asked) == 1, "noted before the refund leaves"
     await end_doubts(one)
     purchase, first, second = one.processor.asked
     assert [(sent.key, sent.kind, sent.minor, sent.original.key, sent.original.approval_code) for sent in (first, second)] == [
@@ -450,6 +452,33 @@ async def test_a_reversal_that_arrives_beside_the_refund_leaves_one_of_them(here
     await end_doubts(one)
     purchase, refund = one.processor.asked
     assert [message.key for message in one.processor.reversals[-2:]] == [refund.key] * 2 == [f"{purchase.key}-return"] * 2
+    assert (await here.status("D"))["transaction_code"] == "13666"
+    assert await one.fetch("SELECT * FROM journal WHERE kind NOT LIKE 'doubt%'") == []
+    await one.prove()
+
+
+@pytest.mark.parametrize("early", ["by a refund that waits for the doubt", "by a late approval"])
+async def test_a_reversal_that_is_under_way_has_time_to_arrive_before_the_refund_leaves(here: Shop, one: Process, early: str):
+    """Sent a second before the cut-over and not answered; whoever has the doubt tried early does not have it refunded earlier."""
+    one.processor.capabilities = able(inquiry=True)
+    await doubt(here, "purchase", "D")
+    one.processor.acknowledges = False
+    await end_doubts(one, timedelta(minutes=10))
+    one.now.now += timedelta(days=1)
+    paid = Approved(1000, "123456", "SCHEME0001", "RRN000001")
+    one.processor.find(paid, paid, paid, Reversed())        # the reversal arrives at last
+    await try_due(one)
+    one.processor.acknowledges = True
+    for _ in range(2):
+        if early == "by a late approval":
+            await recovers(one).late(one.processor.asked[0], paid)
+            assert await try_due(one) == 1
+        else:
+            assert (await here.refund("D", 1000))["response_code"] == "07784"
+        one.now.now += timedelta(seconds=RETURN_SECONDS / 2 - 1)
+    assert len(one.processor.asked) == 1, "no refund left"
+    await end_doubts(one)
+    assert len(one.processor.asked) == 1, "nor does one when it has arrived"
     assert (await here.status("D"))["transaction_code"] == "13666"
     assert await one.fetch("SELECT * FROM journal WHERE kind NOT LIKE 'doubt%'") == []
     await one.prove()

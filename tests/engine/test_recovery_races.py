@@ -17,6 +17,7 @@ from ringfence.core.recovery import Step
 from ringfence.engine import lane, review
 from ringfence.engine.intents import processor_key
 from ringfence.engine.lane import CONNECTION_LOST
+from ringfence.engine.recovery import PREPARING
 from ringfence.processors.processor import Ask
 from tests.engine.composition import CARD, Process, Shop, approve, process, shop
 from tests.engine.recovering import claim_due, desk_of, end_doubts, next_due, recovers, reverse_due, told, try_due
@@ -534,3 +535,24 @@ async def test_a_doubt_found_while_the_database_is_away_is_told_as_before(here: 
     assert (await here.capture("B", 1))["response_code"] == "05784"
     monkeypatch.undo()
     assert (await here.capture("B", 1))["response_code"] == "04000"
+
+
+async def test_a_recoverer_that_stalls_before_it_sends_sends_nothing(here: Shop, one: Process, monkeypatch: pytest.MonkeyPatch):
+    """Its claim may be another's by then, and what it would do may be wrong by now."""
+    await doubt(here, "purchase", "S")
+    one.now.now = await next_due(one)
+    (job,) = await claim_due(one)
+    recovery, desk = recovers(one), desk_of(one)
+    case, wall = desk.case, recovery._wall
+
+    async def slow(job: Any) -> Any:
+        found = await case(job)
+        monkeypatch.setattr(recovery, "_wall", lambda: wall() + PREPARING)
+        return found
+
+    monkeypatch.setattr(desk, "case", slow)
+    assert not await recovery.attempt(job)
+    assert one.processor.reversals == []
+    monkeypatch.undo()
+    assert await end_doubts(one) == 1
+    assert len(one.processor.reversals) == 1

@@ -157,8 +157,6 @@ class Network:
         fault = self._fault()
         if fault == "twice" and message.kind is Kind.REFUND and not self.capabilities.deduplicates:
             fault = ""                      # a network that doubles money is nobody's to forgive
-        if fault == "slow" and what == "reversal":
-            fault = "lost_before"           # questions are overtaken by reversals; a reversal that overtakes nothing is sent again
         self._note(f"{what} {message.key}{' repeat' if message.repeat else ''}{f': {fault}' if fault else ''}")
         await asyncio.sleep(self._chance.uniform(0.01, 0.1))
         if fault == "lost_before":
