@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,8 @@ from ringfence.core.recovery import PLAN, RETURN_SECONDS
 from ringfence.engine.intents import Intent, processor_key
 from ringfence.engine.proof import prove
 from ringfence.engine.recovery import PAID, Recovery
-from ringfence.processors.processor import Capabilities
-from ringfence.processors.simulator import Control, Simulator, double_effects, standing
+from ringfence.processors.processor import Ask, Capabilities
+from ringfence.processors.simulator import Control, Effect, Simulator, double_effects, read_book, standing
 from ringfence.processors.simulator.scenarios import VISA
 from tests.engine.composition import Process, Script, Shop, process, shop
 from tests.engine.recovering import desk_of, end_doubts, next_due, recovers, told, try_due
@@ -510,6 +510,15 @@ async def test_the_books_of_a_purchase_that_was_sent_back_agree(database: str, t
         proof = await prove(one.pool, chain_key=one.chain_key, full=True, books=issuer.books())
         assert proof.ok, proof.as_json()
         assert all(book.exceptions == [] for book in proof.books)
+        # A reversal that was under way for longer than anybody waits arrives now: the money went back twice, and that shows.
+        [bought] = [line for line in read_book(tmp_path / "asked") if line.kind is Kind.PURCHASE and line.effect is Effect.APPROVED]
+        with closing(Control(tmp_path / "asked", seed=7)) as control:
+            control.set_scenario(Pan(VISA.number("0307")), "0000")
+            assert await simulator.reverse(Ask(
+                bought.key, bought.kind, bought.minor, "AED", bought.merchant, bought.payment, bought.operation, one.now(),
+                datetime.now(UTC) + timedelta(minutes=1), Pan(VISA.number("0307"))))
+        proof = await prove(one.pool, chain_key=one.chain_key, full=True, books=issuer.books())
+        assert [book.checks["P9"].ok for book in proof.books] == [False]
 
 
 async def test_an_answer_about_another_amount_is_a_try_in_vain(here: Shop, one: Process):
