@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -53,6 +53,10 @@ OVERTIME_SECONDS = 0.5
 """How long after its deadline a processor is waited for that should have answered by then."""
 
 
+REVERSAL_SECONDS = 30.0
+"""How long the acknowledgement of an owed reversal is waited for; then it is sent again by its job."""
+
+
 class Engine:
     """Carries intents between callers, the database and the processors."""
 
@@ -71,7 +75,7 @@ class Engine:
         self._processors, self._vault, self._pool = processors, vault, pool
         self.new_id, self.now, self.wall = new_id, now, wall
         self._owed: set[asyncio.Task[bool]] = set()
-        self._patience = Patience()
+        self._patience, self._reversal_seconds = Patience(), REVERSAL_SECONDS
 
     async def execute(self, intent: Intent) -> Result:
         """Carry out one intent.
@@ -235,11 +239,16 @@ class Engine:
         What fails is logged; the reversal stays owed, and its job sends it again.
         """
         intent, processor = reserved.intent, self._processors[reserved.intent.processor]
+        deadline = self.wall() + timedelta(seconds=self._reversal_seconds)
         try:
-            if await processor.reverse(self.message(reserved)):
+            async with asyncio.timeout(self._reversal_seconds):
+                acknowledged = await processor.reverse(self.message(reserved._replace(deadline=deadline)))
+            if acknowledged:
                 name = intent.merchant_id, intent.payment_id, reserved.operation.id
                 await doubts.acknowledge(self._pool, [name], self.wall())
                 return True
+        except TimeoutError:
+            log.warning("nobody acknowledged reversal %d in time", reserved.operation.id)
         except CONNECTION_LOST as lost:
             log.warning("the end of reversal %d could not be noted: %s", reserved.operation.id, lost)
         except Exception:

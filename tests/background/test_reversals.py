@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -84,3 +84,27 @@ async def test_the_end_of_a_reversal_that_cannot_be_noted_is_noted_later(databas
         assert [row["open"] for row in await one.fetch(OWED)] == [True]
         assert await later(one) == 1
         assert [row["open"] for row in await one.fetch(OWED)] == [False]
+
+
+async def test_a_reversal_that_is_sent_again_has_time_to_be_answered(database: str):
+    """Not the deadline of the question that it undoes, which is long over; and a processor that never answers is not waited for."""
+    async with process(database, ask_seconds=1.0) as one:
+        here = await shop(one)
+        one.processor.acknowledges = False
+        one.processor.say(Approved(600))
+        assert (await here.purchase("R-4"))["response_code"] == "13029"
+        await one.engine.idle()
+        await one.value("UPDATE operations SET ask_deadline = now() - interval '1 hour'")
+        sent = datetime.now(UTC)
+        assert await later(one) == 1
+        assert all(message.deadline > sent for message in one.processor.reversals)
+
+        async def never(message):
+            await asyncio.Event().wait()
+
+        one.processor.reverse = never
+        one.engine._reversal_seconds = 0.05
+        async with asyncio.timeout(10):
+            assert await later(one) == 1
+        assert [row["open"] for row in await one.fetch(OWED)] == [True]
+        assert await one.value("SELECT note FROM jobs") == "not acknowledged"
