@@ -1,7 +1,7 @@
 """The counter where outcomes are committed: reservations posted or released, the ledger written, the chain lengthened.
 
 An attempt has one outcome, and whoever writes it first owns its end: an approval that finds the attempt taken is late, is
-never told as an approval, and is owed a reversal, unless the operation is approved all the same.
+never told as an approval, and is owed a reversal where one can undo it, unless the operation is approved all the same.
 """
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class OutcomeLane:
         """Some attempt in this batch has its outcome already: find out which, tell their owners, commit the rest.
 
         Approvals among them are late: the rest takes notices of them along, which decide under the payments' locks whether
-        they are to be undone.
+        they are to be undone.  What a reversal cannot undo is told all the same: it may be all that is known.
         """
         taken = await self._lane.run(lambda connection: _taken(connection, batch), _never)
         rest = [message for message in batch if _attempt(message) not in taken]
@@ -62,7 +62,7 @@ class OutcomeLane:
         late = [
             self._late(message.reserved, message.outcome) for message in batch
             if isinstance(message, Ended) and _attempt(message) in taken and isinstance(message.outcome, Approved)
-            and message.reserved.operation.attempt == 1 and message.reserved.operation.kind in REVERSIBLE
+            and message.reserved.operation.attempt == 1
         ]
         done = iter(await self.commit([*rest, *late]) if rest or late else ())
         return [
@@ -75,7 +75,7 @@ class OutcomeLane:
         """An owner's approval, of an attempt that was given up before it came."""
         intent, operation = reserved.intent, reserved.operation
         notice = late_approval(operation.id, outcome.minor)
-        return Told(intent.merchant_id, intent.payment_id, self._new_id(), intent.processor, notice, reverse=True)
+        return Told(intent.merchant_id, intent.payment_id, self._new_id(), intent.processor, notice, reverse=operation.kind in REVERSIBLE)
 
 
 def late_approval(operation_id: int, minor: int) -> Notice:

@@ -212,6 +212,25 @@ async def test_a_late_approval_of_what_has_ended_declined_is_undone(here: Shop, 
     await one.prove()
 
 
+async def test_a_late_approval_of_a_refund_is_evidence_for_whoever_decides(here: Shop, one: Process, two: Process):
+    """Nobody may ask about it or repeat it: what its owner heard too late is all that is known, and it undoes nothing."""
+    await here.purchase("L")
+    one.processor.capabilities = able(inquiry=False, deduplicates=False)
+    held = one.processor.hold()
+    refunding = asyncio.create_task(here.at(two).refund("L", 300))
+    await held.arrived.wait()
+    await one.value("UPDATE operations SET ask_deadline = now() - interval '1 minute' WHERE kind = 'refund'")
+    await one.value("DELETE FROM sweeps")
+    assert await abandoned.sweep(one.pool, one.directory, one.engine) == 1
+    held.release()
+    assert (await refunding)["response_code"] == "15777"
+    assert await told(one, "L") == ["purchase_approved", "refund_unknown", "late_approval"]
+    shown = await review.shown(one.pool, str(await one.value("SELECT subject FROM jobs")))
+    assert any("Late approval, 3.00 AED" in sentence for sentence in shown.story)
+    assert await owed(one) == one.processor.reversals == []
+    await one.prove()
+
+
 @pytest.mark.parametrize("inquiry", [False, True])
 async def test_what_a_processor_says_too_late_is_told_and_wakes(here: Shop, one: Process, inquiry: bool):
     """``Recovery.late``: never an approval; told once for an operation, and not where it is approved meanwhile."""

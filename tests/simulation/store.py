@@ -155,8 +155,9 @@ class Database:
             if stale or gone:
                 return Result(self.payments[key], operation, SUPERSEDED, at=now)
         if (*name, operation.attempt) in self.endings and self.rules.one_attempt_one_end:
-            if type(outcome) is Approved and operation.attempt == 1 and operation.kind in REVERSIBLE:
-                self._notice(Told(*key, new_id(), intent.processor, late_approval(operation.id, outcome.minor), reverse=True), now)
+            if type(outcome) is Approved and operation.attempt == 1:
+                late = late_approval(operation.id, outcome.minor)
+                self._notice(Told(*key, new_id(), intent.processor, late, reverse=operation.kind in REVERSIBLE), now)
             return Result(held.payment, operation, SUPERSEDED, at=now)
         decision = decide(self.payments.get(key, held.payment), Answer(operation, outcome), now)
         assert isinstance(decision, Decision) and decision.outcome is not None
