@@ -26,7 +26,7 @@ from ringfence.storage.reports import Life, Named, Window
 #: How an unknown operation ends, by its kind.
 WHAT_NEXT: dict[Kind, str] = {
     Kind.AUTHORIZATION: "The processor is asked what became of it, or exactly that message is reversed.",
-    Kind.PURCHASE: "The processor is asked what became of it, or it is reversed; after the cut-over it is refunded.",
+    Kind.PURCHASE: "The processor is asked what became of it, or it is reversed; after the cut-over, what is known to be paid is refunded.",
     Kind.INCREMENT: "The processor is asked what became of it, or it is reversed down to the amount held before; the first hold is not touched.",
     Kind.DECREMENT: "The same message is repeated until it is acknowledged; it is never reversed.",
     Kind.CAPTURE: "The same message is repeated until it is acknowledged; it is never reversed.",

@@ -13,7 +13,6 @@ from ringfence.core.card import Pan, SecurityCode
 from ringfence.core.commands import Initiation, Kind
 from ringfence.core.outcomes import Outcome
 
-
 RETURN = "-return"
 """Behind the key of a purchase: the key of the refund that gives it back when its business day is over.  Always the same one, so
 that however often it is sent it pays once."""
