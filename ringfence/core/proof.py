@@ -10,6 +10,7 @@ import re
 from collections import defaultdict
 from collections.abc import Mapping
 from datetime import date, timedelta
+from types import MappingProxyType
 from typing import NamedTuple
 
 from ringfence.core.chain import Link
@@ -111,12 +112,13 @@ class Difference(NamedTuple):
 
 def differences(
     ours: Mapping[tuple[Side, date], Total], theirs: Mapping[tuple[Side, date], Total], *,
-    more: Mapping[Side, Total], fewer: Mapping[Side, Total],
+    more: Mapping[Side, Total], fewer: Mapping[Side, Total], elsewhere: Mapping[Side, Total] = MappingProxyType({}),
 ) -> list[Difference]:
     """Where the books differ beyond what is explained.
 
     ``more``: what a processor may have done without our knowing the end (operations in doubt or on their way).  ``fewer``: what
-    was committed here after its book was read.  An operation that the two sides count to neighbouring days, asked before a
+    was committed here after its book was read.  ``elsewhere``: what both have, perhaps on days far apart: it may be too much on one
+    only where it is too little on another.  An operation that the two sides count to neighbouring days, asked before a
     cut-over and answered after it, is no difference.
     """
     days: dict[Side, set[date]] = defaultdict(set)
@@ -130,7 +132,9 @@ def differences(
         _pass_on(gaps, {day: (ours.get((side, day), Total()).count, theirs.get((side, day), Total()).count) for day in gaps})
         _carry_over(gaps)
         above, below = _sum_of(gaps, 1), _sum_of(gaps, -1)
-        allowed, late = more.get(side, Total()), fewer.get(side, Total())
+        allowed, late, apart = more.get(side, Total()), fewer.get(side, Total()), elsewhere.get(side, Total())
+        both = Total(min(apart.count, above.count, -below.count), min(apart.minor, above.minor, -below.minor))
+        above, below = above.minus(both), below.plus(both)
         if above.count > allowed.count or above.minor > allowed.minor or -below.count > late.count or -below.minor > late.minor:
             found += [
                 Difference(side, day, ours.get((side, day), Total()), theirs.get((side, day), Total()))

@@ -43,15 +43,10 @@ log = logging.getLogger(__name__)
 FRESH_TOKENS = 3
 """How often a token that keeps changing is read again before the payment is refused."""
 
-
-_ask = partial(tuple.__new__, Ask)                  # all fields at once, at a third of the price of a call
-
-
-_ended = partial(tuple.__new__, Ended)
+_ask, _ended = partial(tuple.__new__, Ask), partial(tuple.__new__, Ended)      # all fields at once, at a third of the price of a call
 
 OVERTIME_SECONDS = 0.5
 """How long after its deadline a processor is waited for that should have answered by then."""
-
 
 REVERSAL_SECONDS = 30.0
 """How long the acknowledgement of an owed reversal is waited for; then it is sent again by its job."""
@@ -255,20 +250,17 @@ class Engine:
             log.exception("reversal %d could not be sent", reserved.operation.id)
         return False
 
-
 def _initiated(token: Token | None) -> Refusal | None:
     """Why the merchant may not start a payment: an approved one of the cardholder's own must stand behind the card."""
     if token is None or not token.card.first_reference:
         return Refusal.INITIAL_PAYMENT_MISSING
     return Refusal.CARD_BLOCKED if token.card.blocked else None
 
-
 def _waits_for_a_doubt(reply: Result) -> bool:
     """Whether an intent was refused because of an earlier operation that is in doubt."""
     return reply.refusal is Refusal.OUTCOME_UNKNOWN or (
         reply.refusal is Refusal.KEY_IN_PROGRESS and reply.earlier is not None and reply.earlier.result == "unknown"
     )
-
 
 def ask(reserved: Reserved, now: datetime, pan: Pan | None, *, repeat: bool = False) -> Ask:
     """The message for a processor; ``repeat`` says that it may have had it before."""

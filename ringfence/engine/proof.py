@@ -252,6 +252,7 @@ class _Run:
         ours: dict[tuple[Side, date], Total] = {}
         more: dict[Side, Total] = {}
         fewer: dict[Side, Total] = {}
+        elsewhere: dict[Side, Total] = {}
         if self._at is None and witnessed:
             async for processor, day, merchant, currency, kind, *sums in reports.rows(
                 self._connection, WITNESS.approved, self._merchant_id, read_at
@@ -260,9 +261,8 @@ class _Run:
                 side = Side(processor, merchant, currency, kind)
                 if processor in witnessed:
                     ours[side, day] = Total(count, minor)
-                    on_other_days = Total(late, late_minor)     # here, and on the day when the processor did it
-                    fewer[side] = fewer.get(side, Total()).plus(Total(recent, recent_minor)).plus(on_other_days)
-                    more[side] = more.get(side, Total()).plus(on_other_days)
+                    fewer[side] = fewer.get(side, Total()).plus(Total(recent, recent_minor))
+                    elsewhere[side] = elsewhere.get(side, Total()).plus(Total(late, late_minor))
             async for *names, count, minor in reports.rows(self._connection, WITNESS.unsettled, self._merchant_id):
                 side = Side(*names)
                 more[side] = more.get(side, Total()).plus(Total(int(count), int(minor)))
@@ -271,7 +271,7 @@ class _Run:
             if self._merchant_id is None or key[0].merchant == self._name(self._merchant_id)
         }
         by_name = {identifier: merchant_id for merchant_id, identifier in self._names.items()}
-        for side, day, mine, book_says in arithmetic.differences(ours, theirs, more=more, fewer=fewer):
+        for side, day, mine, book_says in arithmetic.differences(ours, theirs, more=more, fewer=fewer, elsewhere=elsewhere):
             self._book(by_name.get(side.merchant, 0), side.currency).checks["P9"].violated({
                 "processor": side.processor, "day": day.isoformat(), "kind": side.kind,
                 "ours": mine._asdict(), "theirs": book_says._asdict(),

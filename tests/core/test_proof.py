@@ -92,6 +92,19 @@ def test_two_books_agree_but_for_what_is_explained(ours: list, theirs: list, mor
     assert [(one.day - DAY).days for one in found] == days
 
 
+@pytest.mark.parametrize(("ours", "theirs", "elsewhere", "days"), [
+    ([(2, 200), (0, 0), (1, 70)], [(3, 270), (0, 0), (0, 0)], (1, 70), []),         # done on one day, known two days later
+    ([(2, 200), (0, 0), (1, 70)], [(2, 200), (0, 0), (0, 0)], (1, 70), [2]),        # ... and never done
+    ([(2, 200), (0, 0), (0, 0)], [(3, 270), (0, 0), (0, 0)], (1, 70), [0]),         # another one
+    ([(2, 200), (0, 0), (1, 70)], [(3, 280), (0, 0), (0, 0)], (1, 70), [0, 2]),     # for more
+    ([(2, 200), (0, 0), (2, 140)], [(4, 340), (0, 0), (0, 0)], (1, 70), [0, 2]),    # two of them, and one is explained
+])
+def test_what_was_long_in_doubt_may_stand_on_another_day_but_not_be_missing(ours: list, theirs: list, elsewhere: tuple, days: list):
+    """Too much on one day only with too little on another."""
+    found = differences(_days(*ours), _days(*theirs), more={}, fewer={}, elsewhere={SIDE: Total(*elsewhere)})
+    assert [(one.day - DAY).days for one in found] == days
+
+
 def test_a_difference_shows_both_sides():
     """What is reported is what the books say, not what was left after explaining."""
     assert differences(_days((2, 200)), {}, more={}, fewer={}) == [Difference(SIDE, DAY, Total(2, 200), Total())]

@@ -494,14 +494,15 @@ async def test_a_purchase_of_a_closed_day_is_reversed_on_where_nobody_can_be_ask
     await one.prove()
 
 
-async def test_the_books_of_a_purchase_that_was_sent_back_agree(database: str, tmp_path: Path):
-    """With a real book beside: the processor has a purchase and a refund, and the proof finds both (P8, P9, P10)."""
+@pytest.mark.parametrize("after", [timedelta(hours=30), timedelta(days=5)])
+async def test_the_books_of_a_purchase_that_was_sent_back_agree(database: str, tmp_path: Path, after: timedelta):
+    """With a real book beside: the processor has a purchase and a refund, and the proof finds both (P8, P9, P10), on whatever days."""
     async with world(database, tmp_path) as issuer:
         one = issuer.process
         merchant, simulator = await shop(one, "Two"), issuer.simulators["asked"]
         simulator.capabilities = able(inquiry=False)
         answer = await merchant.purchase("D", card_number=VISA.number("0307"))     # decided: a reversal; it is never answered
-        await end_doubts(one, timedelta(hours=30))
+        await end_doubts(one, after)
         simulator.capabilities = able(inquiry=True)
         assert await end_doubts(one) == 2
         found = standing(tmp_path / "asked")[int(answer["fort_id"])]
