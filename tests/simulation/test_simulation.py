@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+from ringfence.core.outcomes import Outcome
 from ringfence.engine import engine
+from ringfence.engine.recovery import PAID, Case, Recovery
 from tests.simulation.history import History
 from tests.simulation.loop import Machine, NothingLeft, SimLoop
 from tests.simulation.store import ALL_RULES, Rules
@@ -15,8 +17,9 @@ from tests.simulation.store import ALL_RULES, Rules
 HISTORIES = 300                         # `make simulation` plays ten thousand
 MANY = 2_000
 
-FOUND = (1170, 1586, 2983, 4159, 4287)
-"""Seeds that found something once: a purchase given back by a refund whose answer was lost, and then undone by a reversal as well."""
+RETURNED = (4142, 4287, 5238, 5839, 6313, 7508, 7734)
+"""Seeds of a purchase given back by a refund whose answer is lost, and then undone by a reversal as well, by an engine that does not
+note the first before it sends it."""
 
 
 @pytest.fixture(autouse=True)
@@ -33,9 +36,20 @@ def test_histories_end_as_the_model_allows(tenth: int):
     assert not wrong
 
 
-@pytest.mark.parametrize("seed", FOUND)
-def test_what_a_history_found_once_is_not_found_again(seed: int):
+@pytest.mark.parametrize("seed", RETURNED)
+def test_what_a_history_found_once_is_not_found_again(seed: int, monkeypatch: pytest.MonkeyPatch):
+    """And would be, in the very same history: a seed whose dice fall otherwise since then proves nothing any more."""
     assert History(seed).run().wrong == []
+    noting = Recovery._return
+
+    async def at_once(self: Recovery, case: Case) -> Any:
+        said = await noting(self, case)
+        if isinstance(said, Outcome):
+            return said
+        return await noting(self, case._replace(job=case.job._replace(note=PAID + self._now().isoformat())))
+
+    monkeypatch.setattr(Recovery, "_return", at_once)
+    assert any("at the issuer" in one for one in History(seed).run().wrong)
 
 
 @pytest.mark.parametrize("seed", [3, 66, 994])
