@@ -12,35 +12,23 @@ from ringfence.core.recovery import LAST_ATTEMPT, PLAN, REVERSIBLE, Plan, Step, 
 # What is done at tries 1, 2, 3 and 50: i inquire, v reverse, p repeat, t return by a refund, w review.
 # Columns: no reversal was decided | one was decided, the same day | one was decided, and the cut-over is past.
 TABLE = """
-                           open   left   past
-authorization ------       vvvv   vvvv   vvvv
-authorization inquiry      iivv   vvvv   vvvv
-authorization dedup        vvvv   vvvv   vvvv
-authorization both         iivv   vvvv   vvvv
-increment     ------       vvvv   vvvv   vvvv
-increment     inquiry      iivv   vvvv   vvvv
-increment     dedup        vvvv   vvvv   vvvv
-increment     both         iivv   vvvv   vvvv
-purchase      ------       vvvv   vvvv   vvvv
-purchase      inquiry      iivv   vvvv   vvvv
-purchase      dedup        vvvv   vvvv   vvvv
-purchase      both         iivv   vvvv   tttt
-capture       ------       pppp   pppp   pppp
-capture       inquiry      pppp   pppp   pppp
-capture       dedup        pppp   pppp   pppp
-capture       both         pppp   pppp   pppp
-void          ------       pppp   pppp   pppp
-void          inquiry      pppp   pppp   pppp
-void          dedup        pppp   pppp   pppp
-void          both         pppp   pppp   pppp
-decrement     ------       pppp   pppp   pppp
-decrement     inquiry      pppp   pppp   pppp
-decrement     dedup        pppp   pppp   pppp
-decrement     both         pppp   pppp   pppp
-refund        ------       wwww   wwww   wwww
-refund        inquiry      iiii   iiii   iiii
-refund        dedup        pppp   pppp   pppp
-refund        both         iipp   iipp   iipp
+                                   open   left   past
+authorization,increment  ------    vvvv   vvvv   vvvv
+authorization,increment  inquiry   iivv   vvvv   vvvv
+authorization,increment  dedup     vvvv   vvvv   vvvv
+authorization,increment  both      iivv   vvvv   vvvv
+purchase                 ------    vvvv   vvvv   vvvv
+purchase                 inquiry   iivv   vvvv   vvvv
+purchase                 dedup     vvvv   vvvv   vvvv
+purchase                 both      iivv   vvvv   tttt
+capture,void,decrement   ------    pppp   pppp   pppp
+capture,void,decrement   inquiry   pppp   pppp   pppp
+capture,void,decrement   dedup     pppp   pppp   pppp
+capture,void,decrement   both      pppp   pppp   pppp
+refund                   ------    wwww   wwww   wwww
+refund                   inquiry   iiii   iiii   iiii
+refund                   dedup     pppp   pppp   pppp
+refund                   both      iipp   iipp   iipp
 """
 STEPS = {"i": Step.INQUIRE, "v": Step.REVERSE, "p": Step.REPEAT, "t": Step.RETURN, "w": Step.REVIEW}
 ABLE = {"------": (False, False), "inquiry": (True, False), "dedup": (False, True), "both": (True, True)}
@@ -50,7 +38,10 @@ TRIES = (1, 2, 3, 50)
 
 def rows() -> list[tuple[Kind, str, str, str]]:
     header, *lines = [line.split() for line in TABLE.strip("\n").splitlines()]
-    return [(Kind(kind), able, state, steps) for kind, able, *said in lines for state, steps in zip(header, said, strict=True)]
+    return [
+        (Kind(kind), able, state, steps)
+        for kinds, able, *said in lines for kind in kinds.split(",") for state, steps in zip(header, said, strict=True)
+    ]
 
 
 @pytest.mark.parametrize(("kind", "able", "state", "expected"), rows(), ids=lambda value: str(value))
