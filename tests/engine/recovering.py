@@ -1,15 +1,24 @@
-"""What the background would do with jobs, done by the test when it wants: due jobs are claimed and tried, and time goes on."""
+"""What the background would do with jobs, done by the test when it wants; and how an operation comes into doubt."""
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, time, timedelta
+from pathlib import Path
+from typing import Any
 
-from ringfence.background import reversals
+from ringfence.background import abandoned, reversals
+from ringfence.core.outcomes import Silence, Unknown
 from ringfence.core.recovery import PLAN
 from ringfence.engine.recovery import PostgresDesk, Recovery
+from ringfence.processors.processor import Ask, Capabilities
+from ringfence.processors.simulator import Simulator, standing
 from ringfence.storage import jobs
 from ringfence.storage.jobs import Job
-from tests.engine.composition import Process, recovery_of
+from tests.engine.composition import Process, Shop, process, recovery_of
 
+T1 = 0.05
 LEASE = 10.0
 
 
@@ -72,3 +81,102 @@ async def told(process: Process, reference: str) -> list[str]:
         "WHERE o.reference = $1 ORDER BY e.sequence", reference)]
 
 
+SILENT = Unknown(Silence.NO_ANSWER)
+
+
+def able(*, inquiry: bool, deduplicates: bool = True) -> Capabilities:
+    return Capabilities(inquiry, deduplicates, True, True, time(0), "UTC")
+
+
+async def doubt(shop: Shop, what: str, reference: str) -> str:
+    """An operation whose answer is lost: purchase, authorization, capture, refund, void; its answer's code."""
+    script = shop.process.processor
+    if what in ("capture", "void"):
+        await shop.authorize(reference)
+    if what == "refund":
+        await shop.purchase(reference)
+    script.say(SILENT)
+    answers = {
+        "purchase": lambda: shop.purchase(reference), "authorization": lambda: shop.authorize(reference),
+        "capture": lambda: shop.capture(reference, 400), "refund": lambda: shop.refund(reference, 300, maintenance_reference=f"{reference}-R"),
+        "void": lambda: shop.void(reference),
+    }
+    return (await answers[what]())["response_code"]
+
+
+async def results(process: Process, reference: str) -> list[tuple[str, int, str]]:
+    """Kind, attempt and result of everything that was asked of a payment."""
+    return [tuple(row) for row in await process.fetch(
+        "SELECT o.kind, x.attempt, x.result FROM operations o JOIN outcomes x USING (merchant_id, payment_id, operation_id) "
+        "JOIN operations f ON f.operation_id = o.payment_id WHERE f.reference = $1 ORDER BY o.operation_id, x.attempt", reference)]
+
+
+async def owed(process: Process) -> list[tuple[str, bool]]:
+    """Why reversals were decided, and whether they are acknowledged."""
+    return [tuple(row) for row in await process.fetch("SELECT why, acknowledged_at IS NOT NULL FROM reversals ORDER BY operation_id")]
+
+
+async def lapse(process: Process) -> None:
+    """Every lease runs out."""
+    await process.value("UPDATE jobs SET leased_until = '-infinity'")
+
+
+class Gate:
+    """A processor's answer that waits until the test lets it out."""
+
+    def __init__(self, script: Any, method: str, answer: Any) -> None:
+        self.reached, self.open = asyncio.Event(), asyncio.Event()
+        carry_out = getattr(script, method)
+
+        async def held(message: Ask) -> Any:
+            setattr(script, method, carry_out)
+            self.reached.set()
+            await self.open.wait()
+            return answer
+
+        setattr(script, method, held)
+
+
+async def gone_owner(here: Shop, one: Process, reference: str, pay: Callable[[str], Awaitable[dict]]) -> tuple[asyncio.Task, Any]:
+    """An owner whose processor thinks beyond every deadline: the chore calls it gone, and the operation is in doubt."""
+    held = one.processor.hold()
+    paying = asyncio.create_task(pay(reference))
+    await held.arrived.wait()
+    await one.value("UPDATE operations SET ask_deadline = now() - interval '1 minute' WHERE reference = $1", reference)
+    await one.value("DELETE FROM sweeps")
+    assert await abandoned.sweep(one.pool, one.directory, one.engine) == 1
+    return paying, held
+
+
+class World:
+    """A process with two real simulators: merchant One's can never be asked what became of a message, Two's can."""
+
+    def __init__(self, process: Process, folder: Path) -> None:
+        self.process, self.folder = process, folder
+        self.simulators = {
+            name: Simulator(folder / name, seed=7, worker=1, t1_seconds=T1, inquiry=name == "asked") for name in ("plain", "asked")}
+        process.engine._processors = self.simulators
+        process.api._service = process.api._service._replace(route=lambda merchant, brand: "asked" if merchant.identifier == "Two" else "plain")
+        process.engine.recovery = Recovery(
+            process.engine, desk_of(process), self.simulators, plan=PLAN, now=process.now, wall=lambda: datetime.now(UTC), ask_seconds=1.0,
+            day=lambda name, at: at.date(),
+            merchants=lambda identifier: (found := process.directory.merchant(identifier)) and found.merchant_id)
+
+    def books(self) -> dict[str, Any]:
+        return {name: simulator.totals for name, simulator in self.simulators.items()}
+
+    async def stands(self, payment_id: str) -> tuple[int, int]:
+        """Held and captured at the issuer."""
+        for name in self.simulators:
+            if found := standing(self.folder / name).get(int(payment_id)):
+                return found.held, found.captured
+        return 0, 0
+
+
+@asynccontextmanager
+async def world(dsn: str, folder: Path) -> AsyncIterator[World]:
+    async with process(dsn, recovers=True) as running:
+        made = World(running, folder)
+        yield made
+        for simulator in made.simulators.values():
+            await simulator.close()
