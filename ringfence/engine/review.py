@@ -19,14 +19,12 @@ from ringfence.engine.story import asked_about, explain, id_of
 from ringfence.storage import jobs, review
 from ringfence.storage.borrowing import borrowed
 from ringfence.storage.jobs import JobRow
+from ringfence.storage.recovery import RECOVERY
 from ringfence.storage.reports import Window
 from ringfence.storage.review import Attempt, Row
 
 LONGEST = 1_000
 """Characters of a reason, a piece of evidence or a name; and operations in one list."""
-
-QUEUE = "recovery"
-
 
 class Why(StrEnum):
     """Why a decision is refused."""
@@ -99,7 +97,7 @@ async def decide(
             return refused
         if not await review.decide(connection, row, as_, approved if as_ == "approved" else 0, reason, evidence, by, datetime.now(UTC)):
             return Refused(Why.ENDED, "operation", f"somebody has decided already: {row.decided}")
-        await jobs.wake(connection, [JobRow(row.merchant_id, QUEUE, number, row.payment_id, now)])
+        await jobs.wake(connection, [JobRow(row.merchant_id, RECOVERY, number, row.payment_id, now)])
     return row._replace(decided=as_)
 
 
