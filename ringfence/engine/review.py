@@ -26,6 +26,7 @@ from ringfence.storage.review import Attempt, Row
 LONGEST = 1_000
 """Characters of a reason, a piece of evidence or a name; and operations in one list."""
 
+
 class Why(StrEnum):
     """Why a decision is refused."""
 
