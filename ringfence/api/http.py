@@ -166,5 +166,7 @@ def _rest(routes: Sequence[BaseRoute]) -> App:
     async def crashed(request: Request, error: Exception) -> Response:
         return json_response({"error": "something is broken here; the log says what"}, 500)
 
-    return Starlette(routes=list(routes), exception_handlers={
+    app = Starlette(routes=list(routes), exception_handlers={
         HTTPException: refused, BodyTooLarge: too_large, CallerGone: gone, Exception: crashed})
+    app.router.redirect_slashes = False         # a path with a slash too many names nothing; it is not sent elsewhere
+    return app

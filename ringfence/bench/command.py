@@ -29,6 +29,12 @@ WEBHOOK_SECONDS = 30.0                  # without anything new, until what has n
 FOLDERS = ("/var/tmp", ".")             # not /tmp, which may be memory: what is measured is a disk
 
 
+def _number(context: click.Context, option: click.Parameter, seconds: float) -> float:
+    if seconds != seconds:                      # "nan", which lies in no range and in every one
+        raise click.BadParameter("'nan' is not a number of seconds.")
+    return seconds
+
+
 @click.group(name="bench", invoke_without_command=True, epilog="""\b
 Examples:
   ringfence bench                             a fresh service, three rounds, about two minutes
@@ -39,7 +45,7 @@ Examples:
 
 Ends with 0 when every acknowledged payment is there exactly once, 1 where anything was wrong, 2 for a wrong command line.""")
 @click.option("--rounds", default=3, show_default=True, type=click.IntRange(1), help="Rounds of the service, each between two of pgbench.")
-@click.option("--seconds", default=8.0, show_default=True, type=click.FloatRange(1, 3600), help="How long each side runs.")
+@click.option("--seconds", default=8.0, show_default=True, type=click.FloatRange(1, 3600), callback=_number, help="How long each side runs.")
 @click.option("--connections", default=256, show_default=True, type=click.IntRange(1, 10_000), help="Kept connections.")
 @click.option("--workers", default=2, show_default=True, type=click.IntRange(1), help="Worker processes of the service.")
 @click.option("--data", type=click.Path(path_type=Path, file_okay=False),

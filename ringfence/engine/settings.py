@@ -109,7 +109,7 @@ def _read_address(text: str) -> str:
     return text
 
 
-ADDRESS = Rule(_read_address, str, "an http or https address of at most 400 characters, or empty")
+ADDRESS = Rule(_read_address, str, "an http or https address of at most 400 characters without user and password, or empty")
 
 
 def _read_origins(text: str) -> tuple[str, ...]:

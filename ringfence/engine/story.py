@@ -5,7 +5,7 @@ Instants of the story are business time; deadlines and reversals are wall time a
 """
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -277,7 +277,7 @@ def _next(life: Life, now: datetime) -> Iterator[Sentence]:
         else:
             yield Sentence(None, "next", f"The {kind} is being asked right now; its owner has until {_instant(row['ask_deadline'])} (wall time).")
     yield from _decided(life.reviews, results, life.operations[0]["currency"])
-    yield from _owed(life.reversals)
+    yield from _owed(life.reversals, {row["operation_id"] for row in life.reviews})
 
 
 def _tried(job: asyncpg.Record | None) -> str:
@@ -301,11 +301,14 @@ def _decided(reviews: Iterable[asyncpg.Record], results: dict[int, list[str]], c
         ))
 
 
-def _owed(reversals: Iterable[asyncpg.Record]) -> Iterator[Sentence]:
+def _owed(reversals: Iterable[asyncpg.Record], decided: Collection[int]) -> Iterator[Sentence]:
+    """What is sent until it is acknowledged, or until a person has ``decided`` about its operation."""
     for row in reversals:
         why = WHY_REVERSED.get(row["why"], row["why"])
         done = "not acknowledged yet; it is sent until it is"
-        if row["acknowledged_at"]:
+        if row["acknowledged_at"] and row["operation_id"] in decided:
+            done = f"no longer sent since {_instant(row['acknowledged_at'])} (wall time), as a person decided"
+        elif row["acknowledged_at"]:
             done = f"acknowledged at {_instant(row['acknowledged_at'])} (wall time)"
         yield Sentence(None, "reversal", f"A reversal of {row['operation_id']} is owed to the processor, because {why}: {done}.")
 

@@ -196,6 +196,7 @@ def test_the_command_line_explains_itself_and_refuses_contradictions(tmp_path: P
     sandbox.write_text("{}")
     assert runner.invoke(bench_command, ["--data", str(tmp_path), "--sandbox", str(sandbox)]).exit_code == 2
     assert runner.invoke(bench_command, ["--rounds", "0"]).exit_code == 2
+    assert runner.invoke(bench_command, ["--seconds", "nan"]).exit_code == 2
 
 
 def test_a_service_that_does_not_run_is_an_error_in_one_sentence(tmp_path: Path) -> None:

@@ -212,6 +212,21 @@ async def test_a_doubt_tells_how_far_its_end_has_come_and_what_a_person_decided(
         ) in await told(shop, str(payment))
 
 
+async def test_a_reversal_that_a_person_ended_was_not_acknowledged(database: str):
+    """Nobody at the processor said a word; it is no longer sent because somebody decided."""
+    async with counter(database) as shop:
+        doubtful = (await shop.do(Kind.PURCHASE, 1000, outcome=SILENT)).operation.id
+        at = datetime(2026, 3, 1, 10, tzinfo=UTC)
+        await shop.pool.execute(
+            "INSERT INTO reversals (merchant_id, payment_id, operation_id, attempt, why, due_at, acknowledged_at)"
+            " VALUES (1, $1, $1, 1, 'unknown', $2, $2) ON CONFLICT (merchant_id, payment_id, operation_id, attempt) DO UPDATE"
+            " SET acknowledged_at = excluded.acknowledged_at", doubtful, at)
+        await shop.pool.execute(
+            "INSERT INTO reviews VALUES (1, $1, $1, 'declined', 0, 'the bank says so', 'letter 7', 'Mona', $2)", doubtful, at)
+        text = await told(shop, str(doubtful))
+    assert "no longer sent since 2026-03-01 10:00:00 UTC (wall time), as a person decided" in text
+
+
 async def test_a_purchase_that_was_given_back_by_a_refund_says_so(database: str):
     """Its business day was over: it had been paid, and went back in another message; the owed reversal tells why it was decided."""
     async with counter(database) as shop:

@@ -90,7 +90,8 @@ def test_wrong_input_is_400_and_names_the_field(sandbox: Sandbox, method: str, p
 
 
 @pytest.mark.parametrize("path", [
-    "/admin/merchants/Nobody", "/admin/payments/Nothing", "/admin/reviews/17", "/admin/reviews/nothing", "/admin/nowhere"])
+    "/admin/merchants/Nobody", "/admin/payments/Nothing", "/admin/reviews/17", "/admin/reviews/nothing", "/admin/nowhere",
+    "/admin/reviews/", "/admin/merchants/%2F", "/admin/webhooks/deliveries/"])
 def test_what_is_not_there_is_404(sandbox: Sandbox, path: str):
     """As JSON."""
     assert call(sandbox, path)[0] == 404
