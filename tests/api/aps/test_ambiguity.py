@@ -82,16 +82,42 @@ def every_split(pairs: str, least: str = "") -> Iterator[dict[str, str]]:
 STARTS = re.compile("(?:" + "|".join(map(re.escape, sorted(FIELDS, key=len, reverse=True))) + ")=")
 
 
-#: Values made of what could be mistaken: addresses, padding, and names of other parameters.
+#: What could be mistaken: addresses, padding, and names of other parameters.
 PIECES = st.sampled_from([
     SHOP, SHOP, "?", "&", "#", "=", "==", "1", "a", "token_name=", "eci=", "eci=MOTO", "remember_me=YES", "return_url=", "shipping_city=",
     "settlement_reference=", "new_", "token_name", "{", "}", ";", "check_3ds=NO", "recurring_", "expiry_date=3005", "x",
 ])
-VALUES = st.lists(PIECES, min_size=1, max_size=5).map("".join)
-PLAYED = ("return_url", "device_fingerprint", "cart_details", "airline_data", "token_name", "shipping_city", "settlement_reference",
-          "billing_city", "check_3ds", "customer_name", "order_description", "sadad_olp")
-ADDED = st.dictionaries(st.sampled_from(PLAYED), st.one_of(VALUES, st.sampled_from(["", "1", "{a=b}", "NO", SHOP, SHOP + "?", SHOP + "?a"])),
-                        max_size=4)
+
+
+def pieces(*words: str, most: int = 4) -> st.SearchStrategy[str]:
+    return st.lists(st.sampled_from(words), min_size=1, max_size=most).map("".join)
+
+
+NAMES = ("token_name", "eci", "remember_me", "return_url", "shipping_city", "settlement_reference", "check_3ds", "new_", "recurring_")
+WORDS = pieces(*NAMES, "1", "a", "YES", "NO")
+ITEM = st.tuples(st.sampled_from("?&#"), WORDS, st.sampled_from(["", "=", "=1", "=YES", "=a", "=x=", "=x=="])).map("".join)
+NESTED = st.tuples(st.sampled_from(["{", "["]), st.lists(PIECES, max_size=4).map("".join), st.sampled_from(["}", "]"])).map("".join)
+
+#: Values that their field takes, made of the same: else nearly every request would be refused for its form, and nothing be compared.
+SHAPED = {
+    "return_url": st.tuples(st.sampled_from([SHOP, SHOP + "a", SHOP + "token_name"]), st.lists(ITEM, max_size=2).map("".join)).map("".join),
+    "device_fingerprint": st.tuples(pieces(*NAMES, "1", ";", "==;", "=,"), st.sampled_from(["", "", "=", "=="])).map("".join),
+    "cart_details": NESTED,
+    "airline_data": NESTED,
+    "token_name": WORDS,
+    "shipping_city": pieces(*NAMES, SHOP, "?", "{", "}", "1"),
+    "settlement_reference": pieces("S-1", "1", "token_name", "eci", "x", most=2),
+    "billing_city": pieces(*NAMES, SHOP, "?", "{", "}", "1"),
+    "check_3ds": st.sampled_from(["YES", "NO"]),
+    "customer_name": pieces("a", "token_name", "eci", "x", most=3),
+    "order_description": pieces(*NAMES, "1", "#", "$"),
+    "sadad_olp": st.sampled_from(["1", "x@a.b", "token_name", "eci", "new_"]),
+}
+#: At most one of the added values is of no form at all, or nothing.
+FREE = st.dictionaries(st.sampled_from(list(SHAPED)), st.one_of(st.just(""), st.lists(PIECES, min_size=1, max_size=5).map("".join)), max_size=1)
+ADDED = st.tuples(st.lists(st.sampled_from(list(SHAPED)), max_size=4, unique=True).flatmap(
+    lambda names: st.fixed_dictionaries({name: SHAPED[name] for name in names})), st.one_of(st.just({}), FREE),
+).map(lambda parts: {**parts[0], **parts[1]})
 BASES = st.sampled_from([TOKEN_PURCHASE, CARD_PURCHASE, without(TOKEN_PURCHASE, "eci")])
 
 
