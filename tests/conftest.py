@@ -27,8 +27,8 @@ from hypothesis import HealthCheck, settings
 
 from ringfence.storage.binaries import FORCED
 from ringfence.storage.database import connect
-from ringfence.storage.migrations import migrate
 from ringfence.storage.postgres import PrivatePostgres
+from tests.clusters import migrated, put_cluster
 
 # What is quick and explains most comes first; then what starts services and waits for them, so that it waits beside others; what
 # only computes fills the end.
@@ -37,6 +37,9 @@ TURNS = ("core", "api", "storage", "engine", "torture", "faults", "service", "be
 # How fast a machine is says nothing about the code: a crowded one must not fail a test that draws its examples slowly.
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
+
+#: Bytes free in memory that the shared server asks for; it takes a tenth.
+MEMORY_NEEDED = 4 << 30
 
 _numbers = itertools.count(1)
 
@@ -80,12 +83,12 @@ def postgres() -> Iterator[Server]:
             with _template(elsewhere) as template:
                 yield Server(elsewhere, PrivatePostgres(Path(), log=Path()).bin(), template)
             return
-        folder = Path(tempfile.mkdtemp(prefix="ringfence-test-"))
-        server = PrivatePostgres(folder, log=folder / "postgres.log")
+        folder = Path(tempfile.mkdtemp(prefix="ringfence-test-", dir=_memory()))
+        server = PrivatePostgres(folder / "data", log=folder / "postgres.log")
         try:
+            put_cluster(folder / "data")
             address = server.start()
-            with _template(address) as template:
-                yield Server(address, server.bin(), template)
+            yield Server(_beside(address, "postgres"), server.bin(), urlsplit(address).path[1:])
         finally:
             server.stop()
             shutil.rmtree(folder, ignore_errors=True)
@@ -125,10 +128,16 @@ def _template(address: str) -> Iterator[str]:
     name = _new_name()
     _run(address, f"CREATE DATABASE {name} TEMPLATE template0")
     try:
-        asyncio.run(_migrate(_beside(address, name)))
+        asyncio.run(migrated(_beside(address, name)))
         yield name
     finally:
         _run(address, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def _memory() -> Path | None:
+    """A folder in memory with room for the shared server, whose durability no test is about: its commits need not wait for a disk."""
+    shared = Path("/dev/shm")
+    return shared if shared.is_dir() and shutil.disk_usage(shared).free > MEMORY_NEEDED else None
 
 
 def _new_name() -> str:
@@ -140,14 +149,6 @@ def _beside(address: str, name: str) -> str:
     """The address of another database on the same server."""
     parts = urlsplit(address)
     return f"{parts.scheme}://{parts.netloc}/{name}?{parts.query}"
-
-
-async def _migrate(address: str) -> None:
-    connection = await connect(address, application_name="ringfence tests")
-    try:
-        await migrate(connection)
-    finally:
-        await connection.close()
 
 
 def _run(address: str, statement: str) -> None:

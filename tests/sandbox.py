@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from ringfence.api.aps import signature
+from tests.clusters import put_cluster
 
 READY_SECONDS = 60
 
@@ -25,9 +26,14 @@ READY_SECONDS = 60
 class Sandbox:
     """One data folder, and the service on it while it runs."""
 
-    def __init__(self, *, workers: int = 2, environment: dict[str, str] | None = None, arguments: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, *, workers: int = 2, environment: dict[str, str] | None = None, arguments: tuple[str, ...] = (), from_nothing: bool = False,
+    ) -> None:
+        """``from_nothing``: the service makes its own cluster at its first start, instead of finding one that is made and migrated."""
         self.folder = Path(tempfile.mkdtemp(prefix="ringfence-test-"))
         self.data = self.folder / "data"
+        if not from_nothing:
+            put_cluster(self.data)
         self.port = _free_port()
         self.workers, self._environment, self._arguments = workers, environment or {}, arguments
         self.process: subprocess.Popen[str] | None = None

@@ -57,7 +57,7 @@ def until(sandbox: Sandbox, said: str) -> None:
 
 @pytest.fixture(scope="module")
 def sandbox():
-    with Sandbox(workers=2) as running:
+    with Sandbox(workers=2, from_nothing=True) as running:
         yield running
 
 

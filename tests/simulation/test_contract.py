@@ -5,6 +5,7 @@ That is what makes the simulation evidence: it runs the real engine on a store t
 from __future__ import annotations
 
 import random
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack
 from datetime import datetime, timedelta
@@ -50,7 +51,7 @@ class Facts(NamedTuple):
     notices: list[str]
 
 
-class Store:
+class Store(ABC):
     """Both stores look like this; a dialogue speaks to it."""
 
     merchant_id: int
@@ -71,13 +72,19 @@ class Store:
         self._batches += 1
         return self._batches
 
-    async def facts(self, payment_id: int) -> Facts:
-        raise NotImplementedError
+    @abstractmethod
+    async def all_facts(self, payments: Sequence[int]) -> list[Facts]:
+        """All that is stored about each payment."""
 
+    @abstractmethod
     async def wake(self, payment_id: int, operation_id: int, due_at: datetime) -> None:
-        raise NotImplementedError
+        """Bring the recovery of that operation forward to *due_at*."""
 
     # -- what dialogues are made of
+
+    async def facts(self, payment_id: int) -> Facts:
+        (facts,) = await self.all_facts([payment_id])
+        return facts
 
     def intent(self, kind: Kind, minor: int | None, payment_id: int = 0, key: str | None = None, **options: Any) -> Intent:
         operation_id = self.new_id()
@@ -145,7 +152,10 @@ class Memory(Store):
     async def pass_out(self, lost: float) -> bool:
         return True
 
-    async def facts(self, payment_id: int) -> Facts:
+    async def all_facts(self, payments: Sequence[int]) -> list[Facts]:
+        return [self._facts(payment_id) for payment_id in payments]
+
+    def _facts(self, payment_id: int) -> Facts:
         database = self.database
         operations = {operation_id for (_, operation_id), (one, _) in database.operations.items() if one.payment_id == payment_id}
         payment = database.payments.get((self.merchant_id, payment_id))
@@ -175,33 +185,48 @@ class Postgres(Store):
         self.desk, self.other = (PostgresDesk(one.pool, one.directory, one.vault, holder, LEASE, {}) for holder in ("one", "two"))
         return self
 
-    async def facts(self, payment_id: int) -> Facts:
-        one, key = self._process, (self.merchant_id, payment_id)
+    async def all_facts(self, payments: Sequence[int]) -> list[Facts]:
+        one = self._process
 
-        async def rows(statement: str) -> list[tuple[Any, ...]]:
-            return [tuple(row) for row in await one.pool.fetch(f"{statement} WHERE merchant_id = $1 AND payment_id = $2 ORDER BY 1, 2", *key)]
+        async def rows(columns: str, table: str) -> dict[int, list[tuple[Any, ...]]]:
+            """Those of each payment in order; one statement for all, as the dialogues ask for everything again and again."""
+            of: dict[int, list[tuple[Any, ...]]] = {payment_id: [] for payment_id in payments}
+            for row in await one.pool.fetch(
+                    f"SELECT payment_id, {columns} FROM {table} WHERE merchant_id = $1 AND payment_id = ANY($2) ORDER BY 2, 3",
+                    self.merchant_id, payments):
+                of[row[0]].append(tuple(row)[1:])
+            return of
 
-        payment = await reading.payment(one.pool, *key)
-        return Facts(
-            None if payment is None else tuple(payment),
-            await rows("SELECT operation_id, attempt, result, minor, response_code FROM outcomes"),
-            sorted(await rows("SELECT operation_id, kind, minor FROM journal")),
-            await rows("SELECT queue, subject, due_at, deadline_at, tries, nudges FROM jobs"),
-            sorted(set(await rows("SELECT operation_id, acknowledged_at IS NOT NULL FROM reversals"))),
-            [row[0] for row in await rows("SELECT identity, noticed FROM notices")],
-        )
+        endings = await rows("operation_id, attempt, result, minor, response_code", "outcomes")
+        ledger = await rows("operation_id, kind, minor", "journal")
+        jobs = await rows("queue, subject, due_at, deadline_at, tries, nudges", "jobs")
+        reversals = await rows("operation_id, acknowledged_at IS NOT NULL", "reversals")
+        notices = await rows("identity, noticed", "notices")
+        found = []
+        for of in payments:
+            payment = await reading.payment(one.pool, self.merchant_id, of)
+            found.append(Facts(
+                None if payment is None else tuple(payment), endings[of], sorted(ledger[of]), jobs[of], sorted(set(reversals[of])),
+                [row[0] for row in notices[of]]))
+        return found
 
     async def wake(self, payment_id: int, operation_id: int, due_at: datetime) -> None:
         await wake(self._process.pool, [JobRow(self.merchant_id, RECOVERY, operation_id, payment_id, due_at)])
 
 
 @pytest.fixture(params=["memory", "postgres"])
-async def store(request: pytest.FixtureRequest, database: str) -> AsyncIterator[Store]:
-    if request.param == "memory":
+def place(request: pytest.FixtureRequest) -> str | None:
+    """The address of a database, or none."""
+    return None if request.param == "memory" else request.getfixturevalue("database")
+
+
+@pytest.fixture
+async def store(place: str | None) -> AsyncIterator[Store]:
+    if place is None:
         yield Memory()
         return
     async with AsyncExitStack() as ends:
-        yield await Postgres().open(database, ends)
+        yield await Postgres().open(place, ends)
 
 
 # -- intents
@@ -491,7 +516,7 @@ class _Dialogue:
                 self._reserved.append(reply)
                 if reply.intent.payment_id not in self._payments:
                     self._payments.append(reply.intent.payment_id)
-        return [what, *(_shown(reply) for reply in replies), *[await store.facts(one) for one in self._payments]]
+        return [what, *(_shown(reply) for reply in replies), *await store.all_facts(self._payments)]
 
     def _operation(self) -> Intent:
         chance = self._chance

@@ -1,0 +1,49 @@
+"""A PostgreSQL cluster that is made and migrated once for each test process, and copied for whoever needs one of its own.
+
+Making one takes a second of processor time and several waits for the disk.  What a first start does is the matter of the tests of
+``up`` and of ``PrivatePostgres``, which begin with nothing.
+"""
+from __future__ import annotations
+
+import asyncio
+import atexit
+import functools
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+from ringfence.storage.binaries import FORCED
+from ringfence.storage.database import connect
+from ringfence.storage.migrations import migrate
+from ringfence.storage.postgres import PrivatePostgres
+
+
+def put_cluster(data: Path) -> None:
+    """Make *data*, a new data folder, one whose cluster is there and migrated, and was never started."""
+    made = _made(os.environ.get(FORCED))
+    data.mkdir(mode=0o700)
+    subprocess.run(["cp", "-a", *(str(made / name) for name in ("postgres", "postgres.password")), str(data)], check=True)
+
+
+@functools.cache
+def _made(forced: str | None) -> Path:
+    """A data folder with a cluster, one for each choice of programs."""
+    folder = Path(tempfile.mkdtemp(prefix="ringfence-test-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    server = PrivatePostgres(folder, log=folder / "postgres.log")
+    try:
+        asyncio.run(migrated(server.start()))
+    finally:
+        server.stop()
+    return folder
+
+
+async def migrated(address: str) -> None:
+    """Bring the schema of that database up to date."""
+    connection = await connect(address, application_name="ringfence tests")
+    try:
+        await migrate(connection)
+    finally:
+        await connection.close()
