@@ -3,9 +3,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import asyncpg
 import pytest
@@ -146,9 +147,17 @@ def dump(sandbox: Sandbox) -> dict[str, list[str]]:
     return found
 
 
-def run(*, restart: bool = False, arguments: tuple[str, ...] = FROZEN) -> tuple[list[Any], dict[str, list[str]]]:
-    """The script on a fresh folder: what was answered, and what is stored."""
-    with Sandbox(workers=1, environment=QUICK, arguments=arguments) as sandbox:
+class Run(NamedTuple):
+    """The script on a folder: what was answered, what is stored, and what a start at another instant says after all."""
+
+    answers: list[Any]
+    stored: dict[str, list[str]]
+    refused: subprocess.CompletedProcess[str] | None = None
+
+
+def run(*, restart: bool = False, other: str = "") -> Run:
+    """Play the script on a fresh folder; then try to start at the *other* instant."""
+    with Sandbox(workers=1, environment=QUICK, arguments=FROZEN, from_nothing=not restart) as sandbox:
         first = told(sandbox, SCRIPT[:MIDDLE + 1])
         if restart:
             sandbox.kill()
@@ -158,36 +167,42 @@ def run(*, restart: bool = False, arguments: tuple[str, ...] = FROZEN) -> tuple[
         for step in SCRIPT[MIDDLE + 1:]:
             step(rest)
         assert sandbox.json("proof", "--full")["ok"]
-        return first.answers + rest.answers, dump(sandbox)
+        return Run(first.answers + rest.answers, dump(sandbox), stopped_and_started(sandbox, other) if other else None)
+
+
+def stopped_and_started(sandbox: Sandbox, instant: str) -> subprocess.CompletedProcess[str]:
+    """Stop the service, and start it as one that begins at the instant."""
+    sandbox.stop()
+    return sandbox.command("up", "--port", "0", "--workers", "1", "--frozen-at", instant)
 
 
 @pytest.fixture(scope="module")
-def once() -> tuple[list[Any], dict[str, list[str]]]:
-    return run()
+def once() -> Run:
+    return run(other="2027-03-02T00:00:00Z")
 
 
-def test_two_fresh_folders_tell_one_story(once: tuple[list[Any], dict[str, list[str]]]):
+def test_two_fresh_folders_tell_one_story(once: Run):
     """Every answer, and every row of operations, ledger, events, tokens and of the issuer's book."""
-    answers, stored = run()
+    again = run()
     assert len(SCRIPT) >= 42
-    for mine, others in zip(once[0], answers, strict=True):
+    for mine, others in zip(once.answers, again.answers, strict=True):
         assert mine == others
-    for table, rows in once[1].items():
-        assert rows == stored[table], table
+    for table, rows in once.stored.items():
+        assert rows == again.stored[table], table
         assert rows or table == "jobs", f"the script stores nothing in {table}"
 
 
-def test_a_restart_in_the_middle_changes_nothing(once: tuple[list[Any], dict[str, list[str]]]):
+def test_a_restart_in_the_middle_changes_nothing(once: Run):
     """Killed and started again: time stands where it stood, and ids go on behind the highest."""
-    answers, stored = run(restart=True)
-    assert answers == once[0]
-    for table, rows in once[1].items():
-        assert rows == stored[table], table
+    again = run(restart=True)
+    assert again.answers == once.answers
+    for table, rows in once.stored.items():
+        assert rows == again.stored[table], table
 
 
-def test_the_script_meets_what_it_is_about(once: tuple[list[Any], dict[str, list[str]]]):
+def test_the_script_meets_what_it_is_about(once: Run):
     """Doubts that end by reversal, dropped holds, expiries: else equal dumps would say little."""
-    stored = {table: [json.loads(row) for row in rows] for table, rows in once[1].items()}
+    stored = {table: [json.loads(row) for row in rows] for table, rows in once.stored.items()}
     events = {row["event"] for row in stored["events"]}
     assert {"purchase_unknown", "purchase_reversed", "authorization_reversed", "hold_dropped", "authorization_expired", "capture_approved",
             "refund_approved", "void_approved", "purchase_declined"} <= events
@@ -195,25 +210,28 @@ def test_the_script_meets_what_it_is_about(once: tuple[list[Any], dict[str, list
     assert stored["payments"][0]["changed_at"].startswith("2027-03-01T09:00:00")
 
 
-def test_without_a_frozen_clock_ids_are_made_by_time():
-    """A seed alone fixes what the issuer says, not what things are called."""
+@pytest.fixture(scope="module")
+def running() -> Run:
+    """The first request on two folders whose clocks run; and an attempt to have one of them stand."""
     with Sandbox(workers=1) as one, Sandbox(workers=1) as other:
         answers = [told(sandbox, [auth("A-1")]).answers[0] for sandbox in (one, other)]
-    assert answers[0]["response_code"] == answers[1]["response_code"] == "02000"
-    assert answers[0]["fort_id"] != answers[1]["fort_id"]
+        refused = stopped_and_started(one, TIME)
+        assert one.json("clock", "show")["ahead_seconds"] == 0
+        return Run(answers, {}, refused)
 
 
-def test_a_folder_that_lived_otherwise_is_refused(tmp_path: Path):
+def test_without_a_frozen_clock_ids_are_made_by_time(running: Run):
+    """A seed alone fixes what the issuer says, not what things are called."""
+    one, other = running.answers
+    assert one["response_code"] == other["response_code"] == "02000"
+    assert one["fort_id"] != other["fort_id"]
+
+
+def test_a_folder_that_lived_otherwise_is_refused(running: Run, once: Run):
     """It ran before, or began at another instant: said in a sentence, with an exit code of its own; nothing is moved."""
-    with Sandbox(workers=1) as sandbox:
-        sandbox.stop()
-        refused = sandbox.command("up", "--port", "0", "--workers", "1", *FROZEN)
-        assert refused.returncode == Exit.CONFIGURATION and "runs already" in refused.stderr and "Traceback" not in refused.stderr
-        assert sandbox.json("clock", "show")["ahead_seconds"] == 0
-    with Sandbox(workers=1, arguments=FROZEN) as sandbox:
-        sandbox.stop()
-        refused = sandbox.command("up", "--port", "0", "--workers", "1", "--frozen-at", "2027-03-02T00:00:00Z")
-        assert refused.returncode == Exit.CONFIGURATION and "began at 2027-03-01T09:00:00Z" in refused.stderr
+    for refused, sentence in ((running.refused, "runs already"), (once.refused, "began at 2027-03-01T09:00:00Z")):
+        assert refused is not None and refused.returncode == Exit.CONFIGURATION
+        assert sentence in refused.stderr and "Traceback" not in refused.stderr
 
 
 WRONG = [
@@ -225,7 +243,7 @@ WRONG = [
 @pytest.mark.parametrize(("words", "sentence"), WRONG, ids=lambda value: str(value)[:40])
 def test_an_instant_or_a_number_of_workers_that_makes_no_sense_is_refused(words: tuple[str, ...], sentence: str, tmp_path: Path):
     """Before anything is made."""
-    sandbox = Sandbox()
+    sandbox = Sandbox(from_nothing=True)
     try:
         refused = sandbox.command("up", "--port", "0", *words)
         assert refused.returncode == Exit.CONFIGURATION and sentence in refused.stderr.lower().replace("_", "-")

@@ -2,11 +2,11 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +14,7 @@ import pytest
 
 from ringfence.failures import Exit
 from tests.sandbox import Client, Sandbox
+from tests.service.test_up import call
 
 LEAVES = {
     "RINGFENCE_BACKGROUND": "off", "RINGFENCE_ANSWER_SECONDS": "0.2", "RINGFENCE_SWEEP_SECONDS": "0.1",
@@ -21,9 +22,10 @@ LEAVES = {
 }
 
 
-@pytest.fixture
+@pytest.fixture(scope="module", params=[{}])
 def sandbox(request: pytest.FixtureRequest) -> Iterator[Sandbox]:
-    with Sandbox(workers=1, environment=LEAVES | getattr(request, "param", {})) as running:
+    """One service for all: each test leaves it running and without a doubt, and ends its own workers."""
+    with Sandbox(workers=1, environment=LEAVES | request.param) as running:
         yield running
 
 
@@ -45,9 +47,9 @@ def in_doubt(sandbox: Sandbox) -> list[str]:
 
 
 def until_known(sandbox: Sandbox) -> None:
-    """Ask again and again, also while the database is away; the test's own limit is the limit."""
-    while (asked := sandbox.command("review", "list", "--all", "--json")).returncode or json.loads(asked.stdout)["reviews"]:
-        continue
+    """Ask the service again and again, also while its database is away; the test's own limit is the limit."""
+    while (asked := call(sandbox, "/admin/reviews?all=true"))[0] != 200 or asked[1]["reviews"]:
+        time.sleep(0.05)                                # an outcome of another process; looking takes time from it
 
 
 def told(sandbox: Sandbox, reference: str) -> str:
@@ -145,6 +147,7 @@ def test_a_worker_stops_although_its_database_is_gone(sandbox: Sandbox):
     assert sandbox.stop() == 0
     worker.send_signal(signal.SIGTERM)
     assert worker.wait(30) == Exit.OK
+    sandbox.start()
 
 
 @pytest.mark.parametrize("sandbox", [{"RINGFENCE_INQUIRY": "on"}], indirect=True)
