@@ -30,9 +30,9 @@ from ringfence.storage.database import connect
 from ringfence.storage.postgres import PrivatePostgres
 from tests.clusters import migrated, put_cluster
 
-# What is quick and explains most comes first; then what starts services and waits for them, so that it waits beside others; what
-# only computes fills the end.
-TURNS = ("core", "api", "storage", "engine", "torture", "faults", "service", "bench", "background", "processors", "simulation")
+# What is quick and explains most comes first; then the longest files, and what starts services and waits for them, so that it waits
+# beside others; the end is many short files, so that neither process is left alone with a long one.
+TURNS = ("core", "api", "storage", "torture", "faults", "engine", "simulation", "service", "bench", "background", "processors")
 
 # How fast a machine is says nothing about the code: a crowded one must not fail a test that draws its examples slowly.
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
