@@ -3,12 +3,13 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from contextlib import AsyncExitStack
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from ringfence.background import abandoned
@@ -18,7 +19,7 @@ from ringfence.engine import review
 from ringfence.engine.intents import processor_key
 from ringfence.engine.recovery import PREPARING
 from ringfence.processors.processor import Ask
-from tests.engine.composition import Process, Shop, approve, process, shop
+from tests.engine.composition import NOW, Process, Shop, approve, process, shop
 from tests.engine.recovering import (
     SILENT,
     Gate,
@@ -306,57 +307,71 @@ MOVES = st.lists(st.sampled_from(["claim one", "claim two", "answer first", "ans
 
 async def _settle(tasks: list[asyncio.Task], issuer: Issuer) -> None:
     """Until every task that is not done waits at a gate of the issuer."""
-    for _ in range(2_000):
-        waiting = sum(not gate.is_set() for gate in issuer.waiting)
-        if sum(not task.done() for task in tasks) <= waiting:
-            return
-        await asyncio.sleep(0.001)
-    raise AssertionError("somebody waits for nothing")
+    async with asyncio.timeout(60):                     # else somebody waits for nothing
+        while sum(not task.done() for task in tasks) > sum(not gate.is_set() for gate in issuer.waiting):
+            await asyncio.sleep(0.001)
 
 
-async def _race(dsn: str, inquiry: bool, moves: list[str], name: str) -> tuple[str, Issuer]:
+@pytest.fixture(scope="module")
+def sides(module_database: str) -> Iterator[tuple[asyncio.Runner, Process, Process]]:
+    """Two processes on one clock for all races, and where they run."""
+    ends = AsyncExitStack()
+
+    async def opened() -> tuple[Process, Process]:
+        one = await ends.enter_async_context(process(module_database, 1))
+        return one, await ends.enter_async_context(process(module_database, 2, now=one.now))
+
+    with asyncio.Runner() as runner:
+        try:
+            yield runner, *runner.run(opened())
+        finally:
+            runner.run(ends.aclose())
+
+
+async def _race(one: Process, two: Process, inquiry: bool, moves: list[str], name: str) -> tuple[str, Issuer]:
     """One purchase whose owner was given up while the issuer thinks; two recoverers and the owner go on in this order."""
     issuer = Issuer(inquiry)
-    async with process(dsn, 1) as one, process(dsn, 2, now=one.now) as two:
-        sides = {"claim one": one, "claim two": two}
-        for side in (one, two):
-            side.processor = issuer
-            side.engine._processors = {issuer.name: issuer}
-            recovers(side)
-        known = one.directory.merchant("CycHZxVj")
-        here = Shop(one, "CycHZxVj", "codeCycHZxVj", "ask-CycHZxVj", "say-CycHZxVj", "SHA-256") if known else await shop(one)
-        await two.directory.refresh()
-        owner = asyncio.create_task(here.purchase(name))
-        tasks = [owner]
+    sides = {"claim one": one, "claim two": two}
+    one.now.now = NOW                                   # the same morning for each: past midnight a purchase is returned instead
+    for side in (one, two):
+        side.processor = issuer
+        side.engine._processors = {issuer.name: issuer}
+        side.engine.recovery = None                     # that of the race before knows the issuer of that race
+        recovers(side)
+    known = one.directory.merchant("CycHZxVj")
+    here = Shop(one, "CycHZxVj", "codeCycHZxVj", "ask-CycHZxVj", "say-CycHZxVj", "SHA-256") if known else await shop(one)
+    await two.directory.refresh()
+    owner = asyncio.create_task(here.purchase(name))
+    tasks = [owner]
+    await _settle(tasks, issuer)
+    await one.value("UPDATE operations SET ask_deadline = now() - interval '1 minute' WHERE reference = $1", name)
+    await one.value("DELETE FROM sweeps")
+    await abandoned.sweep(one.pool, one.directory, one.engine)
+    for move in moves:
+        gates = [gate for gate in issuer.waiting if not gate.is_set()]
+        match move:
+            case "claim one" | "claim two":     # some time later, whoever had it before
+                one.now.now += timedelta(minutes=20)
+                await lapse(one)
+                for job in await claim_due(sides[move]):
+                    tasks.append(asyncio.create_task(recovers(sides[move]).attempt(job)))
+            case "answer first" | "answer last":
+                if gates:
+                    gates[0 if move == "answer first" else -1].set()
+            case "late":
+                operation = (await one.fetch("SELECT operation_id FROM operations WHERE reference = $1", name))[0][0]
+                message = Ask(processor_key(operation), "purchase", 1000, "AED", "CycHZxVj", operation, operation, one.now(), one.now())
+                if issuer.approved:
+                    await recovers(one).late(message, approve(message))
         await _settle(tasks, issuer)
-        await one.value("UPDATE operations SET ask_deadline = now() - interval '1 minute' WHERE reference = $1", name)
-        await one.value("DELETE FROM sweeps")
-        await abandoned.sweep(one.pool, one.directory, one.engine)
-        for move in moves:
-            gates = [gate for gate in issuer.waiting if not gate.is_set()]
-            match move:
-                case "claim one" | "claim two":     # some time later, whoever had it before
-                    one.now.now += timedelta(minutes=20)
-                    await lapse(one)
-                    for job in await claim_due(sides[move]):
-                        tasks.append(asyncio.create_task(recovers(sides[move]).attempt(job)))
-                case "answer first" | "answer last":
-                    if gates:
-                        gates[0 if move == "answer first" else -1].set()
-                case "late":
-                    operation = (await one.fetch("SELECT operation_id FROM operations WHERE reference = $1", name))[0][0]
-                    message = Ask(processor_key(operation), "purchase", 1000, "AED", "CycHZxVj", operation, operation, one.now(), one.now())
-                    if issuer.approved:
-                        await recovers(one).late(message, approve(message))
-            await _settle(tasks, issuer)
-        await _with_open_gates(issuer, asyncio.wait(tasks))
-        await lapse(one)
-        await _with_open_gates(issuer, end_doubts(one))
-        await _with_open_gates(issuer, reverse_due(one))
-        outcome = await one.value(
-            "SELECT result FROM outcomes JOIN operations USING (operation_id) WHERE reference = $1 ORDER BY attempt DESC LIMIT 1", name)
-        await one.prove()
-        return outcome, issuer
+    await _with_open_gates(issuer, asyncio.wait(tasks))
+    await lapse(one)
+    await _with_open_gates(issuer, end_doubts(one))
+    await _with_open_gates(issuer, reverse_due(one))
+    outcome = await one.value(
+        "SELECT result FROM outcomes JOIN operations USING (operation_id) WHERE reference = $1 ORDER BY attempt DESC LIMIT 1", name)
+    await one.prove()
+    return outcome, issuer
 
 
 async def _with_open_gates(issuer: Issuer, work: Coroutine[Any, Any, Any]) -> None:
@@ -371,11 +386,13 @@ async def _with_open_gates(issuer: Issuer, work: Coroutine[Any, Any, Any]) -> No
 
 @settings(
     max_examples=30, deadline=None, phases=[Phase.explicit, Phase.generate], derandomize=True,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(inquiry=st.booleans(), moves=MOVES)
-def test_in_every_order_it_is_never_approved_here_and_reversed_there(module_database: str, inquiry: bool, moves: list[str]):
+def test_in_every_order_it_is_never_approved_here_and_reversed_there(
+    sides: tuple[asyncio.Runner, Process, Process], inquiry: bool, moves: list[str],
+):
     """Two recoverers and the owner, whose answers and commits come in any order: ledger and issuer agree in the end."""
-    outcome, issuer = asyncio.run(_race(module_database, inquiry, moves, f"RACE-{next(_numbers)}"))
+    runner, one, two = sides
+    outcome, issuer = runner.run(_race(one, two, inquiry, moves, f"RACE-{next(_numbers)}"))
     assert outcome in ("approved", "reversed")
     assert (outcome == "approved") == (issuer.approved and not issuer.undone)
