@@ -115,7 +115,7 @@ async def test_an_address_that_the_installation_forbids_is_neither_made_nor_chan
         await live.load()
         assert isinstance(await live.change("Shop1", {"hold_days": "5", "notification_url": "https://shop.example/"}), Merchant)
         refused = await live.change("Shop1", {"hold_days": "6", "feedback_url": "https://shop.example:8443/"})
-        assert refused == Rejected((SettingError("feedback_url", "must use port 443"),))
+        assert refused == Rejected((SettingError("feedback_url", "must use port 443; RINGFENCE_WEBHOOK_PORTS can allow others"),))
         assert live.merchant("Shop1").settings.hold_days == 5       # type: ignore[union-attr]
 
 
