@@ -224,7 +224,11 @@ class Recovery:
         if self._wall() >= message.deadline:        # it stalled: others may have gone on, and a second message is no longer due
             return Unknown(Silence.NO_ANSWER)
         if type(found) is Unknown:
-            return found if paid else await self._reverse(case)
+            if paid:
+                return found
+            undone = await self._reverse(case)
+            # Was it only that nobody answered?  What is settled may stand, whatever its reversal was answered.
+            return undone if type(undone) is Unknown or type(await processor.inquire(message)) is not Approved else _Paid()
         if type(found) is Approved and not paid:
             return _Paid()
         said = found if type(found) is Approved else Approved(message.minor)

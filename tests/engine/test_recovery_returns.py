@@ -91,6 +91,28 @@ async def test_a_purchase_of_a_closed_day_that_was_never_paid_is_not_refunded(he
     await one.prove()
 
 
+async def test_a_reversal_that_was_acknowledged_in_vain_does_not_end_a_purchase_of_a_closed_day(here: Shop, one: Process):
+    """The inquiry before it was lost; the one after it finds the purchase paid: it goes back by the refund, and is not called reversed."""
+    one.processor.capabilities = able(inquiry=True)
+    await doubt(here, "purchase", "D")
+    one.processor.acknowledges = False
+    await end_doubts(one, timedelta(minutes=10))
+    one.now.now += timedelta(days=1)
+    one.processor.acknowledges = True
+    paid = Approved(1000, "123456", "SCHEME0001", "RRN000001")
+    one.processor.find(SILENT, paid, paid)
+    await try_due(one)
+    reversals = len(one.processor.reversals)
+    assert (await here.status("D"))["transaction_code"] == "15777"
+    await end_doubts(one)
+    assert [sent.kind for sent in one.processor.asked] == ["purchase", "refund"]
+    assert len(one.processor.reversals) == reversals
+    assert [tuple(row) for row in await one.fetch(
+        "SELECT kind, minor FROM journal WHERE kind NOT LIKE 'doubt%' ORDER BY leg")] == [("money_in_suspense", 1000), ("suspense_returned", 1000)]
+    assert (await here.status("D"))["transaction_code"] == "13666"
+    await one.prove()
+
+
 async def test_a_reversal_that_arrives_beside_the_refund_leaves_one_of_them(here: Shop, one: Process):
     """Paid, says an inquiry, and then a reversal that was long under way arrives: the refund that may have left is undone."""
     one.processor.capabilities = able(inquiry=True)
