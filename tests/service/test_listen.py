@@ -30,7 +30,8 @@ def listening(sandbox: Sandbox, *words: str) -> Iterator[subprocess.Popen[str]]:
     """The command, from when it listens until it was interrupted; it must end well."""
     process = subprocess.Popen(
         [sys.executable, "-m", "ringfence.cli", "listen", "--data", str(sandbox.data), *words],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))    # also where the tests run in the background, which ignores it
     assert process.stdout is not None and process.stderr is not None
     try:
         assert process.stderr.readline().startswith("Listening")
