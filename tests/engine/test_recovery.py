@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from ringfence.engine.intents import Intent, processor_key
 from ringfence.engine.proof import prove
 from ringfence.processors.simulator import Control, double_effects
 from ringfence.processors.simulator.scenarios import VISA
-from tests.engine.composition import Process, Script, Shop, process, shop
+from tests.engine.composition import Process, Script, Shop, shop
 from tests.engine.recovering import (
     SILENT,
     able,
@@ -31,18 +30,6 @@ from tests.engine.recovering import (
 )
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-async def one(database: str) -> AsyncIterator[Process]:
-    """A process whose scripted issuer cannot be asked what became of a message."""
-    async with process(database, recovers=True, ask_seconds=5.0) as running:
-        yield running
-
-
-@pytest.fixture
-async def here(one: Process) -> Shop:
-    return await shop(one)
 
 
 # -- each row of the simulator's tables, with and without inquiry

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import Coroutine, Iterator
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from typing import Any
@@ -40,22 +40,6 @@ from tests.engine.recovering import (
 )
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-async def one(database: str) -> AsyncIterator[Process]:
-    async with process(database, recovers=True, ask_seconds=5.0) as running:
-        yield running
-
-
-@pytest.fixture
-async def two(database: str, one: Process) -> AsyncIterator[Process]:
-    """Another process on the same database and clock; its issuer is the first one's."""
-    async with process(database, 2, now=one.now) as running:
-        running.processor = one.processor
-        running.engine._processors = one.engine._processors
-        recovers(running)
-        yield running
 
 
 @pytest.fixture

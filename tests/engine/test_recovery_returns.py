@@ -1,7 +1,6 @@
 """Purchases of a day that is closed: what was paid after all is sent back by a refund, once, and never beside a reversal."""
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,7 +16,7 @@ from ringfence.engine.recovery import PAID
 from ringfence.processors.processor import Ask
 from ringfence.processors.simulator import Control, Effect, read_book, standing
 from ringfence.processors.simulator.scenarios import VISA
-from tests.engine.composition import Process, Shop, process, shop
+from tests.engine.composition import Process, Shop, shop
 from tests.engine.recovering import (
     SILENT,
     able,
@@ -33,16 +32,13 @@ from tests.engine.recovering import (
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-async def one(database: str) -> AsyncIterator[Process]:
-    """A process whose scripted issuer cannot be asked what became of a message."""
-    async with process(database, recovers=True, ask_seconds=5.0) as running:
-        yield running
-
-
-@pytest.fixture
-async def here(one: Process) -> Shop:
-    return await shop(one)
+async def doubt_of_a_closed_day(here: Shop, one: Process) -> None:
+    """A purchase of yesterday, in doubt; its reversal was decided and sent, and never acknowledged."""
+    one.processor.capabilities = able(inquiry=True)
+    await doubt(here, "purchase", "D")
+    one.processor.acknowledges = False
+    await end_doubts(one, timedelta(minutes=10))
+    one.now.now += timedelta(days=1)
 
 
 async def test_a_purchase_of_a_closed_day_is_sent_back_by_a_refund(here: Shop, one: Process):
@@ -78,11 +74,7 @@ async def test_a_purchase_of_a_closed_day_is_sent_back_by_a_refund(here: Shop, o
 @pytest.mark.parametrize("found", [Reversed(), Declined("79"), SILENT])
 async def test_a_purchase_of_a_closed_day_that_was_never_paid_is_not_refunded(here: Shop, one: Process, found: Outcome):
     """Reversed after all, declined, or never seen: nothing is given back that nobody knows was paid."""
-    one.processor.capabilities = able(inquiry=True)
-    await doubt(here, "purchase", "D")
-    one.processor.acknowledges = False
-    await end_doubts(one, timedelta(minutes=10))
-    one.now.now += timedelta(days=1)
+    await doubt_of_a_closed_day(here, one)
     one.processor.acknowledges = True
     one.processor.find(found)
     await end_doubts(one)
@@ -93,11 +85,7 @@ async def test_a_purchase_of_a_closed_day_that_was_never_paid_is_not_refunded(he
 
 async def test_a_reversal_that_was_acknowledged_in_vain_does_not_end_a_purchase_of_a_closed_day(here: Shop, one: Process):
     """The inquiry before it was lost; the one after it finds the purchase paid: it goes back by the refund, and is not called reversed."""
-    one.processor.capabilities = able(inquiry=True)
-    await doubt(here, "purchase", "D")
-    one.processor.acknowledges = False
-    await end_doubts(one, timedelta(minutes=10))
-    one.now.now += timedelta(days=1)
+    await doubt_of_a_closed_day(here, one)
     one.processor.acknowledges = True
     paid = Approved(1000, "123456", "SCHEME0001", "RRN000001")
     one.processor.find(SILENT, paid, paid)
@@ -115,11 +103,7 @@ async def test_a_reversal_that_was_acknowledged_in_vain_does_not_end_a_purchase_
 
 async def test_a_reversal_that_arrives_beside_the_refund_leaves_one_of_them(here: Shop, one: Process):
     """Paid, says an inquiry, and then a reversal that was long under way arrives: the refund that may have left is undone."""
-    one.processor.capabilities = able(inquiry=True)
-    await doubt(here, "purchase", "D")
-    one.processor.acknowledges = False
-    await end_doubts(one, timedelta(minutes=10))
-    one.now.now += timedelta(days=1)
+    await doubt_of_a_closed_day(here, one)
     paid = Approved(1000, "123456", "SCHEME0001", "RRN000001")
     one.processor.find(paid, paid, Reversed(), Reversed())
     one.processor.say(SILENT)
@@ -139,11 +123,7 @@ async def test_a_reversal_that_arrives_beside_the_refund_leaves_one_of_them(here
 @pytest.mark.parametrize("early", ["by a refund that waits for the doubt", "by a late approval"])
 async def test_a_reversal_that_is_under_way_has_time_to_arrive_before_the_refund_leaves(here: Shop, one: Process, early: str):
     """Sent a second before the cut-over and not answered; whoever has the doubt tried early does not have it refunded earlier."""
-    one.processor.capabilities = able(inquiry=True)
-    await doubt(here, "purchase", "D")
-    one.processor.acknowledges = False
-    await end_doubts(one, timedelta(minutes=10))
-    one.now.now += timedelta(days=1)
+    await doubt_of_a_closed_day(here, one)
     paid = Approved(1000, "123456", "SCHEME0001", "RRN000001")
     one.processor.find(paid, paid, paid, Reversed())        # the reversal arrives at last
     await try_due(one)

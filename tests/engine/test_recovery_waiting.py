@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -30,22 +29,6 @@ from tests.engine.recovering import (
 )
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-async def one(database: str) -> AsyncIterator[Process]:
-    async with process(database, recovers=True, ask_seconds=5.0) as running:
-        yield running
-
-
-@pytest.fixture
-async def two(database: str, one: Process) -> AsyncIterator[Process]:
-    """Another process on the same database and clock; its issuer is the first one's."""
-    async with process(database, 2, now=one.now) as running:
-        running.processor = one.processor
-        running.engine._processors = one.engine._processors
-        recovers(running)
-        yield running
 
 
 @pytest.fixture

@@ -3,8 +3,8 @@
 -- claim --
 -- Store what is intended at $2 (business time), to be asked until $3 (wall time).  To others the time of an owner is not over before
 -- this transaction began, however wrong its clock is: a sweep that has passed that instant would never look there again.
--- A key already taken, or a token that changed since it was read, is simply not returned.  The token is asked for as a value, not with EXISTS: that the planner
--- may turn into a hash of the whole table of tokens, made anew for every batch.
+-- A key already taken, or a token that changed since it was read, is simply not returned.  The token is asked for as a value, not
+-- with EXISTS: that the planner may turn into a hash of the whole table of tokens, made anew for every batch.
 INSERT INTO operations
 SELECT i.merchant_id, i.payment_id, i.operation_id, i.kind, i.minor, i.currency, i.door, i.reference, i.key, i.content,
        i.details, i.actor, i.source, i.processor, i.card_id, i.token_name, i.token_version, i.initiation, i.channel,
