@@ -262,6 +262,7 @@ def test_no_plan_holds_a_value():
     for params in sent:
         both_ways(params)
     kept = repr([(shape, plan, plan.spelling.pieces, plan.fits.__self__.pattern) for shape, plan in plans.PLANS.items()])
+    kept = re.sub(r" at 0x[0-9a-f]+", "", kept)  # an address may have the digits of a security code
     assert len(plans.PLANS) == len(SHAPES)
     for params in sent:
         for name in params.keys() & {"card_number", "card_security_code", "signature", "merchant_reference", "customer_email", "token_name"}:
