@@ -46,8 +46,8 @@ docs: .venv/.installed-test  ## write the tables of the manual anew from the cod
 	@.venv/bin/python -m docs.tables
 
 lock:  ## choose the newest allowed versions and write them into requirements/ (needs uv)
-	@$(LOCK) --upgrade --extra embedded --output-file requirements/run.txt
-	@$(LOCK) --upgrade --extra embedded --extra test --extra lint --constraint requirements/run.txt --output-file requirements/test.txt
+	@$(LOCK) --upgrade --extra embedded --extra pdf --output-file requirements/run.txt
+	@$(LOCK) --upgrade --extra embedded --extra pdf --extra test --extra lint --constraint requirements/run.txt --output-file requirements/test.txt
 
 # The files below say that a step is done; make repeats it when what it depends on changed.
 
