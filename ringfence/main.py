@@ -24,7 +24,7 @@ from ringfence.api.aps.app import PaymentApi
 from ringfence.api.aps.door import DOOR, card_facts
 from ringfence.api.aps.door import Service as ApsService
 from ringfence.api.http import App, Door, root, service_routes
-from ringfence.background import abandoned, deliveries, dropped, expiry, follower, recovery, retention, reversals, stepping
+from ringfence.background import abandoned, deliveries, dropped, expiry, follower, recovery, retention, reversals, stepping, temporary_tokens
 from ringfence.background.worker import Background, Chore, Queue
 from ringfence.config import Config
 from ringfence.core.business_day import business_day
@@ -226,6 +226,7 @@ async def _foundation(
             expiry.chore(expirer, config.sweep_seconds),
             dropped.chore(processor.name, processor.dropped, directory, engine, due, config.sweep_seconds),
             follower.chore(due, directory, notifiers_of(config), clock.now, nudge),
+            temporary_tokens.chore(due, directory, clock.now, config.sweep_seconds),
             retention.chore(reports, policy_of(config), clock.now),
         ]
         queues = [
@@ -255,7 +256,7 @@ def doors(base: Foundation, metrics: Metrics) -> Worker:
     aps = PaymentApi(ApsService(
         engine=base.engine, reading=base.reading, vault=base.vault, content_key=base.keyring.content_key,
         route=lambda merchant, brand: base.processor.name, new_token_name=base.new_name, new_sdk_token=base.new_name,
-        now=clock.now,
+        now=clock.now, code_box=base.code_box,
     ), directory, sandbox=not config.is_live)
     by_path = {"/FortAPI/paymentApi": Door(aps.handle, config.body_limit)}
 
