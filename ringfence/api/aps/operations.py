@@ -185,7 +185,7 @@ def brand_message(operation: Operation, eci: str, brand: str, asked: str = "") -
     if asked and asked != brand:
         return "110"
     if brand in ("MADA", "MEEZA"):
-        if operation.name == "AUTHORIZATION":
+        if operation.name != "PURCHASE":
             return "049"
         if eci != "ECOMMERCE":
             return "113"

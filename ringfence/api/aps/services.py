@@ -17,6 +17,7 @@ from ringfence.api.aps.door import (
     verification_key,
 )
 from ringfence.api.aps.maintenance import acquirer_fields
+from ringfence.api.aps.operations import brand_message
 from ringfence.api.aps.tokenization import NAME_TAKEN, REFERENCE_USED
 from ringfence.api.aps.wire import ApsRequest
 from ringfence.core.commands import Command, Kind
@@ -33,6 +34,7 @@ ZONE = ZoneInfo("Asia/Riyadh")
 """The zone of dates in answers."""
 INSUFFICIENT_FUNDS = "51"
 BAD_INTERVAL, TOO_MANY = "122", "134"
+CHANNEL_OFF = "00046"
 VERIFY_HOLD_SECONDS = 86_400
 TOKENS_LIMIT = 1_000
 """More than that are not listed at once: the caller hears so, and asks for a shorter time."""
@@ -99,10 +101,16 @@ async def sdk_token(service: Service, account: Account, request: ApsRequest) -> 
 
 
 async def verify_card(service: Service, account: Account, request: ApsRequest) -> Reply:
-    """VERIFY_CARD: authorize a small amount and give it back."""
+    """VERIFY_CARD: authorize a small amount and give it back.  The card data come with the request, so the trusted channel must be on."""
     assert request.card is not None
-    merchant, failure = account.merchant, request.operation.failure
+    merchant, failure, options = account.merchant, request.operation.failure, account.settings.payment_options
+    if "trusted" not in account.settings.channels:
+        return Reply(CHANNEL_OFF)
     stored = await service.vault.keep(merchant.merchant_id, request.card.number)
+    if message := brand_message(request.operation, "ECOMMERCE", stored.brand):
+        return Reply(failure + message)
+    if options is not None and stored.brand not in options:
+        return Reply(f"{failure}003")
     card = CardInHand(request.card.number, request.card.expiry, request.security_code, stored, holder=request.card.holder)
     operation_id = service.engine.new_id()
     authorization = Intent(
