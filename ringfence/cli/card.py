@@ -1,4 +1,4 @@
-"""``ringfence card verify``: a card is checked by a small purchase that is refunded at once, over the merchant's own door.
+"""``ringfence card``.  ``verify``: a card is checked by a small purchase that is refunded at once, over the merchant's own door.
 
 The number comes from a prompt or from standard input, because a command line is visible to every user of the machine.  What nobody
 knows is called unknown, never declined; money that stands is named, with the command that gives it back.
@@ -9,12 +9,13 @@ import re
 import secrets
 import sys
 from typing import Any, NamedTuple
+from urllib.parse import urlencode
 
 import click
 
 from ringfence.cli.asking import ask
 from ringfence.cli.options import configuration, data_option, json_option
-from ringfence.cli.printing import print_json, print_pairs
+from ringfence.cli.printing import print_json, print_pairs, print_table
 from ringfence.cli.service import Running, admin, credential, needed, sandbox, segment
 from ringfence.core.money import CURRENCIES, format_decimal
 from ringfence.failures import Exit, Failure
@@ -44,9 +45,10 @@ class Verdict(NamedTuple):
 
 @click.group(epilog="""\b
 Examples:
-  ringfence card verify""")
+  ringfence card verify
+  ringfence card events""")
 def card() -> None:
-    """Check a card with a small payment that is given back."""
+    """Check a card with a small payment that is given back; see which cards were presented again."""
 
 
 @card.command(epilog="""\b
@@ -100,6 +102,26 @@ def verify(currency: str, token: str | None, reference: str | None, merchant: st
     else:
         print_pairs([(name.replace("_", " "), value) for name, value in shown.items() if value not in (None, False)], title="Card check")
     sys.exit(Exit.OK if verdict.word == "verified" else Exit.CHECK_FAILED)
+
+
+@card.command(epilog="""\b
+Examples:
+  ringfence card events
+  ringfence card events --merchant RingfenceOne --json""")
+@click.option("--merchant", metavar="ID", help="Only this merchant's.")
+@data_option
+@json_option
+def events(merchant: str | None, data: str | None, as_json: bool) -> None:
+    """List cards that were presented where a token stood for them, and tokens that got another card."""
+    answer = admin(configuration(data), "GET", "/admin/tokens/events" + (f"?{urlencode({'merchant': merchant})}" if merchant is not None else ""))
+    if as_json:
+        print_json(answer)
+    elif not answer["events"]:
+        click.echo("No card was presented twice.")
+    else:
+        print_table(("at", "merchant", "card", "event", "token", "reference", "by"), [
+            (one["at"], one["merchant"], one["card_number"], one["event"], one["token_name"], one["reference"], one["source"])
+            for one in answer["events"]], folds=("token", "reference"))
 
 
 def judge(purchase: dict[str, Any], again: str) -> Verdict:

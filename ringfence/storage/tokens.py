@@ -42,8 +42,10 @@ class FlowRow(NamedTuple):
 class EventRow(NamedTuple):
     """What happened to a token.  ``event``: ``found`` by its card, ``updated`` by its name; ``created_at`` business time."""
 
+    merchant_id: int
     token_name: str
-    card_id: int
+    bin: str
+    last4: str
     event: str
     source: str
     reference: str
@@ -137,6 +139,6 @@ async def forget_flows(connection: asyncpg.Connection, merchants: Sequence[int],
     return await connection.fetchval(SQL.forget_flows, merchants, before, limit)
 
 
-async def events(connection: asyncpg.Connection, merchant_id: int, limit: int) -> list[EventRow]:
-    """What happened to a merchant's tokens, the latest first."""
-    return [EventRow(*row) for row in await connection.fetch(SQL.events, merchant_id, limit)]
+async def events(connection: asyncpg.Connection, merchants: Sequence[int], limit: int) -> list[EventRow]:
+    """What happened to these merchants' tokens, the latest first."""
+    return [EventRow(*row) for row in await connection.fetch(SQL.events, merchants, limit)]

@@ -82,6 +82,20 @@ def test_a_stored_card_is_checked_by_its_token(sandbox: Sandbox):
     assert verified(sandbox, "", "--token", "NoSuchToken")[1]["verdict"] == "refused"
 
 
+def test_a_card_presented_again_is_listed(sandbox: Sandbox):
+    """Where one card has one token: which token, which card, by whom."""
+    assert "No card was presented twice" in sandbox.command("card", "events").stdout
+    sandbox.command("merchant", "set", "RingfenceTwo", "unique_token=on")
+    typed = [word for name, word in zip(("--card", "--expiry", "--code"), line(sandbox, "0000").split(), strict=True) for word in (name, word)]
+    paid = [sandbox.json("pay", "--merchant", "RingfenceTwo", *typed, "--set", "remember_me=YES", "--reference", f"AGAIN-{n}") for n in range(2)]
+    assert [one["response_code"] for one in paid] == ["14000"] * 2 and len({one["token_name"] for one in paid}) == 1
+    [event] = sandbox.json("card", "events", "--merchant", "RingfenceTwo")["events"]
+    assert (event["event"], event["token_name"], event["card_number"], event["reference"]) == (
+        "found", paid[0]["token_name"], "400000******0004", "AGAIN-1")
+    assert paid[0]["token_name"] in sandbox.command("card", "events").stdout
+    assert sandbox.json("card", "events", "--merchant", "RingfenceOne") == {"events": []}
+
+
 @pytest.mark.parametrize("typed", ["", "4000009900000004\n", "4000009900000004 35-12 123\n", "4000 0099 0000 0004 3512 123\n", "4000009900000004 3512 12\n"])
 def test_what_is_no_card_is_refused_without_being_repeated(sandbox: Sandbox, typed: str):
     done = sandbox.command("card", "verify", input=typed)

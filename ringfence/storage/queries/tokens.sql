@@ -130,9 +130,10 @@ WITH batch AS MATERIALIZED (
 SELECT count(*) FROM batch;
 
 -- events --
--- What happened to a merchant's tokens, the latest first.
-SELECT token_name, card_id, event, source, reference, created_at
-FROM token_events
-WHERE merchant_id = $1::integer
-ORDER BY event_id DESC
+-- What happened to the tokens of these merchants, the latest first; a card as it may be shown.
+SELECT e.merchant_id, e.token_name, c.bin, c.last4, e.event, e.source, e.reference, e.created_at
+FROM unnest($1::integer[]) AS m (merchant_id)
+CROSS JOIN LATERAL (SELECT * FROM token_events t WHERE t.merchant_id = m.merchant_id ORDER BY t.event_id DESC LIMIT $2::integer) e
+JOIN cards c ON c.merchant_id = e.merchant_id AND c.card_id = e.card_id
+ORDER BY e.event_id DESC
 LIMIT $2::integer;
