@@ -33,11 +33,11 @@ from ringfence.engine.code_box import (
     reachable,
 )
 
-CALLERS = 64
+CALLERS = 32
 """Lines open at once; who comes then waits in the kernel's queue."""
 CALLER_SECONDS = 1.0
 """How long one may take to say what it wants."""
-SLOT_BYTES = 8
+SLOT_BYTES = 5
 """One byte of length, up to four digits."""
 _BUFFER_BYTES = 256
 _PEER = struct.Struct("3i")             # struct ucred: process, user, group (unix(7))

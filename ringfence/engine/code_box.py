@@ -25,8 +25,9 @@ WAITS_SECONDS = 15 * 60.0
 """Wall time from ``put``; then the code is gone."""
 ANSWER_SECONDS = 1.0
 """How long a box may take before it counts as away."""
-CAPACITY = 16_384
-"""Codes that wait at once.  At ten a second for fifteen minutes there are 9,000."""
+CAPACITY = 10_000
+"""Codes that wait at once: ten a second that nobody comes back for.  With its lines the box fits into the 64 kB that may be locked
+where nobody allows more (getrlimit(2), RLIMIT_MEMLOCK)."""
 PER_MERCHANT = CAPACITY // 4
 """... of one merchant: nobody fills the box for the others."""
 ATTEMPT_BYTES = 200

@@ -314,3 +314,18 @@ def _address(keeper: CodeKeeper) -> int:
 
 def _mapped(maps: bytes, keeper: CodeKeeper) -> bool:
     return f"{_address(keeper):x}-".encode() in maps
+
+
+def test_the_box_fits_into_what_may_be_locked_by_default(short_folder: Path):
+    """64 kB, as older kernels and containers allow (getrlimit(2)); there it is locked, and nothing is warned of."""
+    script = f"""
+import logging, resource
+from pathlib import Path
+from ringfence.code_keeper import CodeKeeper
+logging.basicConfig(format="%(message)s")
+resource.setrlimit(resource.RLIMIT_MEMLOCK, (65_536, 65_536))
+keeper = CodeKeeper(Path({str(short_folder)!r}))
+print([line.split()[1] for line in open("/proc/self/status") if line.startswith("VmLck")])
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("['60']\n", "")
