@@ -100,7 +100,12 @@ class CodeKeeper:
         while self._buffers and self._accept():
             pass
         for caller in list(self._callers):
-            if self._heard(caller) or caller.until <= self._now():
+            try:
+                is_done = self._heard(caller)
+            except Exception as broken:         # the supervisor goes on, whatever a line brings; its traceback could show what
+                log.error("a line for security codes broke: %s", type(broken).__name__)
+                is_done = True
+            if is_done or caller.until <= self._now():
                 self._hang_up(caller)
 
     def close(self) -> None:

@@ -202,6 +202,21 @@ async def test_a_code_of_no_length_is_not_kept(loop: Loop, short_folder: Path):
         line.close()
 
 
+async def test_a_line_that_breaks_the_keeper_is_the_only_one_that_ends(
+    loop: Loop, short_folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture,
+):
+    """The supervisor goes on, and its log says neither code nor attempt."""
+    def broken(*_: object) -> bool:
+        raise ValueError("attempt-17 8642")
+
+    box = SocketCodeBox(short_folder, seconds=30)
+    with monkeypatch.context() as patch:
+        patch.setattr(loop.keeper, "_put", broken)
+        assert not await box.put(1, "attempt-17", LONG)
+    assert "ValueError" in caplog.text and "attempt-17" not in caplog.text and "8642" not in caplog.text
+    assert await box.put(1, "attempt-17", LONG)
+
+
 async def test_those_who_say_nothing_do_not_keep_others_out(loop: Loop, short_folder: Path, now: Time):
     """Every place is taken by a silent caller; after a second they are hung up on, and the one who waits is served."""
     silent = [socket.socket(socket.AF_UNIX) for _ in range(CALLERS)]
