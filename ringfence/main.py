@@ -24,7 +24,7 @@ from ringfence.api.aps.app import PaymentApi
 from ringfence.api.aps.door import DOOR, card_facts
 from ringfence.api.aps.door import Service as ApsService
 from ringfence.api.http import App, Door, root, service_routes
-from ringfence.background import abandoned, deliveries, dropped, expiry, follower, recovery, retention, reversals, stepping
+from ringfence.background import abandoned, deliveries, dropped, expiry, follower, recovery, retention, reversals, stepping, temporary_tokens
 from ringfence.background.worker import Background, Chore, Queue
 from ringfence.config import Config
 from ringfence.core.business_day import business_day
@@ -34,6 +34,7 @@ from ringfence.core.recovery import Plan
 from ringfence.engine import addresses, keys, points
 from ringfence.engine.bulk import Expirer
 from ringfence.engine.clock import Clock, WallClock
+from ringfence.engine.code_box import CodeBox, SocketCodeBox
 from ringfence.engine.counting import CountedIntents, CountedOutcomes
 from ringfence.engine.directory import Directory
 from ringfence.engine.engine import Engine
@@ -92,6 +93,7 @@ class Foundation:
     lanes: dict[str, Lane]
     engine: Engine
     reading: Reading
+    code_box: CodeBox
     nudge: Callable[[], object]
     ends: AsyncExitStack
 
@@ -151,6 +153,7 @@ async def _foundation(
     directory = Directory(pool, keyring, clock.now, counters.note_directory, addresses.judge(rules_of(config)))
     await directory.load()
     vault = Vault(pool, keyring, new_id=numbering.next, keeps=_keeps(config), now=clock.now)
+    code_box = SocketCodeBox(config.data)
 
     # who is asked
     processor = Simulator(
@@ -223,6 +226,7 @@ async def _foundation(
             expiry.chore(expirer, config.sweep_seconds),
             dropped.chore(processor.name, processor.dropped, directory, engine, due, config.sweep_seconds),
             follower.chore(due, directory, notifiers_of(config), clock.now, nudge),
+            temporary_tokens.chore(due, directory, clock.now, config.sweep_seconds),
             retention.chore(reports, policy_of(config), clock.now),
         ]
         queues = [
@@ -242,7 +246,8 @@ async def _foundation(
     noticing = asyncio.create_task(keys.keep_noticing(pool, keyring, f"worker {number} of process {os.getpid()}"))
     ends.push_async_callback(_cancelled, noticing)
     return Foundation(
-        config, clock, counters, pool, reports, keyring, numbering.new_name, directory, vault, processor, lanes, engine, reading, nudge_all, ends)
+        config, clock, counters, pool, reports, keyring, numbering.new_name, directory, vault, processor, lanes, engine, reading, code_box,
+        nudge_all, ends)
 
 
 def doors(base: Foundation, metrics: Metrics) -> Worker:
@@ -251,7 +256,7 @@ def doors(base: Foundation, metrics: Metrics) -> Worker:
     aps = PaymentApi(ApsService(
         engine=base.engine, reading=base.reading, vault=base.vault, content_key=base.keyring.content_key,
         route=lambda merchant, brand: base.processor.name, new_token_name=base.new_name, new_sdk_token=base.new_name,
-        now=clock.now,
+        now=clock.now, code_box=base.code_box,
     ), directory, sandbox=not config.is_live)
     by_path = {"/FortAPI/paymentApi": Door(aps.handle, config.body_limit)}
 

@@ -13,7 +13,7 @@ import asyncpg
 from starlette.routing import Route
 
 from ringfence.api import clock as clocks
-from ringfence.api import events, retention, reviews, webhooks
+from ringfence.api import events, retention, reviews, tokens, webhooks
 from ringfence.api.admin import Services, admin_routes, guard
 from ringfence.api.aps import notifications
 from ringfence.api.aps.door import DOOR, order_key, verification_key
@@ -70,6 +70,7 @@ def admin_of(
         *events.routes(guarded, events.Services(by_key or pool, directory, notifiers)),
         *webhooks.routes(guarded, webhooks.Services(pool, directory, notifiers, rules_of(config), clock.now)),
         *reviews.routes(guarded, reviews.Services(pool, directory, clock.now, asked)),
+        *tokens.routes(guarded, tokens.Services(pool, directory)),
         *retention.routes(guarded, Desk(pool, policy_of(config), clock.now)),
     ]
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from ringfence.cli.asking import ask
 from ringfence.cli.options import configuration, data_option, json_option
 from ringfence.cli.printing import print_json, print_pairs
 from ringfence.cli.service import credential, needed, sandbox
@@ -48,16 +49,12 @@ Exit codes: 0 done · 1 declined, refused or unknown: the answer says which · 8
 def pay(operation: str, amount: str, currency: str, card: str | None, expiry: str | None, code: str | None, token: str | None,
         reference: str | None, merchant: str | None, more: tuple[str, ...], data: str | None, as_json: bool) -> None:
     """Make a payment against the running sandbox over the APS API, and show the answer."""
-    from ringfence.api.aps.signature import sign
     config = configuration(data)
     service, known = needed(config), sandbox(config)
     if known is None:
         raise Failure(Exit.NOT_RUNNING, "There is no sandbox.json: only a sandbox gives its credentials away.")
     shop = credential(config, known, merchant)
-    asked = {
-        OPERATIONS[operation]: operation, "access_code": shop["access_code"], "merchant_identifier": shop["merchant_identifier"],
-        "merchant_reference": reference or _reference(operation), "language": "en",
-    }
+    asked = {OPERATIONS[operation]: operation, "merchant_reference": reference or _reference(operation)}
     if operation in NAMES_AMOUNT:
         asked |= {"amount": str(_minor(amount, currency)), "currency": currency}
     if operation in BEGINS:
@@ -68,10 +65,7 @@ def pay(operation: str, amount: str, currency: str, card: str | None, expiry: st
         if not sign_:
             raise click.UsageError(f"{pair!r} is not NAME=VALUE.")
         asked[name] = value
-    asked["signature"] = sign(asked, shop["sha_request_phrase"], shop["sha_type"])
-    status, answer = service.call("POST", "/FortAPI/paymentApi", asked)
-    if status != 200:
-        raise Failure(Exit.REFUSED, f"The service answered {status}: {answer.get('error', '')}")
+    answer = ask(service, shop, asked)
     if as_json:
         print_json(answer)
     else:

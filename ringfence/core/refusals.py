@@ -41,6 +41,7 @@ class Refusal(StrEnum):
     # about the means of payment
     TOKEN_NOT_FOUND = "token_not_found"
     TOKEN_INACTIVE = "token_inactive"
+    TOKEN_IN_FLOW = "token_in_flow"                      # a tokenization left something for it that was not looked at yet
     CARD_NOT_KEPT = "card_not_kept"                      # only its first and last digits are known here
     INITIAL_PAYMENT_MISSING = "initial_payment_missing"  # a merchant-initiated payment must cite an approved first one
     CARD_BLOCKED = "card_blocked"                        # a hard decline ended merchant-initiated payments with it

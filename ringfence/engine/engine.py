@@ -159,6 +159,8 @@ class Engine:
             return Refusal.TOKEN_INACTIVE
         if intent.initiation is not Initiation.CARDHOLDER and (refused := _initiated(token)):
             return refused
+        if token.in_flow and intent.initiation is Initiation.CARDHOLDER:
+            return Refusal.TOKEN_IN_FLOW                # perhaps a security code waits for this very payment: the door looks
         card = intent.card._replace(token=token, stored=token.card, expiry=token.expiry, holder=token.holder)
         details = intent.describe(card) if intent.describe else intent.details
         return intent._replace(card=card, details=details)
@@ -213,7 +215,7 @@ class Engine:
         card = reserved.intent.card
         by_merchant = reserved.intent.initiation is not Initiation.CARDHOLDER
         if card is not None and card.token is not None and (
-            not card.token.card.first_reference or (by_merchant and isinstance(result.outcome, Declined))
+            not card.token.card.first_reference or card.token.in_flow or (by_merchant and isinstance(result.outcome, Declined))
         ):
             self._vault.forget(reserved.intent.merchant_id, card.token.name)
         if result.payment is not None and result.payment.status == "declined" and result.payment.authorized:

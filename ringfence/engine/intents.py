@@ -37,6 +37,7 @@ class CardInHand(NamedTuple):
     token: Token | None = None              # it was paid with: must still be as it was read when the intent commits
     keep_as: str = ""                       # name of a token to make once the payment is approved
     holder: str = ""
+    one_token: bool = False                 # the merchant wants one token for a card: the one that is there, before one is made
 
 
 class Intent(NamedTuple):
@@ -108,6 +109,7 @@ class Result(NamedTuple):
     receipt: str = ""
     at: datetime | None = None              # business time of the outcome
     card: CardInHand | None = None          # the means of payment as it was used, where its token had changed meanwhile
+    kept_as: str | None = None              # the token that was really made; "" for none, ``None``: as was intended
 
     @property
     def kind(self) -> Kind | None:

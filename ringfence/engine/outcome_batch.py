@@ -100,8 +100,11 @@ class OutcomeBatch:
                 effects = CardEffects.of([
                     message for message, result in zip(self._messages, self._results, strict=True) if result.outcome is not _SUPERSEDED
                 ])
-            if effects:
-                await effects.apply(connection, self._now)
+            if effects and (others := await effects.apply(connection, self._now)):
+                self._results = [
+                    result._replace(kept_as=others[operation.id]) if (operation := result.operation) and operation.id in others else result
+                    for result in self._results
+                ]
             if written.reversals:
                 await rows.owe_reversals(connection, written.reversals)
             await rows.finish(connection, written, self._now)
@@ -130,7 +133,7 @@ class OutcomeBatch:
         self.link = writing.linked(self._lane, self._chain_key)
         receipt = receipt_text(self.link)
         self._results = [
-            _result((payment, operation, outcome, refusal, None, "" if refusal else receipt, self._now, None))
+            _result((payment, operation, outcome, refusal, None, "" if refusal else receipt, self._now, None, None))
             for payment, operation, outcome, refusal in ends
         ]
         if writing.work.superseded:         # nothing was written for these, so they have no receipt

@@ -386,4 +386,6 @@ class PostgresDesk:
         facts = self._card_facts.get(row.door) if row.kind in FIRST and row.details else None
         expiry, holder = facts(row.details) if facts and row.details else ("", "")
         keep_as = row.token_name if row.token_version is None and row.token_name else ""
-        return CardInHand(None, expiry, stored=stored, keep_as=keep_as, holder=holder)
+        merchant = self._directory.by_id(row.merchant_id)
+        one_token = merchant is not None and merchant.settings.unique_token
+        return CardInHand(None, expiry, stored=stored, keep_as=keep_as, holder=holder, one_token=one_token)

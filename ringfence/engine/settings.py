@@ -21,6 +21,9 @@ from ringfence.engine.feed import Policy
 CHANNELS = ("redirection", "merchant_page", "trusted", "recurring", "moto", "mobile_sdk", "batch", "invoicing")
 """How a payment reaches the service over APS; each can be switched off, and each has its own addresses."""
 
+LONGEST_FLOW_SECONDS = 86_400
+"""The most that a merchant may let a TOKENIZATION wait for its payment."""
+
 PAYMENT_OPTIONS = ("VISA", "MASTERCARD", "AMEX", "MADA", "MEEZA", "DISCOVER", "DINERS", "JCB", "UNIONPAY", "MAESTRO")
 """Card brands as APS names them (``payment_option``)."""
 
@@ -170,6 +173,9 @@ class Settings:
     # how payments run
     hold_days: int = setting(whole(1, 30, "days"), 7, "an authorization not captured by then is given back")
     verify_minor: int = setting(whole(1, MAX_MINOR, "minor units"), 100, "what VERIFY_CARD authorizes and voids")
+    unique_token: bool = setting(FLAG, False, "one card has one token, whoever presents it: a further tokenization answers 18063 with that one")
+    temporary_token_seconds: int = setting(
+        whole(60, LONGEST_FLOW_SECONDS, "seconds"), 3_600, "how long the token of a TOKENIZATION waits for a payment that succeeds")
     sdk_token_seconds: int = setting(whole(60, 86_400, "seconds"), 3_600, "how long an SDK token is good")
     magic_amounts: bool = setting(FLAG, False, "sandbox: certain amounts choose the issuer's answer")
 

@@ -19,11 +19,16 @@ from ringfence.core.card import Pan
 from ringfence.engine.batcher import Batcher, CommitFailed
 from ringfence.engine.keys import Keyring
 from ringfence.engine.sealing import Sealed, opener
+from ringfence.engine.token_making import CardErased, Flow, Made, NameTaken, Presented, make
 from ringfence.storage import cards as rows
+from ringfence.storage import tokens as token_rows
 from ringfence.storage.borrowing import borrowed
 from ringfence.storage.cards import CardRow, NewCard, TokenRow
 from ringfence.storage.database import DatabaseUnavailable
 from ringfence.storage.reading import claim_service
+from ringfence.storage.tokens import FlowRow
+
+__all__ = ["AlreadyUsed", "CardErased", "Flow", "NameTaken", "NotFound", "StoredCard", "Token", "Tokenized", "Vault"]
 
 Asked = TypeVar("Asked")
 Found = TypeVar("Found")
@@ -58,7 +63,8 @@ class Token(NamedTuple):
     """A merchant's name for a stored card.  ``expiry`` is YYMM; ``created_at`` business time.
 
     ``version`` grows with every change of the token or of what its card may do: an intent that was made with an older one is
-    not stored.
+    not stored.  ``temporary``: made by a tokenization, and no payment succeeded with it yet; it is good for that tokenization's
+    payment only.  ``in_flow``: a tokenization may have left something for a payment with it (see ``tokenization``).
     """
 
     merchant_id: int
@@ -69,6 +75,15 @@ class Token(NamedTuple):
     active: bool
     version: int
     created_at: datetime
+    temporary: bool = False
+    in_flow: bool = False
+
+
+class Tokenized(NamedTuple):
+    """A card's token, and whether it was made now; else it was there, under its name or for its card."""
+
+    token: Token
+    created: bool
 
 
 class _Open(NamedTuple):
@@ -77,12 +92,6 @@ class _Open(NamedTuple):
     card: StoredCard
     cipher: AESGCM
     number: Callable[[], Pan]
-
-
-class NameTaken(NamedTuple):
-    """The merchant has a token of that name already."""
-
-    name: str
 
 
 class NotFound(NamedTuple):
@@ -95,12 +104,6 @@ class AlreadyUsed(NamedTuple):
     """The merchant made such a request under this reference before."""
 
     reference: str
-
-
-class CardErased(NamedTuple):
-    """Nothing but brand and digits is left of the card; kept again, its number gets another record."""
-
-    card_id: int
 
 
 class _NotMade(Exception):
@@ -240,48 +243,64 @@ class Vault:
         """Drop a token from the cache."""
         self._tokens.pop((merchant_id, name), None)
 
-    async def create_token(
-        self, merchant_id: int, card: StoredCard, *, name: str | None, expiry: str, holder: str,
-        once: tuple[str, str, str] | None = None,
-    ) -> Token | NameTaken | AlreadyUsed | CardErased:
-        """Give a stored card a name (``name`` ``None``: one of 32 upper-case hexadecimal digits).
+    async def tokenize(
+        self, merchant_id: int, card: StoredCard, *, name: str | None, expiry: str, holder: str, unique: bool = False,
+        flow: Flow | None = None, once: tuple[str, str, str] | None = None, source: str = "", reference: str = "",
+    ) -> Tokenized | NameTaken | AlreadyUsed | CardErased:
+        """A token for a card that was presented (``name`` ``None``: one of 32 upper-case hexadecimal digits).
 
-        ``once``: door, service and reference of the request, used up in the same commit; where no token is made, it is not.
-        Raises ``DatabaseUnavailable``.
+        With a ``flow`` it is temporary, and a name that is there gets the card; without one it is there to stay, and a name that is there
+        is taken.  ``unique``: the card has one token; a card that has it already keeps it, unless a name of another token is asked for
+        (``NameTaken``).  ``once``: door, service and reference of the request, used up in the same commit; where no token is made,
+        it is not.  Raises ``DatabaseUnavailable``.
         """
+        asked = Presented(merchant_id, card.card_id, name, expiry, holder, unique, flow, source, reference)
         try:
             async with borrowed(self._pool) as connection, connection.transaction():
                 if once is not None and not await claim_service(connection, merchant_id, *once, None, self._now()):
                     return AlreadyUsed(once[2])
-                chosen = await self._insert_token(connection, merchant_id, card.card_id, name, expiry, holder)
+                made = await make(connection, asked, self._now(), self._new_name)
+                if not isinstance(made, Made):
+                    raise _NotMade(made)
         except _NotMade as why:                 # raised, so that the reference is free again
             return why.told
-        token = await self.token(merchant_id, chosen, fresh=True)
+        token = await self.token(merchant_id, made.name, fresh=True)
         assert token is not None, "a token is not removed"
-        return token
+        return Tokenized(token, made.created)
 
-    async def _insert_token(
-        self, connection: asyncpg.Connection, merchant_id: int, card_id: int, name: str | None, expiry: str, holder: str
-    ) -> str:
-        for _ in range(1 if name else TRIES):
-            chosen = name or self._new_name()
-            if await rows.insert_tokens(connection, [(merchant_id, chosen, card_id, expiry, holder)], self._now()):
-                return chosen
-        (taken,) = await rows.load_tokens(connection, [(merchant_id, chosen)])
-        raise _NotMade(CardErased(card_id) if taken is None else NameTaken(chosen))
+    async def create_token(
+        self, merchant_id: int, card: StoredCard, *, name: str | None, expiry: str, holder: str, once: tuple[str, str, str] | None = None,
+    ) -> Token | NameTaken | AlreadyUsed | CardErased:
+        """A token that is there to stay; see ``tokenize``."""
+        made = await self.tokenize(merchant_id, card, name=name, expiry=expiry, holder=holder, once=once)
+        return made.token if isinstance(made, Tokenized) else made
+
+    async def tokenization(self, merchant_id: int, reference: str, name: str | None = None) -> FlowRow | None:
+        """What a tokenization left for the payment with this reference and this token; without a name, the latest for the reference.
+        Raises ``DatabaseUnavailable``."""
+        async with borrowed(self._pool) as connection:
+            return await token_rows.flow(connection, merchant_id, reference, name)
+
+    async def forget_payer(self, merchant_id: int, reference: str, name: str) -> None:
+        """The payer does not want the card kept: a payment of this flow makes nothing lasting.  Raises ``DatabaseUnavailable``."""
+        async with borrowed(self._pool) as connection:
+            await token_rows.forget_payer(connection, merchant_id, reference, name)
 
     async def update_token(
         self, merchant_id: int, name: str, *, active: bool | None = None, expiry: str | None = None, holder: str | None = None,
-        new_name: str | None = None,
+        new_name: str | None = None, unique: bool = False,
     ) -> Token | NotFound | NameTaken:
         """Change a token; ``None`` leaves as it is.
 
-        Switching it off keeps the card, while something else needs it; a token whose card was erased meanwhile is not found
-        by whoever wants it on again.  Raises ``DatabaseUnavailable``.
+        Switching it off keeps the card, while something else needs it; a token whose card was erased meanwhile, or a temporary one, is
+        not found by whoever wants it on again.  ``unique``: one whose card has another token is not switched on.
+        Raises ``DatabaseUnavailable``.
         """
         self.forget(merchant_id, name)
         try:
-            async with borrowed(self._pool) as connection:
+            async with borrowed(self._pool) as connection, connection.transaction():
+                if unique and active and (other := await self._other(connection, merchant_id, name)):
+                    return NameTaken(other)
                 changed = await rows.update_token(
                     connection, merchant_id, name, active=active, expiry=expiry, holder=holder, new_name=new_name
                 )
@@ -291,6 +310,14 @@ class Vault:
         if not changed:
             return NotFound(name)
         return await self.token(merchant_id, new_name or name, fresh=True) or NotFound(new_name or name)
+
+    async def _other(self, connection: asyncpg.Connection, merchant_id: int, name: str) -> str | None:
+        """The token that stands for this one's card instead; the card is held from now on."""
+        cards = await token_rows.cards_named(connection, [(merchant_id, name)])
+        if not cards or not await token_rows.hold_card(connection, merchant_id, cards[merchant_id, name]):
+            return None
+        standing = await token_rows.standing_for(connection, [(merchant_id, cards[merchant_id, name])])
+        return next((one.token_name for one in standing.values() if one.token_name != name), None)
 
     async def tokens(
         self, merchant_id: int, *, since: datetime, until: datetime, after: str | None = None, limit: int = 100
@@ -346,4 +373,5 @@ def stored_card(row: CardRow) -> StoredCard:
 
 
 def _token(row: TokenRow) -> Token:
-    return Token(row.merchant_id, row.token_name, stored_card(row.card), row.expiry, row.holder, row.active, row.version, row.created_at)
+    return Token(row.merchant_id, row.token_name, stored_card(row.card), row.expiry, row.holder, row.active, row.version, row.created_at,
+                 row.temporary, row.in_flow)

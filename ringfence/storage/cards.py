@@ -48,7 +48,10 @@ class NewCard(NamedTuple):
 
 
 class TokenRow(NamedTuple):
-    """A stored token with its card.  ``expiry`` is YYMM, ``created_at`` business time."""
+    """A stored token with its card.  ``expiry`` is YYMM, ``created_at`` business time.
+
+    ``temporary``: no payment succeeded with it yet.  ``in_flow``: a tokenization left something for a payment with it.
+    """
 
     merchant_id: int
     token_name: str
@@ -58,6 +61,8 @@ class TokenRow(NamedTuple):
     version: int
     created_at: datetime
     card: CardRow
+    temporary: bool
+    in_flow: bool
 
 
 class ToRewrap(NamedTuple):
@@ -106,13 +111,14 @@ async def load_tokens(connection: asyncpg.Connection, names: Sequence[tuple[int,
 async def list_tokens(
     connection: asyncpg.Connection, merchant_id: int, since: datetime, until: datetime, after: str | None, limit: int
 ) -> list[TokenRow]:
-    """A merchant's tokens made from ``since`` until before ``until``, oldest first; those behind the token named ``after``."""
+    """A merchant's tokens made from ``since`` until before ``until``, oldest first; those behind the token named ``after``.  Of those
+    that are there to stay; whether they are in a flow is not looked for."""
     return [_token(row) for row in await connection.fetch(SQL.list_tokens, merchant_id, since, until, after, limit)]
 
 
 def _token(row: asyncpg.Record) -> TokenRow:
     values = tuple(row)[1:]
-    return TokenRow(*values[:7], CardRow(values[0], *values[7:]))
+    return TokenRow(*values[:7], CardRow(values[0], *values[7:16]), *values[16:])
 
 
 async def insert_tokens(
@@ -129,7 +135,7 @@ async def update_token(
     connection: asyncpg.Connection, merchant_id: int, name: str, *, active: bool | None, expiry: str | None, holder: str | None,
     new_name: str | None,
 ) -> bool:
-    """Whether there was such a token; ``None`` leaves as it is.  One whose card is erased is not switched on.
+    """Whether there was such a token; ``None`` leaves as it is.  One that is temporary or whose card is erased is not switched on.
 
     Raises ``asyncpg.UniqueViolationError`` where the new name is taken.
     """

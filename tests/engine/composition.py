@@ -27,6 +27,7 @@ from ringfence.core.card import Pan
 from ringfence.core.ids import IdSource
 from ringfence.core.outcomes import Approved, Outcome, Silence, Unknown
 from ringfence.core.recovery import Plan
+from ringfence.engine.code_box import CodeBox, LocalCodeBox
 from ringfence.engine.directory import Directory, Merchant, Rejected
 from ringfence.engine.engine import Engine
 from ringfence.engine.intent_lane import IntentLane
@@ -226,6 +227,7 @@ class Process:
     vault: Vault
     engine: Engine
     reading: Reading
+    code_box: CodeBox
     api: PaymentApi
 
     def __init__(self, dsn: str, place: int, now: Time) -> None:
@@ -382,10 +384,11 @@ def keeps(pan: Pan) -> bool:
 @asynccontextmanager
 async def process(
     dsn: str, place: int = 1, *, now: Time | None = None, ask_seconds: float = 30.0, recovers: bool = False,
+    code_box: CodeBox | None = None,
 ) -> AsyncIterator[Process]:
     """A worker process on a migrated database.  ``place`` tells several of them apart.
 
-    ``recovers``: whoever meets an unknown outcome tries to end it; there is no background, so else it stays.
+    ``code_box``: the service's, where several processes share it.  ``recovers``: whoever meets an unknown outcome tries to end it; there is no background, so else it stays.
     """
     one = Process(dsn, place, now or Time())
     async with asyncpg.create_pool(dsn, min_size=0, max_size=4, connect=one.connect, server_settings={"timezone": "UTC"}) as one.pool:
@@ -406,9 +409,11 @@ async def process(
             new_id=one.new_id, now=one.now,
         )
         one.reading = Reading(one.pool, one.vault)
+        one.code_box = code_box or LocalCodeBox()
         one.api = PaymentApi(Service(
             engine=one.engine, reading=one.reading, vault=one.vault, content_key=ring.content_key,
             route=lambda merchant, brand: Script.name, new_token_name=one.new_token_name, new_sdk_token=one.new_token_name, now=one.now,
+            code_box=one.code_box,
         ), one.directory, sandbox=True)
         if recovers:
             one.engine.recovery = recovery_of(one, ask_seconds)

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from ringfence.background import temporary_tokens
 from ringfence.core.outcomes import Declined, Silence, Unknown
 from ringfence.engine import timeline
 from ringfence.storage import feed, jobs
@@ -57,10 +58,14 @@ async def test_each_kind_is_counted_with_its_first_and_last_instant(one: Process
     await one.pool.executemany(
         "INSERT INTO deliveries VALUES ($1, 1, 1, $2, 'capture_approved', 'feedback', 'text/plain', '', $3, 0, 0, $4, $4)",
         [(merchant_id, 1, "waiting", NOW + 5 * HOUR), (merchant_id, 2, "delivered", NOW + 6 * HOUR)])
+    await one.pool.executemany(
+        "INSERT INTO tokens VALUES ($1, $2, 1, '3512', '', $3, 1, $4, $5)", [
+            (merchant_id, "A", True, NOW, NOW + 6 * HOUR), (merchant_id, "B", False, NOW, NOW + 7 * HOUR), (merchant_id, "C", True, NOW, None)])
     await one.pool.execute("INSERT INTO sweeps (job, done_until) VALUES ('retention', $1)", NOW - HOUR)
     assert await told(one, 8 * DAY) == {
         "holds expire": (3, 2 * DAY, 7 * DAY), "recoveries of doubts": (2, 2 * HOUR, 9 * HOUR), "doubts go to review": (1, DAY, DAY),
-        "reversals": (1, 3 * HOUR, 3 * HOUR), "webhook attempts": (1, 5 * HOUR, 5 * HOUR), "SDK tokens end": (2, HOUR, 2 * HOUR),
+        "reversals": (1, 3 * HOUR, 3 * HOUR), "webhook attempts": (1, 5 * HOUR, 5 * HOUR),
+        "temporary tokens end": (1, 6 * HOUR, 6 * HOUR), "SDK tokens end": (2, HOUR, 2 * HOUR),
         "retention runs": (8, 23 * HOUR, 8 * DAY - HOUR)}
     assert await told(one, 2 * HOUR, NOW + HOUR) == {
         "recoveries of doubts": (1, 2 * HOUR, 2 * HOUR), "SDK tokens end": (1, 2 * HOUR, 2 * HOUR)}
@@ -68,12 +73,12 @@ async def test_each_kind_is_counted_with_its_first_and_last_instant(one: Process
     while (due := await timeline.next_due(one.pool, numbers(one), at, NOW + 2 * DAY)) is not None:
         at = due
         instants.append(at - NOW)
-    assert instants == [HOUR, 2 * HOUR, 3 * HOUR, 4 * HOUR, 9 * HOUR, 23 * HOUR, DAY, DAY + 23 * HOUR, 2 * DAY]
+    assert instants == [HOUR, 2 * HOUR, 3 * HOUR, 4 * HOUR, 6 * HOUR, 9 * HOUR, 23 * HOUR, DAY, DAY + 23 * HOUR, 2 * DAY]
     assert await timeline.upcoming(one.pool, [], NOW, NOW + 10 * HOUR) == []
 
 
 async def test_nothing_is_settled_while_anything_that_is_due_is_not_done(one: Process, here: Shop):
-    """A job that is due, in hand or not; a daily chore; a hold; one that an issuer will drop."""
+    """A job that is due, in hand or not; a daily chore; a token; a hold; one that an issuer will drop."""
     assert await settled(one)
     for queue in ("recovery", "reversal", "delivery"):
         row = JobRow(here.account.merchant_id, queue, 1, 1, NOW)
@@ -87,6 +92,9 @@ async def test_nothing_is_settled_while_anything_that_is_due_is_not_done(one: Pr
     await one.pool.execute("INSERT INTO sweeps (job, done_until) VALUES ('retention', $1)", NOW - DAY)
     assert not await settled(one)
     await one.pool.execute("UPDATE sweeps SET done_until = $1 WHERE job = 'retention'", NOW)
+    await one.pool.execute("INSERT INTO tokens VALUES ($1, 'A', 1, '3512', '', true, 1, $2, $2)", here.account.merchant_id, NOW)
+    assert not await settled(one)
+    assert await temporary_tokens.retire(one.pool, numbers(one), NOW) == 1
 
     async def drops(until: datetime) -> list[datetime]:
         return [NOW] if until >= NOW else []

@@ -22,7 +22,7 @@ def sandbox():
 
 PATHS = [
     "/admin/proof", "/admin/clock", "/admin/merchants", "/admin/merchants/RingfenceOne", "/admin/payments/X", "/admin/simulator",
-    "/admin/clock/due", "/admin/reviews", "/admin/reviews/17", "/admin/events", "/admin/webhooks/endpoints", "/admin/webhooks/deliveries",
+    "/admin/clock/due", "/admin/tokens/events", "/admin/reviews", "/admin/reviews/17", "/admin/events", "/admin/webhooks/endpoints", "/admin/webhooks/deliveries",
     "/admin/webhooks/deliveries/1:1:1:1", "/admin/retention",
 ]
 
@@ -65,6 +65,7 @@ WRONG = [
     ("GET", "/admin/payments/%00", None, "name"),
     ("GET", "/admin/payments/X?merchant=Nobody", None, "merchant"),
     ("GET", "/admin/reviews?merchant=Nobody", None, "merchant"),
+    ("GET", "/admin/tokens/events?merchant=Nobody", None, "merchant"),
     ("GET", "/admin/reviews?merchant=", None, "merchant"),
     ("GET", "/admin/events?merchant=", None, "merchant"),
     ("POST", "/admin/webhooks/redeliver", {"failed": True, "merchant": ""}, "merchant"),

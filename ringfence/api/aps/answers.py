@@ -21,8 +21,8 @@ _ENCODER = msgspec.json.Encoder()
 def answer(request: ApsRequest, result: Mapping[str, object], code: str) -> dict[str, object]:
     """The unsigned answer: echo, then ``result``, then ``response_code`` (five digits), its text and its status.
 
-    Values of ``result`` are texts (``data`` of GET_TOKENS is a list of objects of texts); empty ones, and keys that this operation's
-    answers do not hold, are left out.
+    Values of ``result`` are texts (``data`` of GET_TOKENS is a list of objects of texts); empty ones take the echo's with them, and keys
+    that this operation's answers do not hold are left out.
     """
     operation = request.operation
     body: dict[str, object] = request.echo.copy()
@@ -32,7 +32,8 @@ def answer(request: ApsRequest, result: Mapping[str, object], code: str) -> dict
     if known.issuperset(result) and all(result.values()):
         body |= result
     else:
-        body |= {name: value for name, value in result.items() if value and name in known}
+        body |= {name: value for name, value in result.items() if name in known}
+        body = {name: value for name, value in body.items() if value}
     body |= _verdict(code, request.language)
     return body
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable
 
-from ringfence.api.aps import explain, maintenance, payments, services, wire
+from ringfence.api.aps import explain, maintenance, payments, services, tokenization, wire
 from ringfence.api.aps.accounts import Credential, Settings
 from ringfence.api.aps.answers import format_answer, format_error
 from ringfence.api.aps.codes import UNKNOWN_OUTCOME, refusal_message
@@ -30,7 +30,7 @@ HANDLERS: dict[str, Handler] = {
     "VOID_AUTHORIZATION": maintenance.operate,
     "REFUND": maintenance.operate,
     "CHECK_STATUS": maintenance.check_status,
-    "CREATE_TOKEN": services.create_token,
+    "CREATE_TOKEN": tokenization.create_token,
     "UPDATE_TOKEN": services.update_token,
     "GET_TOKENS": services.get_tokens,
     "SDK_TOKEN": services.sdk_token,

@@ -75,6 +75,7 @@ REFUSAL_CODES: dict[Refusal | tuple[Refusal, Kind], str] = {
 
     Refusal.TOKEN_NOT_FOUND: "044",
     Refusal.TOKEN_INACTIVE: "044",
+    Refusal.TOKEN_IN_FLOW: "006",                   # tokenized again and again while it was paid with
     Refusal.CARD_NOT_KEPT: "044",                   # nothing is behind the token that could be charged
     Refusal.INITIAL_PAYMENT_MISSING: "088",
     Refusal.CARD_BLOCKED: "666",

@@ -127,6 +127,12 @@ OPERATIONS: dict[tuple[str, str], Operation] = {(row.key, row.name): row for row
     _row("query_command=CHECK_VERIFY_CARD_STATUS", "12000", "11", ("merchant_reference",), result=_TRANSACTION, service="verify_card"),
 )}
 
+#: 6.2, asked with a form at the payment page, never here.  The card comes with the form, or is typed into our own page.
+TOKENIZATION = _row(
+    "service_command=TOKENIZATION", "18000", "17", ("merchant_reference",),
+    optional=frozenset({"token_name", "return_url", "card_number", "expiry_date", "card_holder_name", "remember_me"}),
+    silent=frozenset({"card_security_code"}), result=frozenset({"card_bin"}), unsigned=CARD_FIELDS, service="tokenization")
+
 SERVICE_INACTIVE, ELSEWHERE = "00093", "00034"
 #: Known by name and not served at this address: the caller hears that the service is inactive, never that its command is unknown.
 UNAVAILABLE: dict[tuple[str, str], str] = {
@@ -179,7 +185,7 @@ def brand_message(operation: Operation, eci: str, brand: str, asked: str = "") -
     if asked and asked != brand:
         return "110"
     if brand in ("MADA", "MEEZA"):
-        if operation.name == "AUTHORIZATION":
+        if operation.name != "PURCHASE":
             return "049"
         if eci != "ECOMMERCE":
             return "113"

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from ringfence.api.aps import codes
+from ringfence.api.aps import codes, tokenization
 from ringfence.api.aps.door import DOOR, Account, Reply, Service, content_of, details_of, order_key, refused
 from ringfence.api.aps.operations import brand_message
 from ringfence.api.aps.wire import ApsRequest
@@ -19,11 +19,13 @@ KINDS = {"AUTHORIZATION": Kind.AUTHORIZATION, "PURCHASE": Kind.PURCHASE}
 INITIATIONS = {"RECURRING": (Initiation.RECURRING, "ecommerce"), "MOTO": (Initiation.CARDHOLDER, "moto")}
 ECOMMERCE = (Initiation.CARDHOLDER, "ecommerce")
 INSUFFICIENT_FUNDS = "51"
+BY_CARD = ("card", "moto card")
+FRESH_TOKENS = 3
 _intent, _card = partial(tuple.__new__, Intent), partial(tuple.__new__, CardInHand)    # all fields at once, at a third of the price of a call
 
 
-async def pay(service: Service, account: Account, request: ApsRequest) -> Reply:
-    """Begin a payment and answer with its outcome."""
+async def pay(service: Service, account: Account, request: ApsRequest, tries: int = FRESH_TOKENS) -> Reply:
+    """Begin a payment and answer with its outcome.  ``tries``: how often, where its token is tokenized anew in the same moment."""
     operation, reference, merchant, engine = request.operation, request.reference, account.merchant, service.engine
     card = await _with_card(service, account, request) if request.card else await _with_token(service, account, request)
     if type(card) is Reply:
@@ -49,6 +51,8 @@ async def pay(service: Service, account: Account, request: ApsRequest) -> Reply:
         service.route(merchant, stored.brand), card, None, initiation, channel, settings.magic_amounts,
         None if card.token is None else lambda fresh: details_of(request, card_fields(service, account, fresh)),
     )))
+    if result.refusal is Refusal.TOKEN_IN_FLOW and tries > 1:       # what was taken from the code box is in hand
+        return await pay(service, account, request._replace(security_code=card.security_code), tries - 1)
     if result.card is not None:
         shown = card_fields(service, account, result.card)
     shown["fort_id"] = str(operation_id)
@@ -61,14 +65,15 @@ def reply_to(request: ApsRequest, result: Result, card: CardInHand, fields: dict
         return refused(request, result.refusal, KINDS.get(request.operation.name))
     payment = result.payment
     kept = payment is not None and payment.status is not Status.DECLINED
-    return Reply(ending(request, result.outcome, kept, card.keep_as, fields), fields, result.receipt)
+    made = card.keep_as if result.kept_as is None else result.kept_as
+    return Reply(ending(request, result.outcome, kept, made, fields), fields, result.receipt)
 
 
 def ending(request: ApsRequest, outcome: Outcome | None, kept: bool, token_name: str, fields: dict[str, object]) -> str:
     """The code for what became of a payment's first operation, and its facts added to ``fields``.
 
     ``kept``: an approval was not in part, which nobody asked for; such a one is given back.  ``token_name`` is that of the token made with
-    an approval, "" for none.
+    an approval, "" for none: then the answer does not repeat the name that a card was to be kept under.
     """
     operation = request.operation
     match outcome:
@@ -76,6 +81,8 @@ def ending(request: ApsRequest, outcome: Outcome | None, kept: bool, token_name:
             fields["authorization_code"] = outcome.approval_code
             if token_name:
                 fields["token_name"] = token_name
+            elif request.token_name and request.variant is not None and request.variant.name in BY_CARD:
+                fields["token_name"] = ""
             code, acquirer = operation.success, "00"
         case Approved():
             code, acquirer = operation.failure + codes.decline_message(INSUFFICIENT_FUNDS), INSUFFICIENT_FUNDS
@@ -112,7 +119,9 @@ async def _with_token(service: Service, account: Account, request: ApsRequest) -
         return refused(request, Refusal.TOKEN_NOT_FOUND, kind)
     if not token.active:
         return refused(request, Refusal.TOKEN_INACTIVE, kind)
-    return _card((None, token.expiry, request.security_code, token.card, token, "", token.holder))
+    if token.in_flow:
+        return await tokenization.card_of(service, account, request, name)
+    return _card((None, token.expiry, request.security_code, token.card, token, "", token.holder, False))
 
 
 async def _with_card(service: Service, account: Account, request: ApsRequest) -> CardInHand | Reply:
@@ -126,5 +135,6 @@ async def _with_card(service: Service, account: Account, request: ApsRequest) ->
             return Reply(f"{request.operation.failure}114")
         keep_as = request.token_name or service.new_token_name()
     return CardInHand(
-        request.card.number, request.card.expiry, request.security_code, stored, keep_as=keep_as, holder=request.card.holder
+        request.card.number, request.card.expiry, request.security_code, stored, keep_as=keep_as, holder=request.card.holder,
+        one_token=settings.unique_token,
     )

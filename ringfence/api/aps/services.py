@@ -17,6 +17,8 @@ from ringfence.api.aps.door import (
     verification_key,
 )
 from ringfence.api.aps.maintenance import acquirer_fields
+from ringfence.api.aps.operations import brand_message
+from ringfence.api.aps.tokenization import NAME_TAKEN, REFERENCE_USED
 from ringfence.api.aps.wire import ApsRequest
 from ringfence.core.commands import Command, Kind
 from ringfence.core.outcomes import Approved, Declined, NotAsked, Reversed
@@ -24,40 +26,18 @@ from ringfence.core.payment import Status
 from ringfence.core.refusals import Refusal
 from ringfence.engine.intents import CardInHand, Intent
 from ringfence.engine.lane import CONNECTION_LOST
-from ringfence.engine.vault import AlreadyUsed, CardErased, NameTaken, NotFound, Token
+from ringfence.engine.vault import NameTaken, NotFound, Token
 
 log = logging.getLogger(__name__)
 
 ZONE = ZoneInfo("Asia/Riyadh")
 """The zone of dates in answers."""
 INSUFFICIENT_FUNDS = "51"
-NAME_TAKEN, CREATION_FAILED, REFERENCE_USED, BAD_INTERVAL = "114", "061", "066", "122"
+BAD_INTERVAL, TOO_MANY = "122", "134"
+CHANNEL_OFF = "00046"
 VERIFY_HOLD_SECONDS = 86_400
 TOKENS_LIMIT = 1_000
-
-
-async def create_token(service: Service, account: Account, request: ApsRequest) -> Reply:
-    """CREATE_TOKEN: keep a card under a name; the bank is not asked."""
-    assert request.card is not None
-    merchant_id, failure = account.merchant.merchant_id, request.operation.failure
-    stored = await service.vault.keep(merchant_id, request.card.number)
-    if stored.sealed is None:
-        return Reply(failure + CREATION_FAILED)
-    made = await service.vault.create_token(
-        merchant_id, stored, name=request.token_name or service.new_token_name(), expiry=request.card.expiry,
-        holder=request.card.holder, once=(DOOR, "CREATE_TOKEN", f"create_token:{request.reference}"),
-    )
-    if isinstance(made, NameTaken):
-        return Reply(failure + NAME_TAKEN)
-    if isinstance(made, AlreadyUsed):
-        return Reply(failure + REFERENCE_USED)
-    if isinstance(made, CardErased):            # in this very moment; asked again, the number is kept anew
-        return Reply(failure + CREATION_FAILED)
-    return Reply(request.operation.success, {
-        "token_name": made.name, "card_number": service.vault.masked(stored, account.settings.mask_first),
-        "card_bin": stored.bin, "expiry_date": made.expiry,
-        "card_holder_name": made.holder,
-    })
+"""More than that are not listed at once: the caller hears so, and asks for a shorter time."""
 
 
 async def update_token(service: Service, account: Account, request: ApsRequest) -> Reply:
@@ -67,7 +47,7 @@ async def update_token(service: Service, account: Account, request: ApsRequest) 
     changed = await service.vault.update_token(
         account.merchant.merchant_id, request.token_name,
         active=None if status is None else status == "ACTIVE", expiry=given.get("expiry_date"),
-        holder=given.get("card_holder_name"), new_name=given.get("new_token_name"),
+        holder=given.get("card_holder_name"), new_name=given.get("new_token_name"), unique=account.merchant.settings.unique_token,
     )
     if isinstance(changed, NotFound):
         return refused(request, Refusal.TOKEN_NOT_FOUND)
@@ -87,14 +67,16 @@ def token_fields(token: Token) -> dict[str, object]:
 
 
 async def get_tokens(service: Service, account: Account, request: ApsRequest) -> Reply:
-    """GET_TOKENS: those made between two instants, oldest first."""
+    """GET_TOKENS: those made between two instants, oldest first; a list is whole, or it is refused."""
     since = _instant(request.given.get("from_date"), datetime(2000, 1, 1, tzinfo=UTC))
     until = _instant(request.given.get("to_date"), service.now() + timedelta(seconds=1))
     if since is None or until is None or since > until:
         return Reply(request.operation.failure + BAD_INTERVAL)
     tokens = await service.vault.tokens(
-        account.merchant.merchant_id, since=since, until=until, after=None, limit=TOKENS_LIMIT
+        account.merchant.merchant_id, since=since, until=until, after=None, limit=TOKENS_LIMIT + 1
     )
+    if len(tokens) > TOKENS_LIMIT:
+        return Reply(request.operation.failure + TOO_MANY)
     rows = [{name: value for name, value in token_fields(token).items() if value} for token in tokens]
     return Reply(request.operation.success, {"data_count": str(len(rows)), "data": rows})
 
@@ -119,10 +101,16 @@ async def sdk_token(service: Service, account: Account, request: ApsRequest) -> 
 
 
 async def verify_card(service: Service, account: Account, request: ApsRequest) -> Reply:
-    """VERIFY_CARD: authorize a small amount and give it back."""
+    """VERIFY_CARD: authorize a small amount and give it back.  The card data come with the request, so the trusted channel must be on."""
     assert request.card is not None
-    merchant, failure = account.merchant, request.operation.failure
+    merchant, failure, options = account.merchant, request.operation.failure, account.settings.payment_options
+    if "trusted" not in account.settings.channels:
+        return Reply(CHANNEL_OFF)
     stored = await service.vault.keep(merchant.merchant_id, request.card.number)
+    if message := brand_message(request.operation, "ECOMMERCE", stored.brand):
+        return Reply(failure + message)
+    if options is not None and stored.brand not in options:
+        return Reply(f"{failure}003")
     card = CardInHand(request.card.number, request.card.expiry, request.security_code, stored, holder=request.card.holder)
     operation_id = service.engine.new_id()
     authorization = Intent(

@@ -37,20 +37,25 @@ FROM cards
 WHERE merchant_id = $1::integer AND card_id = $2::bigint;
 
 -- load_tokens --
--- Tokens with their cards, by name; places as asked.
+-- Tokens with their cards, by name; places as asked.  Last whether one is temporary, and whether a tokenization left something for
+-- a payment with it.
 SELECT w.place, t.merchant_id, t.token_name, t.expiry, t.holder, t.active, t.version, t.created_at,
-       c.card_id, c.brand, c.bin, c.last4, c.key_id, c.wrapped_key, c.ciphertext, c.first_reference, c.blocked
+       c.card_id, c.brand, c.bin, c.last4, c.key_id, c.wrapped_key, c.ciphertext, c.first_reference, c.blocked,
+       t.temporary_until IS NOT NULL,
+       t.temporary_until IS NOT NULL
+       OR EXISTS (SELECT FROM tokenizations f WHERE f.merchant_id = t.merchant_id AND f.token_name = t.token_name)
 FROM unnest($1::integer[], $2::text[]) WITH ORDINALITY AS w (merchant_id, token_name, place)
 JOIN tokens t ON t.merchant_id = w.merchant_id AND t.token_name = w.token_name
 JOIN cards c ON c.merchant_id = t.merchant_id AND c.card_id = t.card_id;
 
 -- list_tokens --
--- A merchant's tokens made in a span of business time, oldest first, those behind a token.
+-- A merchant's tokens made in a span of business time, oldest first, those behind a token; the temporary ones are not the
+-- merchant's yet.
 SELECT 0 AS place, t.merchant_id, t.token_name, t.expiry, t.holder, t.active, t.version, t.created_at,
-       c.card_id, c.brand, c.bin, c.last4, c.key_id, c.wrapped_key, c.ciphertext, c.first_reference, c.blocked
+       c.card_id, c.brand, c.bin, c.last4, c.key_id, c.wrapped_key, c.ciphertext, c.first_reference, c.blocked, false, false
 FROM tokens t
 JOIN cards c ON c.merchant_id = t.merchant_id AND c.card_id = t.card_id
-WHERE t.merchant_id = $1::integer AND t.created_at >= $2::timestamptz AND t.created_at < $3::timestamptz
+WHERE t.merchant_id = $1::integer AND t.temporary_until IS NULL AND t.created_at >= $2::timestamptz AND t.created_at < $3::timestamptz
   AND ($4::text IS NULL OR (t.created_at, t.token_name) > (
        SELECT a.created_at, a.token_name FROM tokens a WHERE a.merchant_id = $1::integer AND a.token_name = $4))
 ORDER BY t.created_at, t.token_name
@@ -109,17 +114,26 @@ RETURNING merchant_id, token_name;
 
 -- update_token --
 -- Change a token, null leaves as it is; nothing is returned when there is none of that name, or when one is to be switched on
--- whose card is erased.  The card is held meanwhile: what is switched on beside an erasure must not miss it.
+-- whose card is erased or that is temporary.  The card is held meanwhile: what is switched on beside an erasure must not miss it.
+-- A temporary one that is switched off is off for good; what tokenizations left goes with a new name.
 WITH held AS MATERIALIZED (
     SELECT c.erased_at
     FROM tokens t JOIN cards c USING (merchant_id, card_id)
     WHERE t.merchant_id = $1::integer AND t.token_name = $2::text AND $3::boolean
-    FOR SHARE OF c)
-UPDATE tokens
-SET active = coalesce($3::boolean, active), expiry = coalesce($4::text, expiry), holder = coalesce($5::text, holder),
-    token_name = coalesce($6::text, token_name), version = version + 1
-WHERE merchant_id = $1::integer AND token_name = $2::text AND ($3::boolean IS NOT TRUE OR EXISTS (SELECT FROM held WHERE erased_at IS NULL))
-RETURNING token_name;
+    FOR SHARE OF c),
+changed AS (
+    UPDATE tokens
+    SET active = coalesce($3::boolean, active), expiry = coalesce($4::text, expiry), holder = coalesce($5::text, holder),
+        token_name = coalesce($6::text, token_name), version = version + 1,
+        temporary_until = CASE WHEN $3::boolean IS DISTINCT FROM false THEN temporary_until END
+    WHERE merchant_id = $1::integer AND token_name = $2::text
+      AND ($3::boolean IS NOT TRUE OR (temporary_until IS NULL AND EXISTS (SELECT FROM held WHERE erased_at IS NULL)))
+    RETURNING token_name),
+moved AS (
+    UPDATE tokenizations f SET token_name = c.token_name
+    FROM changed c
+    WHERE f.merchant_id = $1::integer AND f.token_name = $2::text AND c.token_name <> f.token_name)
+SELECT token_name FROM changed;
 
 -- count_cards --
 -- How many cards are sealed under a key.

@@ -88,6 +88,27 @@ FROM unnest($1::integer[]) AS m (merchant_id)
 JOIN deliveries d ON d.merchant_id = m.merchant_id
 WHERE d.state = 'waiting' AND d.next_at > $2 AND d.next_at <= $3;
 
+-- temporary_tokens --
+-- Tokens of tokenizations that no payment succeeded with in their time.
+SELECT count(*), min(t.temporary_until), max(t.temporary_until)
+FROM unnest($1::integer[]) AS m (merchant_id)
+JOIN tokens t ON t.merchant_id = m.merchant_id
+WHERE t.temporary_until > $2 AND t.temporary_until <= $3 AND t.temporary_until IS NOT NULL AND t.active;
+
+-- next_temporary_token --
+-- When the next of them ends.
+SELECT min(t.temporary_until)
+FROM unnest($1::integer[]) AS m (merchant_id)
+JOIN tokens t ON t.merchant_id = m.merchant_id
+WHERE t.temporary_until > $2 AND t.temporary_until <= $3 AND t.temporary_until IS NOT NULL AND t.active;
+
+-- temporary_tokens_due --
+-- Whether the time of one is over that is still switched on.
+SELECT EXISTS (
+    SELECT FROM unnest($1::integer[]) AS m (merchant_id)
+    JOIN tokens t ON t.merchant_id = m.merchant_id
+    WHERE t.temporary_until <= $2 AND t.temporary_until IS NOT NULL AND t.active);
+
 -- sdk_tokens --
 -- Tokens of devices that end.
 SELECT count(*), min(t.expires_at), max(t.expires_at)

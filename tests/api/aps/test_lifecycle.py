@@ -554,6 +554,17 @@ async def test_a_card_that_is_not_verified(here: Shop, one: Process, case: str):
     assert await verified(here, f"V-{case}") == (code[:2], code)
 
 
+async def test_only_a_card_that_can_be_authorized_is_verified(one: Process, here: Shop):
+    """mada and Meeza are purchase-only; an account takes card data over its trusted channel, and only brands that it takes."""
+    asked = len(one.processor.asked)
+    assert [await here.code(**{**VERIFY, "card_number": number}, merchant_reference="V-B") for number in (MADA, MEEZA)] == ["81049"] * 2
+    narrow = await shop(one, "VerifyNone", channel_trusted="off")
+    assert await narrow.code(**VERIFY, merchant_reference="V-C") == "00046"
+    few = await shop(one, "VerifyFew", payment_options="AMEX")
+    assert await few.code(**VERIFY, merchant_reference="V-D") == "81003"
+    assert len(one.processor.asked) == asked
+
+
 async def test_a_verification_whose_void_fails_lapses_after_a_day(here: Shop, one: Process):
     """The card is good all the same."""
     one.processor.say(lambda message: Approved(message.minor, "1", "2", "3"), Declined("91"))
