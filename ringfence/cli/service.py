@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import http.client
 import json
 import os
 import ssl
@@ -55,6 +56,24 @@ class Running(NamedTuple):
         except (OSError, ValueError) as error:
             reason = getattr(error, "reason", error)
             raise Failure(Exit.NOT_RUNNING, f"No service answers at {self.base_url} ({reason}).") from error
+
+    @contextmanager
+    def stream(self, path: str) -> Iterator[http.client.HTTPResponse]:
+        """A good answer as it comes.  Raises ``Failure`` with the service's own words where it refuses, or breaks off."""
+        request = urllib.request.Request(self.base_url + path, headers={"authorization": f"Bearer {self.token}"})
+        trust = ssl.create_default_context(cafile=str(self.authority)) if self.authority else None
+        try:
+            with urllib.request.urlopen(request, timeout=ANSWER_SECONDS, context=trust) as answer:
+                yield answer
+        except urllib.error.HTTPError as error:
+            text = error.read()
+            try:
+                problem = said(json.loads(text))
+            except (ValueError, KeyError):
+                problem = f"{error.code}: {text.decode('utf-8', 'replace')}"
+            raise Failure(Exit.NOT_RUNNING if error.code >= 500 else Exit.REFUSED, problem) from None
+        except (OSError, http.client.HTTPException) as error:
+            raise Failure(Exit.NOT_RUNNING, f"The service at {self.base_url} did not answer to the end ({type(error).__name__}).") from error
 
 
 def running(config: Config) -> Running | None:

@@ -65,11 +65,11 @@ def remember(shape: Shape, params: Mapping[str, str], operation: Operation, vari
     """Keep a plan for the shape of an accepted request.
 
     Not where a parameter was sent empty: it counts as not sent, which the names do not tell.  Nor where the account restricts addresses
-    or payment options: a value decides there.
+    or payment options, or the request says how its answer is to be written: a value decides there.
     """
     settings = shape[-1]
     restricted = settings.sources is not None or settings.payment_options is not None
-    if restricted or "" in params.values() or len(PLANS) >= MOST:
+    if restricted or "response_format" in params or "" in params.values() or len(PLANS) >= MOST:
         return
     names = sorted(params.keys() - {"signature"})
     PLANS[shape] = Plan(
