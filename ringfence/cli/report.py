@@ -16,7 +16,6 @@ from ringfence.config import Config
 from ringfence.failures import Exit, Failure
 
 LOOK_SECONDS, LOOK_AT_MOST = 0.05, 1.0
-PART = 1 << 16
 
 
 @click.group(epilog="""\b
@@ -167,18 +166,20 @@ def _table(service: Running, address: str) -> None:
     if status >= 400:
         raise Failure(Exit.REFUSED, answer["error"])
     rows = answer.get("data", [])
-    shown = [name for name in one["columns"] if any(name in row for row in rows)] or one["columns"]
+    if not rows:
+        click.echo("The report has no rows.")
+        return
+    shown = [name for name in one["columns"] if any(name in row for row in rows)]
     print_table(shown, [[row.get(name, "") for name in shown] for row in rows], right=("amount",))
 
 
 def _copy(service: Running, address: str, file: IO[bytes], told: Any = None) -> int:
     written = 0
-    with service.stream(address) as answer:
-        while part := answer.read1(PART):
-            file.write(part)
-            written += len(part)
-            if told is not None:
-                told(written)
+    for part in service.stream(address):
+        file.write(part)
+        written += len(part)
+        if told is not None:
+            told(written)
     file.flush()
     return written
 

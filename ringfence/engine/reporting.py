@@ -72,8 +72,8 @@ class Reporting:
         async with rows.asking(self._pool, asked.merchant_id) as connection:
             waiting, kept, number = await rows.counted(connection, asked.merchant_id)
             if waiting >= WAITING_MOST or kept >= KEPT_MOST:
-                known = asked.reference and await rows.by_reference(self._pool, asked.merchant_id, asked.reference)
-                return Refused.REFERENCE_USED if known else Refused.QUEUE_FULL
+                used = await rows.is_used(connection, asked.merchant_id, asked.reference)
+                return Refused.REFERENCE_USED if used else Refused.QUEUE_FULL
             asked = asked._replace(report_id=number, requested_at=self._now(), reference=asked.reference or f"report-{number}")
             if not await rows.ask(connection, asked):
                 return Refused.REFERENCE_USED

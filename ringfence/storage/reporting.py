@@ -127,6 +127,11 @@ async def counted(connection: asyncpg.Connection, merchant_id: int) -> Counted:
     return Counted(*await connection.fetchrow(SQL.counted, merchant_id))
 
 
+async def is_used(connection: asyncpg.Connection, merchant_id: int, reference: str) -> bool:
+    """Whether a report has, or had, that reference."""
+    return await connection.fetchrow(SQL.by_reference, merchant_id, reference) is not None
+
+
 async def ask(connection: asyncpg.Connection, asked: Asked) -> bool:
     """Store a report to be made, and its job; false where its reference was used before."""
     values = (*asked[:3], list(asked.columns), [text for pair in asked.filters for text in pair], *asked[5:])

@@ -115,9 +115,9 @@ def _list_of(word: str) -> re.Pattern[str]:
 
 
 def _filters_of(key: str, most: int | str = "") -> re.Pattern[str]:
-    """At most so many objects of ``key`` and ``value``, in any order, as the signature writes them."""
+    """One object and at most so many more, or none, of ``key`` and ``value``, in any order, as the signature writes them."""
     one = rf"\{{(?:key={key}, value={SOUGHT}|value={SOUGHT}, key={key})\}}"
-    return re.compile(rf"\[{one}(?:, {one}){{0,{most}}}\]")
+    return re.compile(rf"\[(?:{one}(?:, {one}){{0,{most}}})?\]")
 
 
 def _values(*allowed: str) -> frozenset[str]:

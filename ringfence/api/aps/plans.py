@@ -17,7 +17,7 @@ from typing import NamedTuple
 from ringfence.api.aps.accounts import Credential, Settings
 from ringfence.api.aps.ambiguity import LENGTHENING, LONG
 from ringfence.api.aps.fields import FIELDS, LOOSE
-from ringfence.api.aps.operations import Operation, Variant
+from ringfence.api.aps.operations import REPORTING, Operation, Variant
 from ringfence.api.aps.signature import Spelling, digest, spelling
 
 MOST = 512
@@ -65,11 +65,11 @@ def remember(shape: Shape, params: Mapping[str, str], operation: Operation, vari
     """Keep a plan for the shape of an accepted request.
 
     Not where a parameter was sent empty: it counts as not sent, which the names do not tell.  Nor where the account restricts addresses
-    or payment options, or the request says how its answer is to be written: a value decides there.
+    or payment options: a value decides there.
     """
     settings = shape[-1]
     restricted = settings.sources is not None or settings.payment_options is not None
-    if restricted or "response_format" in params or "" in params.values() or len(PLANS) >= MOST:
+    if restricted or "" in params.values() or len(PLANS) >= MOST:
         return
     names = sorted(params.keys() - {"signature"})
     PLANS[shape] = Plan(
@@ -89,5 +89,7 @@ def _rules(names: list[str], operation: Operation) -> str:
     rules = []
     for name, following in zip(names, [*names[1:], ""], strict=True):
         rule = re.escape(operation.name) if name == operation.key else FIELDS[name].rule
+        if name == "response_format" and operation.endpoint != REPORTING:
+            rule = "JSON"
         rules.append(rule + "".join(f"(?<!{re.escape(ending)})" for ending in LENGTHENING.get(following, ())))
     return "\n".join(rules)

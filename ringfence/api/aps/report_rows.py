@@ -132,6 +132,13 @@ def _card_number(told: Told) -> str:
     return _of_card("card_number")(told) or (f"{row.bin[:6]}******{row.last4}" if row.bin and row.last4 else "")
 
 
+def _token_name(told: Told) -> str:
+    """The token that was used, or made: that happens with an approval only."""
+    row = told.row
+    made = row.first_result == "approved" and not told.given_back
+    return row.token_name or "" if made or row.token_version is not None else ""
+
+
 def _acquirer_code(told: Told) -> str:
     if told.given_back and told.row.result == "approved":
         return INSUFFICIENT_FUNDS
@@ -178,7 +185,7 @@ COLUMNS: dict[str, Column] = {
     "card_bin": lambda told: told.row.bin or "",
     "eci": _eci,
     "operation": _operation,
-    "token_name": lambda told: told.row.token_name or "",
+    "token_name": _token_name,
     "3ds_indicator": _three_d_secure,
     "fraud_indicator": _no,
     "installments_indicator": _no,
