@@ -36,6 +36,8 @@ MAKING_SECONDS = 900
 """How long making one may take (wall time)."""
 TRIES = 5
 """How often making one may fail."""
+TOO_SLOW = (TimeoutError, asyncpg.QueryCanceledError)
+"""Our own limits of time; both look like a lost database, for which a report is never given up."""
 
 log = logging.getLogger(__name__)
 _ENCODE = msgspec.json.Encoder().encode
@@ -74,8 +76,13 @@ class Reporting:
             if waiting >= WAITING_MOST or kept >= KEPT_MOST:
                 used = await rows.is_used(connection, asked.merchant_id, asked.reference)
                 return Refused.REFERENCE_USED if used else Refused.QUEUE_FULL
-            asked = asked._replace(report_id=number, requested_at=self._now(), reference=asked.reference or f"report-{number}")
-            if not await rows.ask(connection, asked):
+            now = self._now()
+            asked = asked._replace(report_id=number, requested_at=now)
+            for name in (asked.reference,) if asked.reference else (f"report-{number}", f"report-{number}-{now:%Y%m%d%H%M%S%f}"):
+                asked = asked._replace(reference=name)
+                if await rows.ask(connection, asked):
+                    break
+            else:
                 return Refused.REFERENCE_USED
         self._nudge()
         return Report(asked, "waiting", 0, 0, None)
@@ -112,10 +119,8 @@ class Maker:
         try:
             async with asyncio.timeout(MAKING_SECONDS):
                 state = await self._made(job, report.asked)
-        except CONNECTION_LOST:
-            raise                           # its own fault it is not
-        except Exception:
-            if job.tries < TRIES:
+        except Exception as error:
+            if job.tries < TRIES or (isinstance(error, CONNECTION_LOST) and not isinstance(error, TOO_SLOW)):
                 raise
             log.exception("report %d of merchant %d cannot be made", job.subject, job.merchant_id)
             state = "failed"

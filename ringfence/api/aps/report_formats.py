@@ -89,8 +89,8 @@ async def _one(part: bytes) -> AsyncIterator[bytes]:
 
 # ---------------------------------------------------------------------------------------------------------- CSV
 
-_FORMULAS = ("=", "+", "-", "@", "\t", "\r")
-"""What a spreadsheet takes for the beginning of a formula."""
+_FORMULAS = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20", "\t", "\r", "\n")
+"""What spreadsheets take for the beginning of a formula, in half and full width."""
 
 
 def harmless(cell: str) -> str:

@@ -6,8 +6,9 @@ import json
 from collections import Counter
 from datetime import timedelta
 
+import asyncpg
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ringfence.api.aps import reporting, signature, wire
@@ -72,7 +73,7 @@ def test_accepted_filters_mean_what_was_sent(sent: list):
 
 
 @pytest.mark.parametrize(("cell", "written"), [
-    ("=1+1", "'=1+1"), ("+1", "'+1"), ("-1", "'-1"), ("@a", "'@a"), ("\tx", "'\tx"), ("a=1", "a=1"), ("", ""), ("1000", "1000"), ("'=1", "'=1"),
+    ("=1+1", "'=1+1"), ("+1", "'+1"), ("-1", "'-1"), ("@a", "'@a"), ("\tx", "'\tx"), ("\uff1d1", "'\uff1d1"), ("a=1", "a=1"), ("", ""), ("1000", "1000"), ("'=1", "'=1"),
 ])
 def test_a_spreadsheet_computes_nothing(cell: str, written: str):
     assert harmless(cell) == written
@@ -242,6 +243,28 @@ async def test_the_second_of_to_date_belongs_to_the_interval(clerk: Clerk):
     assert rows[0] == {"transaction_date": "2026-01-05T12:39:19+05:30", "order_date": "2026-01-05T12:39:19+05:30"}
 
 
+async def test_an_interval_may_be_all_of_time(clerk: Clerk):
+    await clerk.shop.purchase("P")
+    assert len(await clerk.rows("R", from_date="0001-01-01T00:00:00Z", to_date="9999-12-31T23:59:58Z")) == 1
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=12) | st.sampled_from(REPORT_COLUMNS),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(("key", "value")) | st.text(max_size=4), inner, max_size=3))
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(changed=st.dictionaries(st.sampled_from((*ASKED, "filters", "response_format", "language", "amount")), JSON, max_size=3),
+       command=st.sampled_from(("GENERATE_REPORT", "DOWNLOAD_REPORT")))
+async def test_whatever_is_asked_is_answered(clerk: Clerk, caplog: pytest.LogCaptureFixture, changed: dict, command: str):
+    """Signed as its client believes: an answer of this door, never an exception."""
+    fields = {**(ASKED if command == "GENERATE_REPORT" else {"merchant_reference": "R"}), "query_command": command, **changed}
+    content_type, body = await clerk.post(**fields)
+    answer = read_xml(body) if content_type == "application/xml" else json.loads(body)
+    assert answer["response_code"][:2] in ("00", "56", "57") and answer["status"] == answer["response_code"][:2]
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
 async def test_whoever_dies_over_a_report_leaves_nothing_twice(clerk: Clerk, monkeypatch: pytest.MonkeyPatch):
     """The next claim begins anew, and the first, should it live, writes nothing any more."""
     monkeypatch.setattr(engine, "CHUNK", 2)
@@ -291,6 +314,44 @@ async def test_what_cannot_be_made_ends_after_some_tries(clerk: Clerk):
     assert job is not None
     await maker.run(job)
     assert await clerk.code("R") == "57006"
+
+
+@pytest.mark.parametrize("limit", ["ours", "the database's"])
+async def test_what_takes_too_long_ends_after_some_tries(clerk: Clerk, monkeypatch: pytest.MonkeyPatch, limit: str):
+    """Neither limit is a lost database, for which it would be tried for ever."""
+    if limit == "ours":
+        monkeypatch.setattr(engine, "MAKING_SECONDS", 0)
+    else:
+        monkeypatch.setattr(storage, "STATEMENT_SECONDS", 0.05)
+        monkeypatch.setattr(storage, "SQL", storage.SQL._replace(operated=storage.SQL.operated.replace(
+            "o.asked_at >= $2", "pg_sleep(1) IS NOT NULL AND o.asked_at >= $2")))
+        await clerk.shop.purchase("P")
+    assert await clerk.generate("R") == "56000"
+    for _ in range(engine.TRIES - 1):
+        job = await clerk.claim("R", lease=0.0)
+        assert job is not None
+        with pytest.raises((TimeoutError, asyncpg.QueryCanceledError)):
+            await clerk.maker.run(job)
+    await clerk.make("R")
+    assert await clerk.code("R") == "57006"
+
+
+async def test_a_lost_database_is_waited_for(clerk: Clerk, monkeypatch: pytest.MonkeyPatch):
+    """However often it was tried, a report is not given up for that."""
+    assert await clerk.generate("R") == "56000"
+
+    async def lost(job, asked):
+        raise DatabaseUnavailable("away, says the test")
+
+    monkeypatch.setattr(clerk.maker, "_made", lost)
+    for _ in range(engine.TRIES + 2):
+        job = await clerk.claim("R", lease=0.0)
+        assert job is not None
+        with pytest.raises(DatabaseUnavailable):
+            await clerk.maker.run(job)
+    monkeypatch.undo()
+    await clerk.make("R")
+    assert await clerk.code("R") == "56000"
 
 
 async def test_reports_are_erased_in_their_time(clerk: Clerk):
