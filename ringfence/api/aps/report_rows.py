@@ -247,8 +247,9 @@ def line(asked: Asked) -> Callable[[Operated], list[str] | None]:
 
 WORDS = Words(narrow, line)
 
-#: Keys whose values may be as long and as digital as a card number.
-_NUMBERED = frozenset({"fort_id", "merchant_reference"})
+#: Runs of digits that are no card number in a filter of that key, however they add up: ids have more of them, and an order's number
+#: is the merchant's own.
+_LONGEST = {"fort_id": 16, "merchant_reference": 0}
 _MASKED = re.compile(r"[0-9]{6,8}\*+[0-9]{4}", re.ASCII)
 
 
@@ -256,5 +257,5 @@ def holds_card_number(key: str, value: str) -> bool:
     """Whether a filter's value is, or could be, a card number in the clear: it would be stored with the report."""
     if key == "card_number":
         return not _MASKED.fullmatch(value)
-    return key not in _NUMBERED and any(
-        luhn_valid(digits) for digits in re.findall("[0-9]{13,19}", re.sub(r"[ .\-]", "", value), re.ASCII))
+    runs = re.findall("[0-9]{13,}", re.sub(r"[ .\-]", "", value), re.ASCII)
+    return any(len(digits) <= _LONGEST.get(key, 19) and luhn_valid(digits) for digits in runs)
