@@ -137,3 +137,11 @@ def test_a_frozen_sandbox_makes_reports_in_its_turn():
         assert frozen.stop() == 0
         assert frozen.command("report", "generate").returncode == Exit.NOT_RUNNING
         assert [one["reference"] for one in frozen.json("report", "list")["reports"]] == ["report-1"]
+
+
+def test_a_hold_that_lapsed_is_a_row(sandbox: Sandbox):
+    """Nobody asked for it; the rest of the hold that was captured in part is given back, and told as a void of that amount."""
+    sandbox.json("clock", "advance", "9d")
+    made = sandbox.json("report", "generate", "--columns", "merchant_reference,amount,response_code,channel", "--filter", "operation=VOID_AUTHORIZATION")
+    rows = sandbox.json("report", "download", made["reference"])["data"]
+    assert rows == [{"merchant_reference": "A-1", "amount": "100", "response_code": "08000", "channel": "Trusted"}]
