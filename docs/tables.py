@@ -295,6 +295,32 @@ def aps_ladder() -> str:
     return table(("rung", "code", "message"), ((text, code(answer), messages.MESSAGES[answer[2:]].en) for text, answer in LADDER))
 
 
+def report_columns() -> str:
+    """What the columns of reports say."""
+    assert tuple(COLUMNS) == fields.REPORT_COLUMNS
+    return table(("column", "what it says"), ((code(name), said) for name, said in COLUMNS.items()))
+
+
+_NOTHING = "nothing yet"
+_ORDER = "of the order's first request"
+COLUMNS: dict[str, str] = {
+    "fort_id": "the payment's id", "merchant_reference": "the order's", "authorization_code": "of the payment's approval",
+    "customer_name": "of the operation's request, else " + _ORDER, "customer_ip": "the same", "geolocation_ip": _NOTHING, "customer_email": "the same",
+    "acquirer_name": "the processor that was asked", "payment_option": "the card's brand",
+    "channel": "`MOTO`, `Trusted` (card data in the request), `Merchant Page` (a token), `Redirection` (our page or link), `eTerminal`, `Recurring`",
+    "transaction_date": "when the operation was asked (business time)", "card_number": "masked", "expiry_date": "`YYMM`",
+    "card_holder_name": "of the card or token", "amount": "minor units: approved, else asked for", "currency": "ISO 4217", "card_bin": "the first digits",
+    "eci": "`ECOMMERCE`, `MOTO` or `RECURRING`",
+    "operation": "`AUTHORIZATION`, `PURCHASE`, `CAPTURE`, `VOID_AUTHORIZATION`, `REFUND`, `VERIFY_CARD`; `INCREMENT` and `DECREMENT` of other doors",
+    "token_name": "the token that was used or made", "3ds_indicator": "`YES` where the payer was authenticated, or an attempt was made; else `NO`",
+    "fraud_indicator": "`NO`: nothing is scored", "installments_indicator": "`NO`", "status": "the first two digits of `response_code`",
+    "response_code": "as CHECK_STATUS would tell of the operation", "response_message": "its text, in the language of the report",
+    "third_party_message": _NOTHING, "third_party_code": _NOTHING, "order_date": "when the payment's first operation was asked",
+    "order_description": "of the operation's request, else " + _ORDER, "acquirer_mid": _NOTHING, "acquirer_response_code": "the issuer's answer (DE 39)",
+    "acquirer_response_message": "its text", "processor_response_code": "DE 39 as it was stored", "sadad_olp": _ORDER, "sadad_transaction_id": _NOTHING,
+    "payment_link_id": _ORDER, "Invoice_id": _ORDER, "digital_wallet": _ORDER,
+}
+
 #: What ``wire.parse`` and the door look at, in order.
 LADDER: tuple[tuple[str, str], ...] = (
     ("the body is one JSON object in UTF-8, nested no deeper than 8", "00073"),
@@ -325,7 +351,7 @@ LADDER: tuple[tuple[str, str], ...] = (
     ("the caller's address is allowed", "00040"),
     ("the service is on: tokens", "00038"),
     ("the service is on: SDK tokens", "00068"),
-    ("the service is on: card checks", "00093"),
+    ("the service is on: card checks, reports", "00093"),
     ("the channel is on", "00046"),
     ("a recurring payment is a PURCHASE", "00112"),
     ("a `statement_descriptor` is configured", "00067"),
@@ -341,7 +367,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "hold": kinds("hold"), "money": kinds("money"), "debt": kinds("debt"), "doubt": kinds("doubt"),
     "cards": card_rows(0, -_EXACT - _BRANDS), "brand-cards": card_rows(-_EXACT - _BRANDS, -_EXACT), "known-cards": card_rows(-_EXACT, None),
     "ranges": ranges,
-    "aps-operations": aps_operations, "aps-answers": aps_parameters_by_operation, "aps-variants": aps_variants, "aps-fields": aps_fields,
+    "report-columns": report_columns, "aps-operations": aps_operations, "aps-answers": aps_parameters_by_operation, "aps-variants": aps_variants, "aps-fields": aps_fields,
     "aps-unavailable": aps_unavailable, "aps-declines": aps_declines, "aps-ladder": aps_ladder,
 }
 

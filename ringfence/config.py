@@ -189,6 +189,8 @@ VARIABLES: tuple[Variable, ...] = (
              "days after which what a payment says of its payer is erased"),
     Variable("RINGFENCE_RETENTION_DELIVERY_DAYS", "retention_delivery_days", _whole(1, 3_650), 30, "1 to 3650",
              "days after which bodies and attempts of webhooks are erased"),
+    Variable("RINGFENCE_RETENTION_REPORT_DAYS", "retention_report_days", _whole(1, 3_650), 7, "1 to 3650",
+             "days after which reports are erased"),
     Variable("RINGFENCE_TORTURE_POINTS", "torture_points", Path, None, _PATH, "sandbox: the page of points at which a trial kills processes"),
     Variable("RINGFENCE_LOG_LEVEL", "log_level", _level, "INFO", "DEBUG, INFO, WARNING or ERROR", "what is logged (JSON lines on standard error)"),
 )
@@ -229,6 +231,7 @@ class Config(NamedTuple):
     retention_card_days: int
     retention_personal_days: int
     retention_delivery_days: int
+    retention_report_days: int
     torture_points: Path | None
     log_level: str
 

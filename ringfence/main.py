@@ -19,12 +19,26 @@ from typing import Any
 
 import asyncpg
 
-from ringfence.api import openapi
+from ringfence.api import openapi, streaming
 from ringfence.api.aps.app import PaymentApi
 from ringfence.api.aps.door import DOOR, card_facts
 from ringfence.api.aps.door import Service as ApsService
+from ringfence.api.aps.report_rows import WORDS
+from ringfence.api.aps.reporting import ReportingApi
 from ringfence.api.http import App, Door, root, service_routes
-from ringfence.background import abandoned, deliveries, dropped, expiry, follower, recovery, retention, reversals, stepping, temporary_tokens
+from ringfence.background import (
+    abandoned,
+    deliveries,
+    dropped,
+    expiry,
+    follower,
+    recovery,
+    reports,
+    retention,
+    reversals,
+    stepping,
+    temporary_tokens,
+)
 from ringfence.background.worker import Background, Chore, Queue
 from ringfence.config import Config
 from ringfence.core.business_day import business_day
@@ -46,6 +60,7 @@ from ringfence.engine.numbering import RENEW_SECONDS, Counted, NoNumberFree, Num
 from ringfence.engine.outcome_lane import OutcomeLane
 from ringfence.engine.reading import Reading
 from ringfence.engine.recovery import PostgresDesk, Recovery
+from ringfence.engine.reporting import Maker, Reporting
 from ringfence.engine.timeline import Stepped
 from ringfence.engine.vault import Vault
 from ringfence.failures import Exit, Failure
@@ -62,8 +77,8 @@ DIRECTORY_SECONDS = 0.5
 """How long another process may take to see a change of merchants, credentials and settings."""
 EVERYWHERE_SECONDS = 2.0
 """How long an answer about a changed merchant waits for the other processes to know."""
-REPORTERS = 2
-"""Connections for proofs, stories and what operators ask, made when they are first needed."""
+REPORTERS = 4
+"""Connections for proofs, stories, reports and what operators ask, made when they are first needed."""
 JOBBERS = 4
 """Connections for what is due later."""
 LEASE_SECONDS = 10.0
@@ -84,7 +99,7 @@ class Foundation:
     clock: Clock | WallClock
     counters: Counters
     pool: asyncpg.Pool
-    reports: asyncpg.Pool
+    reporters: asyncpg.Pool
     keyring: keys.Keyring
     new_name: Callable[[], str]
     directory: Directory
@@ -141,7 +156,7 @@ async def _foundation(
 
     # the database, and the keys that what it holds is sealed under
     pool = await ends.enter_async_context(database.pool(database_url, config.readers, by_key=True))
-    reports = await ends.enter_async_context(database.pool(database_url, REPORTERS, application_name="ringfence reports"))
+    reporters = await ends.enter_async_context(database.pool(database_url, REPORTERS, application_name="ringfence reports"))
     due = await ends.enter_async_context(database.pool(
         database_url, JOBBERS, application_name="ringfence jobs", by_key=True, settings=IN_ORDER))
     keyring = await open_keyring(config, pool)
@@ -227,13 +242,14 @@ async def _foundation(
             dropped.chore(processor.name, processor.dropped, directory, engine, due, config.sweep_seconds),
             follower.chore(due, directory, notifiers_of(config), clock.now, nudge),
             temporary_tokens.chore(due, directory, clock.now, config.sweep_seconds),
-            retention.chore(reports, policy_of(config), clock.now),
+            retention.chore(reporters, policy_of(config), clock.now),
         ]
         queues = [
             recovery.queue(ends_doubts), reversals.queue(due, desk, engine, plan, clock.now),
             deliveries.queue(
                 due, rules_of(config), now=clock.now, waiting=lambda: sum(engine.waiting),
                 count=lambda delivered: counters.add(DELIVERED if delivered else NOT_DELIVERED)),
+            reports.queue(Maker(reporters, WORDS, clock.now)),
         ]
     nudge_all = stepping.nudges(nudge, [one.name for one in (*chores, *queues)])
     if works and isinstance(clock, Clock) and config.frozen_at is None:
@@ -246,7 +262,7 @@ async def _foundation(
     noticing = asyncio.create_task(keys.keep_noticing(pool, keyring, f"worker {number} of process {os.getpid()}"))
     ends.push_async_callback(_cancelled, noticing)
     return Foundation(
-        config, clock, counters, pool, reports, keyring, numbering.new_name, directory, vault, processor, lanes, engine, reading, code_box,
+        config, clock, counters, pool, reporters, keyring, numbering.new_name, directory, vault, processor, lanes, engine, reading, code_box,
         nudge_all, ends)
 
 
@@ -259,6 +275,8 @@ def doors(base: Foundation, metrics: Metrics) -> Worker:
         now=clock.now, code_box=base.code_box,
     ), directory, sandbox=not config.is_live)
     by_path = {"/FortAPI/paymentApi": Door(aps.handle, config.body_limit)}
+    reporting = Reporting(base.reporters, clock.now, base.nudge)
+    reports_door = ReportingApi(aps, reporting, clock.now)
 
     async def ready() -> list[str]:
         missing = [f"the {name} lane has no connection" for name, lane in base.lanes.items() if not lane.is_up]
@@ -275,9 +293,11 @@ def doors(base: Foundation, metrics: Metrics) -> Worker:
             await asyncio.sleep(0.02)
 
     operators = admin_of(
-        config, admin_token(config), base.reports, base.keyring, clock, directory, everywhere, base.ends, by_key=base.pool,
-        advance=_advance(base), drops=base.processor.drops)
-    routes = [*service_routes(ready=ready, metrics=metrics), *openapi.routes(), *operators]
+        config, admin_token(config), base.reporters, base.keyring, clock, directory, everywhere, base.ends, by_key=base.pool,
+        advance=_advance(base), drops=base.processor.drops, nudge=base.nudge)
+    routes = [
+        streaming.door("/FortAPI/reportingApi", reports_door.handle, config.body_limit), *service_routes(ready=ready, metrics=metrics),
+        *openapi.routes(), *operators]
     return Worker(root(by_path, routes, base.counters), by_path, base.counters, ready, base.ends.aclose)
 
 
@@ -288,7 +308,7 @@ def _advance(base: Foundation) -> Advance:
     async def advance(until: datetime | timedelta) -> Stepped:
         assert isinstance(base.clock, Clock), "only a sandbox is asked to"
         return await stepping.advance(
-            base.clock, base.reports, [one.merchant_id for one in base.directory.merchants()], until, nudge=base.nudge,
+            base.clock, base.reporters, [one.merchant_id for one in base.directory.merchants()], until, nudge=base.nudge,
             drops=base.processor.drops,
             is_told=lambda: any(notifier.wants(one) for one in base.directory.merchants() for notifier in notifiers.values()),
         )

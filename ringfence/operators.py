@@ -13,9 +13,9 @@ import asyncpg
 from starlette.routing import Route
 
 from ringfence.api import clock as clocks
-from ringfence.api import events, retention, reviews, tokens, webhooks
+from ringfence.api import events, reports, retention, reviews, tokens, webhooks
 from ringfence.api.admin import Services, admin_routes, guard
-from ringfence.api.aps import notifications
+from ringfence.api.aps import notifications, report_formats, reporting
 from ringfence.api.aps.door import DOOR, order_key, verification_key
 from ringfence.config import Config
 from ringfence.engine import addresses, timeline
@@ -24,6 +24,7 @@ from ringfence.engine.directory import Directory
 from ringfence.engine.feed import Notifier
 from ringfence.engine.keys import Keyring
 from ringfence.engine.proof import Totals, prove
+from ringfence.engine.reporting import Reporting
 from ringfence.engine.retention import Desk, Policy
 from ringfence.engine.story import Window, asked_about, explain
 from ringfence.engine.timeline import Drops, Stepped, Upcoming
@@ -37,12 +38,12 @@ Advance = Callable[[datetime | timedelta], Awaitable[Stepped]]
 def admin_of(
     config: Config, token: str, pool: asyncpg.Pool, keyring: Keyring, clock: Clock | WallClock, directory: Directory,
     everywhere: Callable[[], Awaitable[None]], ends: AsyncExitStack, *, by_key: asyncpg.Pool | None = None, advance: Advance | None = None,
-    drops: Drops = timeline.none,
+    drops: Drops = timeline.none, nudge: Callable[[], object] = lambda: None,
 ) -> list[Route]:
     """The operator's routes; ``everywhere`` as in ``api.admin.Services``.
 
     ``by_key``: connections for the feed, which looks again and again and must not wait for a proof or a story; ``pool`` without them.
-    Without ``advance`` nobody serves, and the clock moves at once.  ``drops``: when the issuer gives up holds.
+    Without ``advance`` nobody serves, and the clock moves at once.  ``drops``: when the issuer gives up holds; ``nudge`` has the background look now.
     """
     asked = _ever if config.frozen_at else asked_about
 
@@ -71,6 +72,8 @@ def admin_of(
         *webhooks.routes(guarded, webhooks.Services(pool, directory, notifiers, rules_of(config), clock.now)),
         *reviews.routes(guarded, reviews.Services(pool, directory, clock.now, asked)),
         *tokens.routes(guarded, tokens.Services(pool, directory)),
+        *reports.routes(guarded, reports.Services(
+            Reporting(pool, clock.now, nudge), directory, reporting.understood, report_formats.unsigned, report_formats.CONTENT_TYPES)),
         *retention.routes(guarded, Desk(pool, policy_of(config), clock.now)),
     ]
 
@@ -87,7 +90,7 @@ def rules_of(config: Config) -> addresses.Rules:
 
 def policy_of(config: Config) -> Policy:
     """How long what is kept."""
-    return Policy(config.retention_card_days, config.retention_personal_days, config.retention_delivery_days)
+    return Policy(config.retention_card_days, config.retention_personal_days, config.retention_delivery_days, config.retention_report_days)
 
 
 def books_of(config: Config) -> dict[str, Totals]:

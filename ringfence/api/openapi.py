@@ -10,13 +10,13 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 import ringfence
-from ringfence.api import clock, events, retention, reviews, tokens, webhooks
+from ringfence.api import clock, events, reports, retention, reviews, tokens, webhooks
 from ringfence.api.aps.fields import FIELDS, Field
-from ringfence.api.aps.operations import OPERATIONS, Operation
+from ringfence.api.aps.operations import OPERATIONS, REPORTING, Operation
 from ringfence.api.describing import ERROR, OF_MERCHANT, REFUSALS, Schema, answers, content, fields, operator, path, query, ref, rows, text
 from ringfence.api.http import json_response
 
-PARTS = (clock, events, webhooks, reviews, retention, tokens)
+PARTS = (clock, events, webhooks, reviews, retention, tokens, reports)
 """Modules of the operator's API beside ``admin``, each with ``DESCRIBED``."""
 
 
@@ -52,6 +52,8 @@ def document() -> Schema:
 
 def _value(field: Field) -> Schema:
     """One parameter of the APS dictionary."""
+    if field.strict is not None:
+        return {"type": "array", "minItems": 1, "items": {}, "description": "signed as text: [a, b], [{key=k, value=v}]"}
     if field.values is not None:
         return {"type": "string", "enum": sorted(field.values)}
     return {"type": "string", "maxLength": field.longest, "pattern": f"^(?:{field.pattern.pattern})$"}
@@ -77,11 +79,22 @@ _PAYMENTS: dict[str, Schema] = {"/FortAPI/paymentApi": {"post": {
     "description": "Each business result, errors included, is 200. See docs/aps.md for signatures, codes and idempotency.",
     "parameters": [{"name": "Idempotency-Key", "in": "header", "schema": {"type": "string"},
                     "description": "CAPTURE and REFUND: makes a repeat harmless. Not part of the signature."}],
-    "requestBody": {"required": True, "content": content({"oneOf": [ref(f"Aps_{row.name}") for row in OPERATIONS.values()]})},
+    "requestBody": {"required": True, "content": content({"oneOf": [
+        ref(f"Aps_{row.name}") for row in OPERATIONS.values() if row.endpoint != REPORTING]})},
     "responses": {
         "200": {"description": "the answer", "content": content(ref("ApsAnswer")), "headers": {"Ringfence-Receipt": {
             "description": "lane, number and digest of the batch that holds the outcome; `ringfence proof --receipt` checks it",
             "schema": {"type": "string", "pattern": "^[0-9]+\\.[0-9]+\\.[0-9a-f]{16}$"}}}},
+        **{code: {"description": REFUSALS[code], "content": content(ref("Error"))} for code in ("405", "413")},
+    },
+}}, "/FortAPI/reportingApi": {"post": {
+    "summary": "Reports of operations: have one made, download it", "tags": ["aps"],
+    "description": "Each business result, errors included, is 200. See docs/reporting.md for columns, filters and forms.",
+    "requestBody": {"required": True, "content": content({"oneOf": [
+        ref(f"Aps_{row.name}") for row in OPERATIONS.values() if row.endpoint == REPORTING]})},
+    "responses": {
+        "200": {"description": "the answer; of a download with `data`, in the form that `response_format` asks for", "content": {
+            **content(ref("ApsAnswer")), "application/xml": {"schema": {"type": "string"}}}},
         **{code: {"description": REFUSALS[code], "content": content(ref("Error"))} for code in ("405", "413")},
     },
 }}}

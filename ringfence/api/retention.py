@@ -49,7 +49,7 @@ async def _run(desk: Desk, request: Request) -> Response:
 
 _REPORT = fields({
     "at": text("business time of the run", format="date-time"),
-    "policy": fields({name: {"type": "integer"} for name in ("card_days", "personal_days", "delivery_days")}),
+    "policy": fields({name: {"type": "integer"} for name in ("card_days", "personal_days", "delivery_days", "report_days")}),
     "dry_run": {"type": "boolean"},
     "payment": {"type": ["string", "null"], "description": "the one payment it was about"},
     "lines": rows({

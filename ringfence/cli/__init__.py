@@ -38,6 +38,7 @@ COMMANDS: dict[str, Entry] = {
     "proof": Entry("ringfence.cli.proof", "proof", "Prove that no money appeared or vanished."),
     "simulator": Entry("ringfence.cli.simulator", "simulator", "Look at the issuer simulator's book and accounts."),
     "aps": Entry("ringfence.cli.aps", "aps", "Tools for Amazon Payment Services clients."),
+    "report": Entry("ringfence.cli.report", "report", "Have reports of operations made, and download them."),
     "retention": Entry("ringfence.cli.retention", "retention", "Show and erase what is kept too long."),
     "migrate": Entry("ringfence.cli.migrate", "migrate", "Bring the database to this program's schema."),
     "vault": Entry("ringfence.cli.vault", "vault", "Change the vault's master key."),

@@ -57,6 +57,7 @@ def _print(report: dict[str, Any], as_json: bool) -> None:
         print_json(report)
         return
     policy = report["policy"]
-    click.echo(f"Kept: cards {policy['card_days']}, personal data {policy['personal_days']}, deliveries {policy['delivery_days']} days.")
+    click.echo(f"Kept: cards {policy['card_days']}, personal data {policy['personal_days']}, deliveries {policy['delivery_days']}, "
+               f"reports {policy['report_days']} days.")
     rows = [(line["what"].replace("_", " "), line["count"], line["reason"]) for line in report["lines"]]
     print_table(("what", "would go" if report["dry_run"] else "gone", "because"), rows, right=("would go", "gone"))

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import http.client
 import json
 import os
 import ssl
@@ -22,6 +23,7 @@ from ringfence.failures import Exit, Failure
 from ringfence.storage.folder import FolderInUse, FolderLock
 
 ANSWER_SECONDS = 600
+PART = 1 << 16
 
 
 class Running(NamedTuple):
@@ -55,6 +57,31 @@ class Running(NamedTuple):
         except (OSError, ValueError) as error:
             reason = getattr(error, "reason", error)
             raise Failure(Exit.NOT_RUNNING, f"No service answers at {self.base_url} ({reason}).") from error
+
+    def stream(self, path: str) -> Iterator[bytes]:
+        """A good answer as it comes.  Raises ``Failure`` with the service's own words where it refuses, or breaks off."""
+        request = urllib.request.Request(self.base_url + path, headers={"authorization": f"Bearer {self.token}"})
+        trust = ssl.create_default_context(cafile=str(self.authority)) if self.authority else None
+        try:
+            answer = urllib.request.urlopen(request, timeout=ANSWER_SECONDS, context=trust)
+        except urllib.error.HTTPError as error:
+            text = error.read()
+            try:
+                problem = said(json.loads(text))
+            except (ValueError, KeyError):
+                problem = f"{error.code}: {text.decode('utf-8', 'replace')}"
+            raise Failure(Exit.NOT_RUNNING if error.code >= 500 else Exit.REFUSED, problem) from None
+        except OSError as error:
+            raise Failure(Exit.NOT_RUNNING, f"No service answers at {self.base_url} ({getattr(error, 'reason', error)}).") from error
+        with answer:
+            while part := self._part(answer):
+                yield part
+
+    def _part(self, answer: http.client.HTTPResponse) -> bytes:
+        try:
+            return answer.read1(PART)
+        except (OSError, http.client.HTTPException) as error:
+            raise Failure(Exit.NOT_RUNNING, f"The service at {self.base_url} broke off its answer ({type(error).__name__}).") from error
 
 
 def running(config: Config) -> Running | None:

@@ -23,7 +23,7 @@ Exit codes: 0 stopped · 2 usage · 3 configuration · 4 data folder · 6 databa
 @data_option
 @click.option("--number", type=click.IntRange(1, 64), default=1, show_default=True, help="Tells several workers on one data folder apart.")
 def worker(data: str | None, number: int) -> None:
-    """Do what is due later, beside the service: recovery, reversals, expiry, webhooks, retention.
+    """Do what is due later, beside the service: recovery, reversals, expiry, webhooks, reports, retention.
 
     Every process of a service does that by itself too; a worker adds hands, or takes it over where RINGFENCE_BACKGROUND=off.
     """

@@ -1,7 +1,7 @@
 """Retention: what is kept no longer than it is needed, and how it goes.
 
 Decides what nothing needs any more: numbers of cards, what doors echo, names behind tokens, bodies and log of deliveries, tokens of
-devices.  The ledger, the chain and the proof stay whole, because none of this is covered by them.  Everything goes in small commits,
+devices, reports.  The ledger, the chain and the proof stay whole, because none of this is covered by them.  Everything goes in small commits,
 looked at again under its lock; what somebody holds at the moment waits for the next run.  Refuses to know what it erases: nothing is
 opened, nothing is read.
 """
@@ -38,6 +38,7 @@ class Policy(NamedTuple):
     card_days: int = 540            # a card, after the last change of a payment whose money may come back
     personal_days: int = 1095       # what doors echo after a payment's last change; the name behind a token, after it was made
     delivery_days: int = 30         # body and log of a delivery, after its end
+    report_days: int = 7            # the rows of a report, after it was made
 
 
 class Line(NamedTuple):
@@ -144,6 +145,8 @@ class _Run:
              lambda merchant_id: self._chunks(rows.count_deliveries, rows.erase_deliveries, merchant_id, ended)),
             ("sdk_tokens", "the token ended more than a day ago",
              lambda merchant_id: self._chunks(rows.count_sdk_tokens, rows.erase_sdk_tokens, merchant_id, self._now - DAY)),
+            ("reports", f"the report was made more than {policy.report_days} days ago",
+             lambda merchant_id: self._chunks(rows.count_reports, rows.erase_reports, merchant_id, self._now - timedelta(days=policy.report_days))),
         )
         lines = [Line(what, reason, sum([await take(one) for one in merchants])) for what, reason, take in kinds]
         return Report(self._now, policy, self._dry, tuple(lines))

@@ -160,7 +160,7 @@ class Settings:
     service_installments: bool = setting(NOT_YET, False, "instalment plans")
     service_payment_links: bool = setting(NOT_YET, False, "PAYMENT_LINK")
     service_currency_conversion: bool = setting(NOT_YET, False, "CURRENCY_CONVERSION")
-    service_reporting: bool = setting(NOT_YET, False, "reportingApi")
+    service_reporting: bool = setting(FLAG, True, "reportingApi: GENERATE_REPORT and DOWNLOAD_REPORT")
 
     # what is taken, and from where
     currencies: frozenset[str] = setting(

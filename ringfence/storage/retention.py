@@ -116,6 +116,16 @@ async def erase_sdk_tokens(connection: asyncpg.Connection, merchant_id: int, end
     return len(await connection.fetch(SQL.erase_sdk_tokens, merchant_id, ended_by, limit))
 
 
+async def count_reports(connection: asyncpg.Connection, merchant_id: int, ended_by: datetime) -> int:
+    """How many reports ended by ``ended_by``."""
+    return await connection.fetchval(SQL.count_reports, merchant_id, ended_by)
+
+
+async def erase_reports(connection: asyncpg.Connection, merchant_id: int, ended_by: datetime, limit: int) -> int:
+    """Take the rows, and what was asked for, from the next ones; how many."""
+    return len(await connection.fetch(SQL.erase_reports, merchant_id, ended_by, limit))
+
+
 async def payments_named(
     connection: asyncpg.Connection, payment_id: int | None, keys: Sequence[str], merchant: str | None
 ) -> list[PaymentName]:

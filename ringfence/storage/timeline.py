@@ -40,6 +40,7 @@ SOURCES = (
     Source("webhook attempts", SQL.attempts),
     Source("looks at webhook endpoints", "", SQL.next_job, SQL.jobs_due, ("delivery",)),
     Source("temporary tokens end", SQL.temporary_tokens, SQL.next_temporary_token, SQL.temporary_tokens_due),
+    Source("reports", SQL.jobs, SQL.next_job, SQL.jobs_due, ("report",)),
     Source("SDK tokens end", SQL.sdk_tokens, SQL.next_sdk_token),
     Source("retention runs", SQL.daily, "", SQL.daily_due, ("retention",)),
 )

@@ -69,7 +69,7 @@ def test_a_job_is_counted_by_its_queue_and_by_how_it_went():
         table.row(0).count_job(queue, False)
         table.row(0).count_job(queue, False)
         assert (table.total(done), table.total(failed)) == (1, 2), queue
-    assert len({place for places in metrics.JOBS.values() for place in places}) == 6
+    assert len({place for places in metrics.JOBS.values() for place in places}) == 8
 
 
 @pytest.mark.anyio

@@ -74,6 +74,13 @@ ASKED = [
     ("get", "/admin/reviews", "/admin/reviews?all=true", None, 200),
     ("get", "/admin/reviews/{operation}", "/admin/reviews/{operation}", None, 200),
     ("post", "/admin/reviews/{operation}", "/admin/reviews/{operation}", {}, 400),
+    ("post", "/admin/reports", "/admin/reports", {"merchant": "RingfenceOne", "reference": "R", "from": "2026-01-01T00:00:00Z",
+                                                  "to": "2036-01-01T00:00:00Z", "filters": [{"key": "status", "value": "14"}]}, 201),
+    ("post", "/admin/reports", "/admin/reports", {"merchant": "RingfenceOne", "from": "today", "to": "now"}, 400),
+    ("get", "/admin/reports", "/admin/reports?merchant=RingfenceOne", None, 200),
+    ("get", "/admin/reports/{merchant}/{reference}", "/admin/reports/RingfenceOne/R", None, 200),
+    ("get", "/admin/reports/{merchant}/{reference}", "/admin/reports/RingfenceOne/none", None, 404),
+    ("get", "/admin/reports/{merchant}/{reference}/rows", "/admin/reports/RingfenceOne/R/rows?format=pdf", None, 400),
     ("get", "/admin/retention", "/admin/retention", None, 200),
     ("post", "/admin/retention", "/admin/retention", {"dry_run": True}, 200),
 ]

@@ -53,12 +53,18 @@ def format_answer(request: ApsRequest, result: Mapping[str, object], code: str, 
     return _signed(body, spelling.pairs(spelling.values(body)), credential)
 
 
-def format_error(error: WireError, credential: Credential | None) -> bytes:
-    """The JSON of a refusal: what the request said and the code, no ``fort_id``; unsigned while no phrase is known."""
+def refusal(error: WireError) -> dict[str, object]:
+    """The unsigned answer of a refusal: what the request said and the code, no ``fort_id``."""
     body: dict[str, object] = dict(error.echo)
     body["response_code"] = error.code
     body["response_message"] = text_of(error.code[2:], error.language, error.named)
     body["status"] = error.code[:2]
+    return body
+
+
+def format_error(error: WireError, credential: Credential | None) -> bytes:
+    """The JSON of a refusal; unsigned while no phrase is known."""
+    body = refusal(error)
     return _ENCODER.encode(body) if credential is None else _signed(body, signature.join(body), credential)
 
 

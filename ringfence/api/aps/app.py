@@ -36,6 +36,8 @@ HANDLERS: dict[str, Handler] = {
     "SDK_TOKEN": services.sdk_token,
     "VERIFY_CARD": services.verify_card,
     "CHECK_VERIFY_CARD_STATUS": services.check_verification,
+    "GENERATE_REPORT": services.elsewhere,
+    "DOWNLOAD_REPORT": services.elsewhere,
 }
 MOVES_MONEY = frozenset({"AUTHORIZATION", "PURCHASE", "CAPTURE", "VOID_AUTHORIZATION", "REFUND", "VERIFY_CARD"})
 
@@ -52,7 +54,7 @@ class PaymentApi:
         params = wire.decode(body)
         if type(params) is WireError:
             return format_error(params, None), ""
-        account = self._account(params)
+        account = self.account(params)
         if type(account) is WireError:
             return format_error(account, None), ""
         if not account.merchant.active:
@@ -79,7 +81,7 @@ class PaymentApi:
         code, fields, receipt = reply
         return format_answer(request, fields, code, account.credential), receipt
 
-    def _account(self, params: dict[str, str]) -> Account | WireError:
+    def account(self, params: dict[str, str]) -> Account | WireError:
         """Who calls, from the directory; made anew where the merchant or its credential changed."""
         known = self._accounts.get((params.get("merchant_identifier", ""), params.get("access_code", "")))
         if known is not None and self._directory.merchant(known.merchant.identifier) is known.merchant:
@@ -111,7 +113,8 @@ def wire_settings(merchant: Merchant, *, sandbox: bool) -> Settings:
     """A merchant's settings as the wire wants them."""
     of = merchant.settings
     channels = {name for name in ("merchant_page", "trusted", "moto", "recurring") if getattr(of, f"channel_{name}")}
-    on = {"tokenization": of.service_tokenization, "verify_card": of.service_verify_card, "mobile_sdk": of.channel_mobile_sdk}
+    on = {"tokenization": of.service_tokenization, "verify_card": of.service_verify_card, "mobile_sdk": of.channel_mobile_sdk,
+          "reporting": of.service_reporting}
     return Settings(
         sandbox=sandbox, fraud=of.service_fraud, channels=frozenset(channels),
         services=frozenset(name for name, switched in on.items() if switched),

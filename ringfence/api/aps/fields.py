@@ -4,7 +4,7 @@ Decides how long a value may be, what it may be written with, and which values a
 which field, and what a value means: dates, currencies and card numbers are only shaped here.
 
 Patterns apply to the whole value (``fullmatch``; ``$`` would let a newline through).  No pattern admits a control character, and only
-the four of ``LOOSE`` admit an equals sign, each in places where ``name=`` of a following parameter cannot stand unnoticed: an APS
+the five of ``LOOSE`` admit an equals sign, each in places where ``name=`` of a following parameter cannot stand unnoticed: an APS
 signature covers ``name=value`` pairs without any separator, so a free equals sign would let two requests share one signature.
 """
 from __future__ import annotations
@@ -15,11 +15,15 @@ from typing import NamedTuple
 
 
 class Field(NamedTuple):
-    """One parameter: its longest value in characters, the alphabet of the whole value, and the allowed values (``None``: any)."""
+    """One parameter: its longest value in characters, the alphabet of the whole value, and the allowed values (``None``: any).
+
+    Where a value is a list, ``strict`` is the pattern of those whose every word is allowed.
+    """
 
     longest: int
     pattern: re.Pattern[str]
     values: frozenset[str] | None = None
+    strict: re.Pattern[str] | None = None
 
     @property
     def allowed(self) -> frozenset[str] | None:
@@ -35,10 +39,14 @@ class Field(NamedTuple):
         """
         if self.allowed is not None:
             return f"(?:{'|'.join(map(re.escape, sorted(self.allowed)))})"
-        written = self.pattern.pattern
+        written = (self.strict or self.pattern).pattern
         if _ONE_CLASS.fullmatch(written):
             return f"{written[:-1]}{{1,{self.longest}}}"
         return f"(?=[^\\n]{{1,{self.longest}}}(?:\\n|\\Z))(?:{written})"
+
+    def lists(self, value: str) -> bool:
+        """The third rule: whether the value, or every word of it, is allowed."""
+        return (self.values is None or value in self.values) and (self.strict is None or self.strict.fullmatch(value) is not None)
 
     @property
     def check(self) -> Callable[[str], object]:
@@ -84,6 +92,32 @@ FINGERPRINT = re.compile(r"(?:[A-Za-z0-9+/_.:|;,\- ]|==?(?=[;,]))*={0,2}")
 
 #: An object or list in its text form, or the same written by the caller.
 NESTED = re.compile("[{\\[][ -~" + _OTHER_SCRIPTS + "]*[}\\]]")
+
+
+#: What a report can tell of an operation, and be narrowed by, in the order of the reference.
+REPORT_COLUMNS = (
+    "fort_id", "merchant_reference", "authorization_code", "customer_name", "customer_ip", "geolocation_ip", "customer_email", "acquirer_name",
+    "payment_option", "channel", "transaction_date", "card_number", "expiry_date", "card_holder_name", "amount", "currency", "card_bin", "eci",
+    "operation", "token_name", "3ds_indicator", "fraud_indicator", "installments_indicator", "status", "response_code", "response_message",
+    "third_party_message", "third_party_code", "order_date", "order_description", "acquirer_mid", "acquirer_response_code",
+    "acquirer_response_message", "processor_response_code", "sadad_olp", "sadad_transaction_id", "payment_link_id", "Invoice_id",
+    "digital_wallet",
+)
+FILTERS_MOST = 10
+_WORD = "[A-Za-z0-9_]{1,50}"
+_COLUMN = f"(?:{'|'.join(REPORT_COLUMNS)})"
+#: The value of a filter: nothing that could end it, hence neither an equals sign nor a bracket.
+SOUGHT = "[ -<>-Z\\\\^-z|~" + _OTHER_SCRIPTS + "]{1,150}"
+
+
+def _list_of(word: str) -> re.Pattern[str]:
+    return re.compile(rf"\[{word}(?:, {word})*\]")
+
+
+def _filters_of(key: str, most: int | str = "") -> re.Pattern[str]:
+    """One object and at most so many more, or none, of ``key`` and ``value``, in any order, as the signature writes them."""
+    one = rf"\{{(?:key={key}, value={SOUGHT}|value={SOUGHT}, key={key})\}}"
+    return re.compile(rf"\[(?:{one}(?:, {one}){{0,{most}}})?\]")
 
 
 def _values(*allowed: str) -> frozenset[str]:
@@ -152,7 +186,9 @@ FIELDS: dict[str, Field] = {
     "return_third_party_response_codes": Field(3, ALPHA, _YES_NO),
     "from_date":             Field(30, INSTANT),
     "to_date":               Field(30, INSTANT),
-    "response_format":       Field(4, ALPHA, _values("JSON")),
+    "response_format":       Field(4, ALPHA, _values("JSON", "XML")),
+    "columns":               Field(2000, _list_of(_WORD), strict=_list_of(_COLUMN)),
+    "filters":               Field(4000, _filters_of(_WORD), strict=_filters_of(_COLUMN, FILTERS_MOST - 1)),
 
     # who the client's software is, and where the customer lives: carried and echoed
     **{name: Field(255, TEXT) for name in ("app_programming", "app_framework", "app_ver", "app_plugin", "app_plugin_version")},
@@ -188,7 +224,7 @@ FIELDS.update(FRAUD)
 CHECKS: dict[str, Callable[[str], object]] = {name: field.check for name, field in FIELDS.items()}
 
 #: The fields whose values may hold an equals sign.
-LOOSE = frozenset({"return_url", "device_fingerprint", "cart_details", "airline_data"})
+LOOSE = frozenset({"return_url", "device_fingerprint", "cart_details", "airline_data", "filters"})
 
 #: What a browser or a custom form adds after the server has signed; never part of a TOKENIZATION signature.
 CARD_FIELDS = frozenset({"card_number", "expiry_date", "card_security_code", "card_holder_name", "remember_me"})

@@ -83,6 +83,7 @@ def climb(
         _extra(extra - features, given, variant)
         or _missing(given, operation, variant, settings, features)
         or _malformed(given)
+        or _not_written(given, operation)
         or ambiguous(pairs, given)
         or implausible(given, settings, now)
         or _switched_off(given, operation, variant, settings, features, source_ip)
@@ -173,12 +174,19 @@ def _first_malformed(given: dict[str, str]) -> Broken:
     for code, holds in (
         ("00032", lambda field, value: len(value) <= field.longest),
         ("00002", lambda field, value: field.pattern.fullmatch(value)),
-        ("00033", lambda field, value: field.values is None or value in field.values),
+        ("00033", lambda field, value: field.lists(value)),
     ):
         for name, value, field in known:
             if not holds(field, value):
                 return code, name
     raise AssertionError("a field that is not accepted breaks one of its three rules")
+
+
+def _not_written(given: dict[str, str], operation: Operation) -> Broken:
+    """6: only reports are written in XML."""
+    if given.get("response_format") == "XML" and operation.endpoint != operations.REPORTING:
+        return "00033", "response_format"
+    return None
 
 
 def ambiguous(pairs: str, given: dict[str, str]) -> Broken:
@@ -270,7 +278,7 @@ def accepted(
         operation,
         open_values,
         open_values if repeated_whole else echo(given, operation.echoes, settings.mask_first),
-        given["language"],
+        value("language", "en"),
         None if amount is None else int(amount),
         value("currency", ""),
         value("merchant_reference", ""),

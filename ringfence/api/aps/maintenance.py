@@ -154,15 +154,21 @@ def said_of(view: View) -> Step:
 
 def transaction_code(view: View, step: Step) -> str:
     """Five digits for an operation: 15777 while its end is not certain."""
-    match step.result:
-        case "approved" if view.payment and view.payment.status is Status.DECLINED:
-            return FAILURE[step.kind] + codes.decline_message("51")         # in part, and given back
+    given_back = view.payment is not None and view.payment.status is Status.DECLINED
+    return code_of(step.kind, step.result, step.response_code, given_back=given_back)
+
+
+def code_of(kind: str, result: str | None, response_code: str | None, *, given_back: bool) -> str:
+    """Five digits for what became of an operation; ``given_back``: approved in part, which nobody asked for."""
+    match result:
+        case "approved" if given_back:
+            return FAILURE[kind] + codes.decline_message("51")
         case "approved":
-            return SUCCESS[step.kind]
+            return SUCCESS[kind]
         case "declined" | "reversed":
-            return FAILURE[step.kind] + codes.decline_message(step.response_code or "")
+            return FAILURE[kind] + codes.decline_message(response_code or "")
         case "not_asked":
-            return FAILURE[step.kind] + codes.refusal_message(Refusal.SERVICE_UNAVAILABLE)
+            return FAILURE[kind] + codes.refusal_message(Refusal.SERVICE_UNAVAILABLE)
         case "challenge":
             return CHALLENGED
         case _:

@@ -5,15 +5,13 @@ events are told, to which of the merchant's addresses, and in which of three for
 """
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
-from xml.sax.saxutils import escape
 
 import msgspec
 
-from ringfence.api.aps import signature
+from ringfence.api.aps import signature, xml
 from ringfence.api.aps.answers import answer
 from ringfence.api.aps.door import DOOR, read_details
 from ringfence.api.aps.ladder import ApsRequest
@@ -176,8 +174,6 @@ def _credential(merchant: Merchant, access_code: str) -> Credential | None:
 # ---------------------------------------------------------------------------------------------------------- formats
 
 _ENCODE = msgspec.json.Encoder().encode
-_XML_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.\-]*")
-_XML_TEXT = re.compile("[\t\n\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]*")
 
 
 def _signed(body: dict[str, Any], credential: Credential) -> dict[str, Any]:
@@ -197,9 +193,7 @@ def _form(body: dict[str, object], credential: Credential) -> bytes:
 
 def _xml(body: dict[str, object], credential: Credential) -> bytes:
     """One child per parameter below ``response``; what XML 1.0 cannot say is left out, and the signature covers what is there."""
-    sayable = {name: value for name, value in body.items() if _XML_NAME.fullmatch(name) and _XML_TEXT.fullmatch(str(value))}
-    children = "".join([f"<{name}>{escape(str(value))}</{name}>" for name, value in _signed(sayable, credential).items()])
-    return f'<?xml version="1.0" encoding="UTF-8"?><response>{children}</response>'.encode()
+    return xml.document("".join(xml.elements(_signed(xml.sayable(body), credential))))
 
 
 #: ``feedback_format``: content type, and how a body is signed and written.

@@ -47,7 +47,10 @@ class Operation(NamedTuple):
     unsigned: frozenset[str]            # parameters that some clients leave out of the signature
     variants: tuple[Variant, ...]
     service: str                        # the account's service it needs, "" for none
+    endpoint: str                       # the address it is served at, below ``/FortAPI/``
 
+
+REPORTING = "reportingApi"
 
 CARD_NOT_WITH_TOKEN = frozenset({"expiry_date"})
 #: 6.3 to 6.6.  A token may go with a card (it then names the token to make), but a card's expiry never goes with a token alone.
@@ -87,13 +90,14 @@ _EITHER_ID = ("merchant_reference", "fort_id")
 def _row(
     named: str, success: str, failure: str, mandatory: tuple[str, ...] = (), *, one_of: tuple[str, ...] = (),
     optional: frozenset[str] = frozenset(), silent: frozenset[str] = frozenset(), result: frozenset[str] = frozenset(),
-    unsigned: frozenset[str] = frozenset(), variants: tuple[Variant, ...] = (), service: str = "",
+    unsigned: frozenset[str] = frozenset(), variants: tuple[Variant, ...] = (), service: str = "", endpoint: str = "paymentApi",
 ) -> Operation:
     key, _, name = named.partition("=")
     echoed = frozenset({key, *COMMON, *mandatory, *one_of}) | optional
+    common = COMMON[:-1] if endpoint == REPORTING else COMMON       # reports come in English where nobody says otherwise
     return Operation(
-        key, name, success, failure, COMMON + mandatory, one_of, echoed | silent | {"signature"},
-        echoed - silent, echoed - silent | result | RESULT, unsigned, variants, service,
+        key, name, success, failure, common + mandatory, one_of, echoed | silent | {"signature"},
+        echoed - silent, echoed - silent | result | RESULT, unsigned, variants, service, endpoint,
     )
 
 
@@ -125,6 +129,10 @@ OPERATIONS: dict[tuple[str, str], Operation] = {(row.key, row.name): row for row
          optional=frozenset({"settlement_reference", "card_holder_name", "eci"}), silent=frozenset({"card_security_code"}),
          result=frozenset({"payment_option", "card_bin"}) | _ACQUIRER, service="verify_card"),
     _row("query_command=CHECK_VERIFY_CARD_STATUS", "12000", "11", ("merchant_reference",), result=_TRANSACTION, service="verify_card"),
+    _row("query_command=GENERATE_REPORT", "56000", "57", ("merchant_reference", "from_date", "to_date", "columns"),
+         optional=frozenset({"filters", "response_format"}), service="reporting", endpoint=REPORTING),
+    _row("query_command=DOWNLOAD_REPORT", "56000", "57", ("merchant_reference",), optional=frozenset({"response_format"}),
+         result=frozenset({"data", "data_count"}), service="reporting", endpoint=REPORTING),
 )}
 
 #: 6.2, asked with a form at the payment page, never here.  The card comes with the form, or is typed into our own page.
@@ -142,8 +150,6 @@ UNAVAILABLE: dict[tuple[str, str], str] = {
     ("service_command", "UPLOAD_BATCH_FILE"): SERVICE_INACTIVE,
     ("service_command", "GET_BATCH_RESULTS"): SERVICE_INACTIVE,
     ("service_command", "PROCESS_BATCH"): SERVICE_INACTIVE,
-    ("query_command", "GENERATE_REPORT"): SERVICE_INACTIVE,
-    ("query_command", "DOWNLOAD_REPORT"): SERVICE_INACTIVE,
     ("query_command", "GET_INSTALLMENTS_PLANS"): "00783",
     ("service_command", "CURRENCY_CONVERSION"): SERVICE_INACTIVE,
     ("service_command", "3DS_ENROLLMENT"): SERVICE_INACTIVE,

@@ -17,7 +17,7 @@ from typing import NamedTuple
 from ringfence.api.aps.accounts import Credential, Settings
 from ringfence.api.aps.ambiguity import LENGTHENING, LONG
 from ringfence.api.aps.fields import FIELDS, LOOSE
-from ringfence.api.aps.operations import Operation, Variant
+from ringfence.api.aps.operations import REPORTING, Operation, Variant
 from ringfence.api.aps.signature import Spelling, digest, spelling
 
 MOST = 512
@@ -89,5 +89,7 @@ def _rules(names: list[str], operation: Operation) -> str:
     rules = []
     for name, following in zip(names, [*names[1:], ""], strict=True):
         rule = re.escape(operation.name) if name == operation.key else FIELDS[name].rule
+        if name == "response_format" and operation.endpoint != REPORTING:
+            rule = "JSON"
         rules.append(rule + "".join(f"(?<!{re.escape(ending)})" for ending in LENGTHENING.get(following, ())))
     return "\n".join(rules)

@@ -17,7 +17,7 @@ from ringfence.api.aps.door import (
     verification_key,
 )
 from ringfence.api.aps.maintenance import acquirer_fields
-from ringfence.api.aps.operations import brand_message
+from ringfence.api.aps.operations import ELSEWHERE, brand_message
 from ringfence.api.aps.tokenization import NAME_TAKEN, REFERENCE_USED
 from ringfence.api.aps.wire import ApsRequest
 from ringfence.core.commands import Command, Kind
@@ -159,23 +159,34 @@ async def _give_back(service: Service, authorization: Intent) -> None:
     ))
 
 
+async def elsewhere(service: Service, account: Account, request: ApsRequest) -> Reply:
+    """An operation that is served at another address."""
+    return Reply(ELSEWHERE)
+
+
 async def check_verification(service: Service, account: Account, request: ApsRequest) -> Reply:
     """CHECK_VERIFY_CARD_STATUS: what became of a card check."""
     view = await service.reading.view_by_key(account.merchant.merchant_id, verification_key(request.reference))
     if view is None:
         return Reply(codes.ORDER_NOT_FOUND)
-    match view.first.result:
-        case "approved" if view.payment and view.payment.status is Status.DECLINED:
-            code = "81" + codes.decline_message(INSUFFICIENT_FUNDS)
-        case "approved":
-            code = "80000"
-        case "declined" | "reversed":
-            code = "81" + codes.decline_message(view.first.response_code or "")
-        case "not_asked":
-            code = "81" + codes.refusal_message(Refusal.SERVICE_UNAVAILABLE)
-        case _:
-            code = codes.UNKNOWN_OUTCOME
+    given_back = view.payment is not None and view.payment.status is Status.DECLINED
+    code = verification_code(view.first.result, view.first.response_code, given_back=given_back)
     return Reply(request.operation.success, {
         "transaction_status": code[:2], "transaction_code": code,
         "transaction_message": codes.text_of(code[2:], request.language),
     })
+
+
+def verification_code(result: str | None, response_code: str | None, *, given_back: bool) -> str:
+    """Five digits for what became of a card check; ``given_back``: approved in part."""
+    match result:
+        case "approved" if given_back:
+            return "81" + codes.decline_message(INSUFFICIENT_FUNDS)
+        case "approved":
+            return "80000"
+        case "declined" | "reversed":
+            return "81" + codes.decline_message(response_code or "")
+        case "not_asked":
+            return "81" + codes.refusal_message(Refusal.SERVICE_UNAVAILABLE)
+        case _:
+            return codes.UNKNOWN_OUTCOME

@@ -98,6 +98,33 @@ def spelling(names: tuple[str, ...]) -> Spelling:
     return Spelling(itemgetter(*ordered), [piece for name in ordered for piece in (f"{name}=", "")])
 
 
+class Running:
+    """The signature of pairs that come piece by piece, so that nobody has to hold them all.  ``KeyError`` for an unknown kind."""
+
+    def __init__(self, phrase: str, sha_type: str) -> None:
+        keyed, kind = _KINDS[sha_type]
+        self._phrase = phrase.encode()
+        self._inner, self._outer = (begun.copy() for begun in _pads(kind, phrase)) if keyed else (kind(), None)
+        self._inner.update(self._phrase)
+
+    def update(self, pairs: str) -> None:
+        """The next piece."""
+        self._inner.update(pairs.encode())
+
+    def finish(self) -> str:
+        """The signature, as ``digest`` writes it; nothing may follow."""
+        self._inner.update(self._phrase)
+        if self._outer is None:
+            return self._inner.hexdigest()
+        self._outer.update(self._inner.digest())
+        return self._outer.hexdigest()
+
+
+_KINDS: dict[str, tuple[bool, Callable[..., Any]]] = {
+    "SHA-256": (False, hashlib.sha256), "SHA-512": (False, hashlib.sha512), "HMAC-256": (True, hashlib.sha256), "HMAC-512": (True, hashlib.sha512),
+}
+
+
 def text(value: object) -> str:
     """A value as the signature sees it: ``{k=v, k2=v2}``, ``[a, b]``, the keys inside in the order received.
 

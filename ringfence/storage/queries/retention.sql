@@ -152,6 +152,26 @@ WHERE s.merchant_id = $1::integer AND s.sdk_token IN (
     FOR UPDATE SKIP LOCKED)
 RETURNING s.sdk_token;
 
+-- count_reports --
+-- How many reports ended by $2 (business time).
+SELECT count(*) FROM reports
+WHERE merchant_id = $1::integer AND state NOT IN ('waiting', 'erased') AND ended_at <= $2::timestamptz;
+
+-- erase_reports --
+-- Take the rows and the filters from the next of them; the reference stays, so that it names no other.
+WITH batch AS MATERIALIZED (
+    SELECT reference, report_id FROM reports
+    WHERE merchant_id = $1::integer AND state NOT IN ('waiting', 'erased') AND ended_at <= $2::timestamptz
+    ORDER BY report_id
+    LIMIT $3::integer
+    FOR UPDATE SKIP LOCKED
+), gone AS (
+    DELETE FROM report_chunks c USING batch b WHERE c.merchant_id = $1::integer AND c.report_id = b.report_id)
+UPDATE reports r SET state = 'erased', columns = '{}', filters = '{}', rows = 0, chunks = 0
+FROM batch b
+WHERE r.merchant_id = $1::integer AND r.reference = b.reference
+RETURNING r.report_id;
+
 -- payments_named --
 -- The payments that a name means: an id ($1, null where the name is none) or the key of a first operation ($2); of one merchant
 -- ($3) or any.

@@ -42,6 +42,9 @@ EVERY_OPERATION = [
     {**COMMON, "service_command": "VERIFY_CARD", "merchant_reference": "VER-1", "currency": "SAR", "card_number": "4005550000000001",
      "expiry_date": "3005"},
     {**COMMON, "query_command": "CHECK_VERIFY_CARD_STATUS", "merchant_reference": "VER-1"},
+    {**COMMON, "query_command": "GENERATE_REPORT", "merchant_reference": "REP-1", "from_date": "2026-01-01T00:00:00+03:00",
+     "to_date": "2026-01-31T23:59:59+03:00", "columns": "[fort_id, amount]", "filters": "[{key=currency, value=SAR}]", "response_format": "XML"},
+    {**COMMON, "query_command": "DOWNLOAD_REPORT", "merchant_reference": "REP-1"},
 ]
 
 

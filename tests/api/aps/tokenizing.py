@@ -17,7 +17,7 @@ async def tokenize(shop: Shop, reference: str, **fields: Any) -> dict[str, Any]:
     asked = {"service_command": "TOKENIZATION", "merchant_reference": reference, **card, **fields}
     given = shop.signed({name: value for name, value in asked.items() if value is not None})
     request = ladder.accepted(given, TOKENIZATION, None, Settings())
-    account = shop.process.api._account(given)
+    account = shop.process.api.account(given)
     assert isinstance(account, Account)
     code, told, _ = await tokenization.tokenize(shop.process.api._service, account, request)
     made = answer(request, told, code)
