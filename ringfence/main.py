@@ -34,6 +34,7 @@ from ringfence.core.recovery import Plan
 from ringfence.engine import addresses, keys, points
 from ringfence.engine.bulk import Expirer
 from ringfence.engine.clock import Clock, WallClock
+from ringfence.engine.code_box import CodeBox, SocketCodeBox
 from ringfence.engine.counting import CountedIntents, CountedOutcomes
 from ringfence.engine.directory import Directory
 from ringfence.engine.engine import Engine
@@ -93,6 +94,7 @@ class Foundation:
     lanes: dict[str, Lane]
     engine: Engine
     reading: Reading
+    code_box: CodeBox
     nudge: Callable[[], object]
     ends: AsyncExitStack
 
@@ -152,6 +154,7 @@ async def _foundation(
     directory = Directory(pool, keyring, clock.now, counters.note_directory, addresses.judge(rules_of(config)))
     await directory.load()
     vault = Vault(pool, keyring, new_id=numbering.next, keeps=_keeps(config), now=clock.now)
+    code_box = SocketCodeBox(config.data)
 
     # who is asked
     processor = Simulator(
@@ -243,7 +246,8 @@ async def _foundation(
     noticing = asyncio.create_task(keys.keep_noticing(pool, keyring, f"worker {number} of process {os.getpid()}"))
     ends.push_async_callback(_cancelled, noticing)
     return Foundation(
-        config, clock, counters, pool, reports, keyring, numbering.new_name, directory, vault, processor, lanes, engine, reading, nudge_all, ends)
+        config, clock, counters, pool, reports, keyring, numbering.new_name, directory, vault, processor, lanes, engine, reading, code_box,
+        nudge_all, ends)
 
 
 def doors(base: Foundation, metrics: Metrics) -> Worker:

@@ -2,7 +2,7 @@
 
 It has one thread and no event loop, so that it can fork at any time.  It imports the program once and freezes it, so that the workers
 share that memory; it holds the data folder's lock and the listening sockets, so that a worker that dies is replaced without refusing
-anybody.  Refuses to know payments.
+anybody.  It keeps the security codes that outlive their requests (see ``code_keeper``).  Refuses to know payments.
 """
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from pathlib import Path
 from types import FrameType
 
 from ringfence import starting, worker
+from ringfence.code_keeper import CodeKeeper
 from ringfence.config import Config
 from ringfence.engine.metrics import DATABASE_RESTARTS, WORKER_RESTARTS, Metrics
 from ringfence.failures import Exit, Failure
@@ -70,6 +71,7 @@ class Supervisor:
         self._database_url = config.database_url
         self._tls: TlsFiles | None = None
         self._announced = False
+        self._codes: CodeKeeper | None = None
 
     def run(self) -> int:
         """Start, watch, stop; returns the exit code.  Raises ``Failure`` where it cannot start."""
@@ -81,6 +83,8 @@ class Supervisor:
             return Exit.OK
         finally:
             self._stop_workers(wake)
+            if self._codes is not None:
+                self._codes.close()
             if self._postgres is not None:
                 self._postgres.stop()
             lock.release()
@@ -107,6 +111,10 @@ class Supervisor:
             listener.listen(2_048)
         if not config.is_live:
             starting.write_sandbox_file(config, port, merchants)
+        try:
+            self._codes = CodeKeeper(config.data)
+        except OSError as error:
+            raise Failure(Exit.DATA_FOLDER, f"No socket can be made in the data folder {config.data}: {error.strerror}.") from error
         self._workers = [Worker(number, listener) for number, listener in enumerate(listeners)]
         self._base_url = starting.base_url(config, port)
 
@@ -146,6 +154,8 @@ class Supervisor:
             worker.die_with_parent(parent)
             self._become_child()
             os.close(hear)
+            if self._codes is not None:
+                self._codes.leave()
             for other in self._workers:
                 if other is not place:
                     other.listener.close()
@@ -284,9 +294,15 @@ class Supervisor:
         return reading
 
     def _wait(self, wake: int, seconds: float | None) -> None:
-        """Until a signal, a worker's word, or the time."""
+        """Until a signal, a worker's word, or the time.  Who has to do with security codes is served meanwhile."""
         heard = [place.heard for place in self._workers if place.heard >= 0]
-        select.select([wake, *heard], [], [], seconds)
+        if self._codes is None:
+            select.select([wake, *heard], [], [], seconds)
+        else:
+            due = self._codes.due_seconds()
+            limit = min((one for one in (seconds, due) if one is not None), default=None)
+            select.select([wake, *heard, *self._codes.lines], [], [], limit)
+            self._codes.serve()
         with contextlib.suppress(BlockingIOError):
             os.read(wake, 4_096)
 
