@@ -23,8 +23,9 @@ from ringfence.api import openapi
 from ringfence.api.aps.app import PaymentApi
 from ringfence.api.aps.door import DOOR, card_facts
 from ringfence.api.aps.door import Service as ApsService
+from ringfence.api.aps.returning import Returning
 from ringfence.api.http import App, Door, root, service_routes
-from ringfence.background import abandoned, deliveries, dropped, expiry, follower, recovery, retention, reversals, stepping
+from ringfence.background import abandoned, challenges, deliveries, dropped, expiry, follower, recovery, retention, reversals, stepping
 from ringfence.background.worker import Background, Chore, Queue
 from ringfence.config import Config
 from ringfence.core.business_day import business_day
@@ -32,7 +33,10 @@ from ringfence.core.card import Pan
 from ringfence.core.outcomes import Outcome
 from ringfence.core.recovery import Plan
 from ringfence.engine import addresses, keys, points
+from ringfence.engine.ahead import Ahead
+from ringfence.engine.authenticating import Authenticating
 from ringfence.engine.bulk import Expirer
+from ringfence.engine.challenges import Challenges
 from ringfence.engine.clock import Clock, WallClock
 from ringfence.engine.code_box import CodeBox, SocketCodeBox
 from ringfence.engine.counting import CountedIntents, CountedOutcomes
@@ -46,16 +50,17 @@ from ringfence.engine.numbering import RENEW_SECONDS, Counted, NoNumberFree, Num
 from ringfence.engine.outcome_lane import OutcomeLane
 from ringfence.engine.reading import Reading
 from ringfence.engine.recovery import PostgresDesk, Recovery
+from ringfence.engine.return_address import origin_of
 from ringfence.engine.timeline import Stepped
 from ringfence.engine.vault import Vault
 from ringfence.failures import Exit, Failure
 from ringfence.operators import Advance, admin_of, notifiers_of, policy_of, rules_of
 from ringfence.processors.processor import Ask, Processor
-from ringfence.processors.simulator import Simulator, is_test_number
+from ringfence.processors.simulator import SimulatedAccessControl, Simulator, is_test_number
 from ringfence.storage import database
 from ringfence.storage import expiry as holds_due
 from ringfence.storage.jobs import IN_ORDER
-from ringfence.web import static_files
+from ringfence.web import static_files, three_d_secure
 
 OUTCOME_LANES, INTENT_LANES = range(1_024), range(1_024, 2_048)
 """The numbers that lanes may hold; those of outcomes name chains, and stay few."""
@@ -95,6 +100,9 @@ class Foundation:
     engine: Engine
     reading: Reading
     code_box: CodeBox
+    access_control: SimulatedAccessControl
+    challenges: Challenges
+    ahead: Ahead
     nudge: Callable[[], object]
     ends: AsyncExitStack
 
@@ -161,6 +169,8 @@ async def _foundation(
         config.data / "simulator", seed=config.seed, worker=number, t1_seconds=config.answer_seconds, inquiry=config.inquiry)
     ends.push_async_callback(processor.close)
     processors: dict[str, Processor] = {processor.name: processor}
+    access_control = SimulatedAccessControl(config.data / "simulator", seed=config.seed)
+    ends.push_async_callback(access_control.close)
 
     # the two counters, each with its own connection, and the engine between them; and the same once more for what comes in bulk
     plan = Plan(tuple(config.recovery_pauses), config.review_seconds)
@@ -196,10 +206,22 @@ async def _foundation(
     message_seconds = config.answer_seconds + MARGIN_SECONDS
     desk = PostgresDesk(due, directory, vault, holder, message_seconds + LEASE_SECONDS, {DOOR: card_facts})
     ends_doubts = Recovery(
-        engine, desk, processors, plan=plan, now=clock.now, wall=lambda: datetime.now(UTC), ask_seconds=message_seconds,
+        engine, desk, processors, plan=plan, now=clock.now, wall=_wall, ask_seconds=message_seconds,
         day=_value_date(processors), merchants=_numbers_of(directory),
     )
     engine.recovery = ends_doubts
+
+    # who pays, and what follows a challenge
+    authenticating = Authenticating(
+        pool, access_control, code_box, directory, new_id=numbering.next, new_secret=numbering.new_name, now=clock.now, wall=_wall,
+        seconds=config.answer_seconds)
+    engine.authenticating = authenticating
+    after_challenges = Challenges(
+        pool, access_control, code_box, engine, desk.first, now=clock.now, wall=_wall, ask_seconds=ask_seconds)
+    engine.challenged = after_challenges.at_once
+    ahead = Ahead(
+        pool, access_control, authenticating, after_challenges, new_id=numbering.next, new_secret=numbering.new_name, now=clock.now,
+        wall=_wall, seconds=config.answer_seconds)
     if config.frozen_at is None:            # what comes late comes by the wall clock, and never twice at the same place
         _listen_for_late(processor, ends_doubts, ends)
 
@@ -230,7 +252,7 @@ async def _foundation(
             retention.chore(reports, policy_of(config), clock.now),
         ]
         queues = [
-            recovery.queue(ends_doubts), reversals.queue(due, desk, engine, plan, clock.now),
+            recovery.queue(ends_doubts), challenges.queue(after_challenges), reversals.queue(due, desk, engine, plan, clock.now),
             deliveries.queue(
                 due, rules_of(config), now=clock.now, waiting=lambda: sum(engine.waiting),
                 count=lambda delivered: counters.add(DELIVERED if delivered else NOT_DELIVERED)),
@@ -247,7 +269,7 @@ async def _foundation(
     ends.push_async_callback(_cancelled, noticing)
     return Foundation(
         config, clock, counters, pool, reports, keyring, numbering.new_name, directory, vault, processor, lanes, engine, reading, code_box,
-        nudge_all, ends)
+        access_control, after_challenges, ahead, nudge_all, ends)
 
 
 def doors(base: Foundation, metrics: Metrics) -> Worker:
@@ -256,8 +278,10 @@ def doors(base: Foundation, metrics: Metrics) -> Worker:
     aps = PaymentApi(ApsService(
         engine=base.engine, reading=base.reading, vault=base.vault, content_key=base.keyring.content_key,
         route=lambda merchant, brand: base.processor.name, new_token_name=base.new_name, new_sdk_token=base.new_name,
-        now=clock.now,
+        now=clock.now, base_url=config.base_url, ahead=base.ahead,
     ), directory, sandbox=not config.is_live)
+    returning = Returning(base.reading, directory, is_live=config.is_live)
+    pages = three_d_secure.routes(_bank_desk(base, returning))
     by_path = {"/FortAPI/paymentApi": Door(aps.handle, config.body_limit)}
 
     async def ready() -> list[str]:
@@ -277,8 +301,23 @@ def doors(base: Foundation, metrics: Metrics) -> Worker:
     operators = admin_of(
         config, admin_token(config), base.reports, base.keyring, clock, directory, everywhere, base.ends, by_key=base.pool,
         advance=_advance(base), drops=base.processor.drops)
-    routes = [*service_routes(ready=ready, metrics=metrics), *openapi.routes(), *operators, *static_files.routes()]
+    routes = [*service_routes(ready=ready, metrics=metrics), *openapi.routes(), *operators, *static_files.routes(), *pages]
     return Worker(root(by_path, routes, base.counters), by_path, base.counters, ready, base.ends.aclose)
+
+
+def _bank_desk(base: Foundation, returning: Returning) -> three_d_secure.Desk:
+    """What the pages of a challenge need.  They may be framed by the shop they lead back to, and by the pages it named."""
+    async def door_of(merchant_id: int, payment_id: int) -> str:
+        view = await base.reading.view(merchant_id, payment_id)
+        return view.first.door if view is not None else ""
+
+    async def framers(merchant_id: int, payment_id: int) -> tuple[str, ...]:
+        merchant = base.directory.by_id(merchant_id)
+        allowed = [*merchant.settings.source_urls] if merchant is not None else []
+        origins = map(origin_of, [*allowed, await returning.address(merchant_id, payment_id)])
+        return tuple(dict.fromkeys(filter(None, origins)))
+
+    return three_d_secure.Desk(base.challenges, base.access_control, {DOOR: returning.way}, door_of, framers, base.clock.now)
 
 
 def _advance(base: Foundation) -> Advance:
@@ -361,6 +400,10 @@ def _numbers_of(directory: Directory) -> Callable[[str], int | None]:
         merchant = directory.merchant(identifier)
         return None if merchant is None else merchant.merchant_id
     return number
+
+
+def _wall() -> datetime:
+    return datetime.now(UTC)
 
 
 async def _as_count(changed: Awaitable[bool]) -> int:

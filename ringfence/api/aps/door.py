@@ -13,6 +13,7 @@ from ringfence.api.aps.accounts import Credential, Settings
 from ringfence.api.aps.wire import ApsRequest
 from ringfence.core.commands import Kind
 from ringfence.core.refusals import Refusal
+from ringfence.engine.ahead import Ahead
 from ringfence.engine.directory import Merchant
 from ringfence.engine.engine import Engine
 from ringfence.engine.reading import Reading
@@ -48,6 +49,8 @@ class Service(NamedTuple):
     new_token_name: Callable[[], str]
     new_sdk_token: Callable[[], str]
     now: Callable[[], datetime]             # business time, UTC
+    base_url: str = ""                      # how callers reach the service
+    ahead: Ahead | None = None              # authentications made ahead of their payments
 
 
 class Reply(NamedTuple):

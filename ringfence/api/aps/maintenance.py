@@ -24,7 +24,6 @@ SUCCESS = {
 FAILURE = {
     "authorization": "03", "purchase": "13", "capture": "05", "void": "09", "refund": "07", "increment": "03", "decrement": "03",
 }
-CHALLENGED = "20064"
 
 
 async def operate(service: Service, account: Account, request: ApsRequest, idempotency_key: str = "") -> Reply:
@@ -162,8 +161,8 @@ def transaction_code(view: View, step: Step) -> str:
         case "declined" | "reversed":
             return FAILURE[step.kind] + codes.decline_message(step.response_code or "")
         case "not_asked":
-            return FAILURE[step.kind] + codes.refusal_message(Refusal.SERVICE_UNAVAILABLE)
+            return codes.not_asked_code(FAILURE[step.kind], step.response_code or "")
         case "challenge":
-            return CHALLENGED
+            return codes.CHALLENGED
         case _:
             return codes.UNKNOWN_OUTCOME
