@@ -45,8 +45,6 @@ PAGE = "/3ds/"
 """Below it are the pages of challenges."""
 NO_DATABASE = "database"
 """Why a payment was not asked for whose authentication could not be stored."""
-AT_ONCE = "at once"
-"""The claim of whoever needed no payer."""
 
 
 class Address(NamedTuple):
@@ -107,6 +105,8 @@ class Authenticating:
         assert demand is not None
         try:
             if demand.external is not None:
+                if verdict(Status(demand.external.status), demand.mode) is Verdict.STOP:
+                    return NotAsked(Ended.FAILED)
                 return message._replace(evidence=demand.external)
             if demand.ahead:
                 return await self._with_one_made_ahead(reserved, message, demand.ahead)
@@ -130,7 +130,7 @@ class Authenticating:
         if not pending and said.status not in SECURED:
             return declined
         row = self._row(reserved, message, demand, said, MANDATED)
-        row = row._replace(soft_decline=declined.response_code, claim=None, ended_at=None, used_by=None)
+        row = row._replace(soft_decline=declined.response_code, ended_at=None, used_by=None)
         try:
             return await self._challenge(reserved, row, in_hand=not pending)
         except DatabaseUnavailable:
@@ -198,7 +198,7 @@ class Authenticating:
             reserved.intent.merchant_id, self._new_id(), reserved.intent.payment_id, card.stored.card_id if card and card.stored else 0,
             message.minor, message.currency, demand.mode, indicator, "", said.status, said.reason, said.cancelled, said.eci, said.cavv,
             said.ds_id, said.version, said.acs_id, None, False, "", now, now + CHALLENGE, None if pending else now, now + GOOD_FOR,
-            None if pending else AT_ONCE, reserved.operation.id if proceeds else None,
+            None, reserved.operation.id if proceeds else None,
         )
 
 

@@ -173,7 +173,7 @@ def _page(visit: _Visit, screen: Screen, *, nothing: bool = False) -> Response:
 
 def _over(visit: _Visit, screen: Screen) -> Response:
     return pages.render(
-        "challenge_over", visit.language, framed_by=visit.framed_by, back=visit.back, status=screen.status,
+        "challenge_over", visit.language, framed_by=visit.framed_by, back=visit.back, carried=screen.status,
         cres=write_cres(screen.reference, screen.status))
 
 

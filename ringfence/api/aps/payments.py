@@ -40,6 +40,8 @@ async def pay(service: Service, account: Account, request: ApsRequest) -> Reply:
         if type(proven) is Reply:
             return proven
         demand = proven
+    if demand is not None and "return_url" in request.given and not three_d_secure.may_leave(account, request.given["return_url"]):
+        return Reply(three_d_secure.NOT_ALLOWED)
     initiation, channel = INITIATIONS.get(request.eci, ECOMMERCE)
     operation_id = engine.new_id()
     command = Command(KINDS[operation.name], request.amount, request.currency, operation_id)

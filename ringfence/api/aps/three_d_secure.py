@@ -16,6 +16,7 @@ from ringfence.core.card import Pan
 from ringfence.core.refusals import Refusal
 from ringfence.engine.ahead import AuthenticationRow, Payer
 from ringfence.engine.authentication import FLEXIBLE, REQUIRED, Demand, ruled
+from ringfence.engine.return_address import may_return
 
 COMPULSORY = frozenset({"MADA", "MEEZA"})
 """Brands whose cardholders are authenticated whatever a merchant wants."""
@@ -23,6 +24,7 @@ FLEX_BRANDS = frozenset({"VISA", "MASTERCARD", "AMEX"})
 _DEMANDS = {"flexible": FLEXIBLE, "required": REQUIRED}
 
 NOT_FOUND, WAITING, INACTIVE = "151", "065", "093"
+NOT_ALLOWED = "00040"
 
 
 def demand_of(account: Account, request: ApsRequest, brand: str) -> Demand | None:
@@ -45,6 +47,12 @@ def demand_of(account: Account, request: ApsRequest, brand: str) -> Demand | Non
     return None if demands is None else demands[request.language]
 
 
+def may_leave(account: Account, url: str) -> bool:
+    """Whether a payer's browser may be sent to an address that a request names."""
+    origins = account.merchant.settings.source_urls
+    return (account.settings.sandbox and not origins) or may_return(url, origins, not account.settings.sandbox)
+
+
 async def proven(service: Service, account: Account, request: ApsRequest, demand: Demand, card_id: int) -> Demand | Reply:
     """The demand with the result that the request brings along; 152 where that is one of ours and does not match the request."""
     given, merchant_id = request.given, account.merchant.merchant_id
@@ -62,6 +70,8 @@ async def enrol(service: Service, account: Account, request: ApsRequest) -> Repl
     """3DS_ENROLLMENT: whether the card takes part, and where its payer is to be sent."""
     if service.ahead is None:
         return Reply(request.operation.failure + INACTIVE)
+    if not may_leave(account, request.given["merchant_3ds_url"]):
+        return Reply(NOT_ALLOWED)
     found = await _card(service, account, request)
     if isinstance(found, Reply):
         return found
@@ -123,10 +133,12 @@ async def _ours(service: Service, merchant_id: int, xid: str, cavv: str) -> Auth
 
 
 def _external(given: dict[str, str]) -> Evidence:
-    """The result of the merchant's own 3DS server.  Who is not enrolled, or of whom nothing is said, could not be authenticated."""
-    status = given.get("3ds_status", "U") if given.get("3ds_enrolled", "Y") == "Y" else "U"
-    secured = status in ("Y", "A")
-    return Evidence(status, given.get("3ds_eci", ""), given.get("ver_token", "") if secured else "", given.get("3ds_xid", ""))
+    """The result of the merchant's own 3DS server.  Who is not enrolled, of whom nothing is said, or whose cryptogram is missing, could
+    not be authenticated."""
+    status, cavv = given.get("3ds_status", "U"), given.get("ver_token", "")
+    if given.get("3ds_enrolled", "Y") != "Y" or (status in SECURED and not cavv):
+        status = "U"
+    return Evidence(status, given.get("3ds_eci", ""), cavv if status in SECURED else "", given.get("3ds_xid", ""))
 
 
 def _status(row: AuthenticationRow) -> str:
