@@ -13,6 +13,7 @@ from ringfence.core.outcomes import Approved, Declined, Silence, Unknown
 from ringfence.engine.authenticating import read_address
 from ringfence.engine.challenges import Stands
 from ringfence.engine.intents import Ended as Finished
+from ringfence.engine.story import explain
 from ringfence.processors.authenticator import Said
 from ringfence.storage import authentications, jobs
 from tests.engine.composition import AUTHENTICATED, CARD, REJECTED, Process, Shop, doors, process, shop
@@ -448,3 +449,24 @@ async def test_the_job_goes_with_a_payment_that_ended(one: Process, here: Shop):
     one.now.now += MINUTES
     assert await look(one) == 1
     assert await jobs.claim_one(one.pool, "challenge", *asked.name, holder="t", lease=1) is None
+
+
+# -- what is told of it
+
+async def test_the_story_of_a_challenge(one: Process, here: Shop):
+    """Who was asked, what for, until when he is waited for, and how it ended; nothing that could be used."""
+    asked = await challenged(here)
+
+    async def told() -> str:
+        story = await explain(one.pool, "C-1", keys=lambda reference: [f"aps:{reference}"])
+        return "\n".join(story.sentences)
+
+    waiting = await told()
+    assert "3-D Secure (flexible) was asked: C, the payer must act on the issuer's page." in waiting
+    assert "The purchase waits for the payer. It is given up at 2026-01-05 07:19:19 UTC." in waiting
+    one.issuers.results["C-1"] = AUTHENTICATED
+    await one.challenges.carry_on(*asked.name)
+    ended = await told()
+    assert "The challenge ended: Y, the payer was authenticated, ECI 05." in ended
+    for secret in (AUTHENTICATED.cavv, asked.address.secret):
+        assert secret not in waiting + ended
