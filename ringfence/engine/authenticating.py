@@ -41,6 +41,7 @@ from ringfence.storage.database import DatabaseUnavailable
 
 log = logging.getLogger(__name__)
 
+_REQUIRED = Mode.REQUIRED               # Python 3.11 looks up a member of an enumeration for longer than all of ``concerns`` takes
 PAGE = "/3ds/"
 """Below it are the pages of challenges."""
 NO_DATABASE = "database"
@@ -95,9 +96,8 @@ class Authenticating:
 
     def concerns(self, demand: Demand, message: Ask) -> bool:
         """Whether anything is to be done for this payment before it is asked for.  Never waits: most payments end here."""
-        return (
-            self._authenticator.takes_part(message) or demand.mode is Mode.REQUIRED or demand.ahead > 0 or demand.external is not None
-        )
+        mode, _, is_ahead, external = demand
+        return self._authenticator.takes_part(message) or mode is _REQUIRED or is_ahead > 0 or external is not None
 
     async def before(self, reserved: Reserved, message: Ask) -> Ask | Outcome:
         """The message with what proves the payer, or what becomes of the payment instead."""
