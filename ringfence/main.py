@@ -278,7 +278,7 @@ def doors(base: Foundation, metrics: Metrics) -> Worker:
     aps = PaymentApi(ApsService(
         engine=base.engine, reading=base.reading, vault=base.vault, content_key=base.keyring.content_key,
         route=lambda merchant, brand: base.processor.name, new_token_name=base.new_name, new_sdk_token=base.new_name,
-        now=clock.now, base_url=config.base_url, ahead=base.ahead,
+        now=clock.now, base_url=config.base_url or f"{config.scheme}://{config.host}:{config.port}", ahead=base.ahead,
     ), directory, sandbox=not config.is_live)
     returning = Returning(base.reading, directory, is_live=config.is_live)
     pages = three_d_secure.routes(_bank_desk(base, returning))

@@ -157,9 +157,10 @@ class Challenges:
         code = await self._box.take(row.merchant_id, attempt_name(row.payment_id)) if row.has_code else None
         if follows is Verdict.STOP:
             return await self._engine.finish(Finished(reserved, NotAsked(why_stopped(said.cancelled))))
-        if row.has_code and code is None:
-            return await self._engine.finish(Finished(reserved, NotAsked(Ended.CODE_GONE)))
         card = reserved.intent.card
+        is_whole = card is not None and card.stored is not None and card.stored.sealed is not None
+        if not is_whole or (row.has_code and code is None):
+            return await self._engine.finish(Finished(reserved, NotAsked(Ended.CODE_GONE)))
         reserved = reserved._replace(intent=reserved.intent._replace(card=card and card._replace(security_code=code)))
         evidence = Evidence(said.status, said.eci, said.cavv, said.ds_id or row.ds_id, said.version or row.version)
         return await self._engine.carry_on(reserved, evidence)

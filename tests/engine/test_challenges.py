@@ -16,7 +16,7 @@ from ringfence.engine.intents import Ended as Finished
 from ringfence.engine.story import explain
 from ringfence.processors.authenticator import Said
 from ringfence.storage import authentications, jobs
-from tests.engine.composition import AUTHENTICATED, CARD, REJECTED, Process, Shop, doors, process, shop
+from tests.engine.composition import AUTHENTICATED, CARD, FOREIGN, REJECTED, Process, Shop, doors, process, shop
 from tests.engine.recovering import claim_due, end_doubts, recovers
 
 pytestmark = pytest.mark.anyio
@@ -268,6 +268,14 @@ async def test_a_payment_without_a_security_code_needs_none_later(one: Process, 
     assert one.processor.asked[0].security_code is None
 
 
+async def test_a_card_that_is_not_kept_whole_is_to_be_entered_again(one: Process, here: Shop):
+    """The sandbox keeps only its own numbers: behind a challenge there is nothing to ask for."""
+    asked = await challenged(here, card_number=FOREIGN)
+    one.issuers.results["C-1"] = AUTHENTICATED
+    await one.challenges.carry_on(*asked.name)
+    assert (await asked.code(), one.processor.asked) == ("10778", [])
+
+
 async def test_where_no_code_can_be_put_away_there_is_no_challenge(one: Process, here: Shop):
     """It would end in vain."""
     async def full(merchant_id, attempt, code):
@@ -441,13 +449,11 @@ async def test_silence_behind_a_challenge_is_a_doubt_like_any_other(one: Process
     await one.prove()
 
 
-async def test_the_job_goes_with_a_payment_that_ended(one: Process, here: Shop):
-    """Nothing is left to look after."""
+async def test_the_job_goes_with_a_payment_that_somebody_carries_on(one: Process, here: Shop):
+    """Nothing is left to look after, and the clock has no reason to stop there."""
     asked = await challenged(here)
     one.issuers.results["C-1"] = AUTHENTICATED
     await one.challenges.carry_on(*asked.name)
-    one.now.now += MINUTES
-    assert await look(one) == 1
     assert await jobs.claim_one(one.pool, "challenge", *asked.name, holder="t", lease=1) is None
 
 

@@ -153,7 +153,7 @@ async def _card(service: Service, account: Account, request: ApsRequest) -> _Car
     merchant_id, vault = account.merchant.merchant_id, service.vault
     if request.card is not None:
         if not request.card.expiry:
-            return Reply("00001")
+            return Reply("00100")
         stored = await vault.keep(merchant_id, request.card.number)
         return request.card.number, stored.card_id, request.card.expiry, stored.brand, {}
     token = await vault.token(merchant_id, request.token_name)

@@ -22,7 +22,8 @@ SELECT EXISTS (SELECT FROM outcomes c WHERE c.merchant_id = $1 AND c.payment_id 
 
 -- claim --
 -- End an authentication and carry on behind it, once: as $3, with the time of an owner until $4 (wall time, never before this transaction
--- began).  Nothing is returned where another one does so, where the payer was never asked, or where the payment has ended.
+-- began).  Nothing is returned where another one does so, where the payer was never asked, or where the payment has ended.  Its job goes:
+-- from now on it is an owner's business, and the sweep's should that one die.
 WITH taken AS (
     UPDATE authentications a
     SET claim = $3, status = $5, reason = $6, cancelled = $7, eci = $8, cavv = $9, ds_id = CASE WHEN $10 = '' THEN a.ds_id ELSE $10 END,
@@ -32,7 +33,10 @@ WITH taken AS (
                   AND c.operation_id = a.payment_id AND c.attempt = 0)
       AND NOT EXISTS (SELECT FROM outcomes x WHERE x.merchant_id = a.merchant_id AND x.payment_id = a.payment_id
                       AND x.operation_id = a.payment_id AND x.attempt > 0)
-    RETURNING a.merchant_id, a.payment_id)
+    RETURNING a.merchant_id, a.authentication_id, a.payment_id
+), looked_after AS (
+    DELETE FROM jobs j USING taken t
+    WHERE j.merchant_id = t.merchant_id AND j.queue = 'challenge' AND j.subject = t.authentication_id)
 UPDATE operations o SET ask_deadline = greatest($4, now())
 FROM taken t
 WHERE o.merchant_id = t.merchant_id AND o.payment_id = t.payment_id AND o.operation_id = t.payment_id
