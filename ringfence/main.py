@@ -25,9 +25,11 @@ from ringfence.api.aps.door import DOOR, card_facts
 from ringfence.api.aps.door import Service as ApsService
 from ringfence.api.aps.report_rows import WORDS
 from ringfence.api.aps.reporting import ReportingApi
+from ringfence.api.aps.returning import Returning
 from ringfence.api.http import App, Door, root, service_routes
 from ringfence.background import (
     abandoned,
+    challenges,
     deliveries,
     dropped,
     expiry,
@@ -46,7 +48,10 @@ from ringfence.core.card import Pan
 from ringfence.core.outcomes import Outcome
 from ringfence.core.recovery import Plan
 from ringfence.engine import addresses, keys, points
+from ringfence.engine.ahead import Ahead
+from ringfence.engine.authenticating import Authenticating
 from ringfence.engine.bulk import Expirer
+from ringfence.engine.challenges import Challenges
 from ringfence.engine.clock import Clock, WallClock
 from ringfence.engine.code_box import CodeBox, SocketCodeBox
 from ringfence.engine.counting import CountedIntents, CountedOutcomes
@@ -61,15 +66,17 @@ from ringfence.engine.outcome_lane import OutcomeLane
 from ringfence.engine.reading import Reading
 from ringfence.engine.recovery import PostgresDesk, Recovery
 from ringfence.engine.reporting import Maker, Reporting
+from ringfence.engine.return_address import origin_of
 from ringfence.engine.timeline import Stepped
 from ringfence.engine.vault import Vault
 from ringfence.failures import Exit, Failure
 from ringfence.operators import Advance, admin_of, notifiers_of, policy_of, rules_of
 from ringfence.processors.processor import Ask, Processor
-from ringfence.processors.simulator import Simulator, is_test_number
+from ringfence.processors.simulator import SimulatedAccessControl, Simulator, is_test_number
 from ringfence.storage import database
 from ringfence.storage import expiry as holds_due
 from ringfence.storage.jobs import IN_ORDER
+from ringfence.web import static_files, three_d_secure
 
 OUTCOME_LANES, INTENT_LANES = range(1_024), range(1_024, 2_048)
 """The numbers that lanes may hold; those of outcomes name chains, and stay few."""
@@ -109,6 +116,9 @@ class Foundation:
     engine: Engine
     reading: Reading
     code_box: CodeBox
+    access_control: SimulatedAccessControl
+    challenges: Challenges
+    ahead: Ahead
     nudge: Callable[[], object]
     ends: AsyncExitStack
 
@@ -175,6 +185,8 @@ async def _foundation(
         config.data / "simulator", seed=config.seed, worker=number, t1_seconds=config.answer_seconds, inquiry=config.inquiry)
     ends.push_async_callback(processor.close)
     processors: dict[str, Processor] = {processor.name: processor}
+    access_control = SimulatedAccessControl(config.data / "simulator", seed=config.seed)
+    ends.push_async_callback(access_control.close)
 
     # the two counters, each with its own connection, and the engine between them; and the same once more for what comes in bulk
     plan = Plan(tuple(config.recovery_pauses), config.review_seconds)
@@ -210,10 +222,22 @@ async def _foundation(
     message_seconds = config.answer_seconds + MARGIN_SECONDS
     desk = PostgresDesk(due, directory, vault, holder, message_seconds + LEASE_SECONDS, {DOOR: card_facts})
     ends_doubts = Recovery(
-        engine, desk, processors, plan=plan, now=clock.now, wall=lambda: datetime.now(UTC), ask_seconds=message_seconds,
+        engine, desk, processors, plan=plan, now=clock.now, wall=_wall, ask_seconds=message_seconds,
         day=_value_date(processors), merchants=_numbers_of(directory),
     )
     engine.recovery = ends_doubts
+
+    # who pays, and what follows a challenge
+    authenticating = Authenticating(
+        pool, access_control, code_box, directory, new_id=numbering.next, new_secret=numbering.new_name, now=clock.now, wall=_wall,
+        seconds=config.answer_seconds)
+    engine.authenticating = authenticating
+    after_challenges = Challenges(
+        pool, access_control, code_box, engine, desk.first, now=clock.now, wall=_wall, ask_seconds=ask_seconds)
+    engine.challenged = after_challenges.at_once
+    ahead = Ahead(
+        pool, access_control, authenticating, after_challenges, new_id=numbering.next, new_secret=numbering.new_name, now=clock.now,
+        wall=_wall, seconds=config.answer_seconds)
     if config.frozen_at is None:            # what comes late comes by the wall clock, and never twice at the same place
         _listen_for_late(processor, ends_doubts, ends)
 
@@ -245,7 +269,7 @@ async def _foundation(
             retention.chore(reporters, policy_of(config), clock.now),
         ]
         queues = [
-            recovery.queue(ends_doubts), reversals.queue(due, desk, engine, plan, clock.now),
+            recovery.queue(ends_doubts), challenges.queue(after_challenges), reversals.queue(due, desk, engine, plan, clock.now),
             deliveries.queue(
                 due, rules_of(config), now=clock.now, waiting=lambda: sum(engine.waiting),
                 count=lambda delivered: counters.add(DELIVERED if delivered else NOT_DELIVERED)),
@@ -263,7 +287,7 @@ async def _foundation(
     ends.push_async_callback(_cancelled, noticing)
     return Foundation(
         config, clock, counters, pool, reporters, keyring, numbering.new_name, directory, vault, processor, lanes, engine, reading, code_box,
-        nudge_all, ends)
+        access_control, after_challenges, ahead, nudge_all, ends)
 
 
 def doors(base: Foundation, metrics: Metrics) -> Worker:
@@ -272,8 +296,10 @@ def doors(base: Foundation, metrics: Metrics) -> Worker:
     aps = PaymentApi(ApsService(
         engine=base.engine, reading=base.reading, vault=base.vault, content_key=base.keyring.content_key,
         route=lambda merchant, brand: base.processor.name, new_token_name=base.new_name, new_sdk_token=base.new_name,
-        now=clock.now, code_box=base.code_box,
+        now=clock.now, code_box=base.code_box, base_url=config.base_url or f"{config.scheme}://{config.host}:{config.port}", ahead=base.ahead,
     ), directory, sandbox=not config.is_live)
+    returning = Returning(base.reading, directory, is_live=config.is_live)
+    pages = three_d_secure.routes(_bank_desk(base, returning))
     by_path = {"/FortAPI/paymentApi": Door(aps.handle, config.body_limit)}
     reporting = Reporting(base.reporters, clock.now, base.nudge)
     reports_door = ReportingApi(aps, reporting, clock.now)
@@ -297,8 +323,23 @@ def doors(base: Foundation, metrics: Metrics) -> Worker:
         advance=_advance(base), drops=base.processor.drops, nudge=base.nudge)
     routes = [
         streaming.door("/FortAPI/reportingApi", reports_door.handle, config.body_limit), *service_routes(ready=ready, metrics=metrics),
-        *openapi.routes(), *operators]
+        *openapi.routes(), *operators, *static_files.routes(), *pages]
     return Worker(root(by_path, routes, base.counters), by_path, base.counters, ready, base.ends.aclose)
+
+
+def _bank_desk(base: Foundation, returning: Returning) -> three_d_secure.Desk:
+    """What the pages of a challenge need.  They may be framed by the shop they lead back to, and by the pages it named."""
+    async def door_of(merchant_id: int, payment_id: int) -> str:
+        view = await base.reading.view(merchant_id, payment_id)
+        return view.first.door if view is not None else ""
+
+    async def framers(merchant_id: int, payment_id: int) -> tuple[str, ...]:
+        merchant = base.directory.by_id(merchant_id)
+        allowed = [*merchant.settings.source_urls] if merchant is not None else []
+        origins = map(origin_of, [*allowed, await returning.address(merchant_id, payment_id)])
+        return tuple(dict.fromkeys(filter(None, origins)))
+
+    return three_d_secure.Desk(base.challenges, base.access_control, {DOOR: returning.way}, door_of, framers, base.clock.now)
 
 
 def _advance(base: Foundation) -> Advance:
@@ -381,6 +422,10 @@ def _numbers_of(directory: Directory) -> Callable[[str], int | None]:
         merchant = directory.merchant(identifier)
         return None if merchant is None else merchant.merchant_id
     return number
+
+
+def _wall() -> datetime:
+    return datetime.now(UTC)
 
 
 async def _as_count(changed: Awaitable[bool]) -> int:

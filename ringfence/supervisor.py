@@ -117,6 +117,7 @@ class Supervisor:
             raise Failure(Exit.DATA_FOLDER, f"No socket can be made in the data folder {config.data}: {error.strerror}.") from error
         self._workers = [Worker(number, listener) for number, listener in enumerate(listeners)]
         self._base_url = starting.base_url(config, port)
+        self._config = config._replace(base_url=self._base_url)     # with the port that was free, for the addresses that workers give out
 
     def _certificate(self) -> TlsFiles | None:
         config = self._config

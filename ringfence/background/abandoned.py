@@ -14,6 +14,7 @@ import asyncpg
 
 from ringfence.background.worker import Chore
 from ringfence.core.outcomes import Silence, Unknown
+from ringfence.core.payment import Payment, Status
 from ringfence.engine.directory import Directory
 from ringfence.engine.engine import Engine
 from ringfence.engine.intents import Reserved, Result
@@ -47,7 +48,8 @@ async def sweep(pool: asyncpg.Pool, directory: Directory, engine: Engine) -> int
     while True:
         found = await rows.abandoned(pool, since, until, AT_ONCE)
         results = await asyncio.gather(*(
-            engine.finish(engine.ended(_reserved(row, directory), Unknown(Silence.OWNER_GONE))) for row in found))
+            engine.finish(engine.ended(_reserved(row, directory, is_challenged), Unknown(Silence.OWNER_GONE)))
+            for row, is_challenged in found))
         ended += sum(map(_is_written, results))
         if not all(map(_is_written, results)):
             log.warning("operations without an owner wait for the database")
@@ -65,7 +67,8 @@ def _is_written(result: Result) -> bool:
     return bool(result.receipt) or result.outcome == Unknown(Silence.SUPERSEDED)
 
 
-def _reserved(row: OperationRow, directory: Directory) -> Reserved:
-    """The intent as it was committed, from its row."""
+def _reserved(row: OperationRow, directory: Directory, is_challenged: bool) -> Reserved:
+    """The intent as it was committed, from its row.  A challenged payment is there already: it is decided on as it stands there."""
     merchant = directory.by_id(row.merchant_id)
-    return reserved_of(row, merchant.identifier if merchant else "")
+    payment = Payment(row.payment_id, row.currency, Status.CHALLENGED) if is_challenged else None
+    return reserved_of(row, merchant.identifier if merchant else "", payment=payment)

@@ -32,7 +32,7 @@ Examples:
   ringfence pay --set eci=MOTO --set order_description=tea
 
 \b
-Exit codes: 0 done · 1 declined, refused or unknown: the answer says which · 8 no service runs""")
+Exit codes: 0 done · 1 declined, refused, unknown or waiting for the payer: the answer says which · 8 no service runs""")
 @click.option("--command", "operation", default="PURCHASE", show_default=True, help="What to ask.",
               type=click.Choice(list(OPERATIONS), case_sensitive=False))
 @click.option("--amount", default="10.00", show_default=True, help="With the currency's decimals.")
@@ -73,7 +73,7 @@ def pay(operation: str, amount: str, currency: str, card: str | None, expiry: st
     sys.exit(Exit.OK if answer["status"] in ENDINGS and answer["response_code"].endswith("000") else Exit.CHECK_FAILED)
 
 
-_FIRST = ("response_code", "response_message", "status", "merchant_reference", "fort_id", "amount", "currency", "authorization_code",
+_FIRST = ("response_code", "response_message", "3ds_url", "status", "merchant_reference", "fort_id", "amount", "currency", "authorization_code",
           "card_number", "token_name")
 
 

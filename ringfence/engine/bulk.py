@@ -190,7 +190,7 @@ class _Chunk:
 
 def _original(hold: DueHold) -> Original:
     return Original(
-        processor_key(hold.held.payment.id), hold.minor, hold.approval_code, hold.processor_reference, hold.scheme_reference)
+        processor_key(hold.held.payment.id, hold.resubmitted), hold.minor, hold.approval_code, hold.processor_reference, hold.scheme_reference)
 
 
 def _slices(many: Sequence, size: int = BETWEEN) -> Iterator[Sequence]:

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
 import asyncpg
 
+from ringfence.core.authentication import Ended as Stopped
+from ringfence.core.authentication import Mode
 from ringfence.core.card import Pan
 from ringfence.core.commands import Initiation
 from ringfence.core.notices import Notice
-from ringfence.core.outcomes import Declined, NotAsked, Outcome, Silence, Unknown
+from ringfence.core.outcomes import Challenge, Declined, NotAsked, Outcome, Silence, Unknown
 from ringfence.core.recovery import REVERSIBLE
 from ringfence.core.refusals import Refusal
 from ringfence.engine import points
@@ -34,6 +36,8 @@ from ringfence.processors.processor import Ask, Processor
 from ringfence.storage import recovery as doubts
 
 if TYPE_CHECKING:
+    from ringfence.core.authentication import Evidence
+    from ringfence.engine.authenticating import Authenticating
     from ringfence.engine.recovery import Recovery
 
 __all__ = ["Engine", "ask", "processor_key"]
@@ -56,6 +60,8 @@ class Engine:
     """Carries intents between callers, the database and the processors."""
 
     recovery: Recovery | None = None        # set by whoever builds both; without it, what is unknown stays so
+    authenticating: Authenticating | None = None    # likewise; without it, what needs an authentication is not asked
+    challenged: Callable[[int, int], Awaitable[Result | None]] | None = None    # carries on at once where no payer is needed
 
     def __init__(
         self, *, intents: IntentLane, outcomes: OutcomeLane, processors: Mapping[str, Processor], vault: Vault,
@@ -102,11 +108,17 @@ class Engine:
         if isinstance(reply, Result):
             return reply
         result = await self.finish(self.ended(reply, await self._ask(reply)))
+        if type(result.outcome) is Challenge and not result.outcome.url and self.challenged is not None:
+            result = await self.challenged(intent.merchant_id, int(result.outcome.reference)) or result
         return result if fresh is None else result._replace(card=fresh)
 
     async def carry_out(self, reserved: Reserved) -> Result:
         """Ask for what is reserved already, and commit the outcome."""
         return await self.finish(self.ended(reserved, await self._ask(reserved)))
+
+    async def carry_on(self, reserved: Reserved, evidence: Evidence) -> Result:
+        """Ask for what waited for its payer, who is authenticated, and commit the outcome."""
+        return await self.finish(self.ended(reserved, await self._ask(reserved, evidence, is_known=True)))
 
     async def resolve(self, merchant_id: int, payment_id: int) -> bool:
         """Try now to end what is in doubt about a payment; whether a doubt ended."""
@@ -173,14 +185,24 @@ class Engine:
         )
         return _ended((reserved, outcome, reverse))
 
-    async def _ask(self, reserved: Reserved) -> Outcome:
-        """One question to the processor.  Right before it is sent the owner looks at its lease once more."""
+    async def _ask(self, reserved: Reserved, evidence: Evidence | None = None, *, is_known: bool = False) -> Outcome:
+        """One question to the processor.  Right before it is sent the owner looks at its lease once more.
+
+        ``is_known``: the payer was asked already, as far as he need be; ``evidence`` is what came of it.
+        """
         processor = self._processors[reserved.intent.processor]
         try:
             message = self.message(reserved)
         except Exception:
             log.exception("the card of operation %d cannot be opened", reserved.operation.id)
             return NotAsked("card")
+        demand = reserved.intent.demand
+        if is_known:
+            message = message._replace(evidence=evidence)
+        elif demand is not None and (
+            demand.mode is Mode.REQUIRED if self.authenticating is None else self.authenticating.concerns(demand, message)
+        ):
+            return await self._ask_the_payer_first(reserved, message)
         left = (reserved.deadline - self.wall()).total_seconds()
         if left <= 0:
             return NotAsked("deadline")
@@ -200,6 +222,16 @@ class Engine:
             self._patience.end(task)
         points.hit(points.AFTER_ASK)
         return outcome
+
+    async def _ask_the_payer_first(self, reserved: Reserved, message: Ask) -> Outcome:
+        """See ``authenticating``; then the question to the processor, unless that is off or waits for the payer."""
+        if self.authenticating is None:
+            return NotAsked(Stopped.FAILED)
+        ready = await self.authenticating.before(reserved, message)
+        if type(ready) is not Ask:
+            return ready                # type: ignore[return-value]
+        outcome = await self._ask(reserved, ready.evidence, is_known=True)
+        return outcome if type(outcome) is not Declined else await self.authenticating.again(reserved, ready, outcome)
 
     def message(self, reserved: Reserved, *, repeat: bool = False) -> Ask:
         """The message for a processor, made now.  Raises where the vault cannot open the card."""
@@ -272,8 +304,8 @@ def ask(reserved: Reserved, now: datetime, pan: Pan | None, *, repeat: bool = Fa
     if initiation is not Initiation.CARDHOLDER and card and card.stored:
         cited = card.stored.first_reference
     return _ask((
-        processor_key(operation.id), operation.kind, operation.minor, payment.currency, intent.merchant,
+        processor_key(operation.id, intent.resubmitted), operation.kind, operation.minor, payment.currency, intent.merchant,
         payment.id, operation.id, now, deadline, pan, card.expiry if card else "", card.security_code if card else None,
         initiation, intent.channel, cited, intent.original, operation.accepts_partial, repeat,
-        payment.open + payment.unsecured if payment.authorized else 0, intent.magic,
+        payment.open + payment.unsecured if payment.authorized else 0, intent.magic, None,
     ))

@@ -14,17 +14,19 @@ from ringfence.core.commands import Command, Initiation, Kind
 from ringfence.core.outcomes import Outcome
 from ringfence.core.payment import Operation, Payment
 from ringfence.core.refusals import Refusal
+from ringfence.engine.authentication import Demand
 from ringfence.engine.vault import StoredCard, Token
 from ringfence.processors.processor import Original
 from ringfence.storage.payments import Held, OperationRow
 
 
-def processor_key(operation_id: int) -> str:
+def processor_key(operation_id: int, resubmitted: bool = False) -> str:
     """The key a processor sees: one for an operation, whoever asks and however often.
 
-    It ends in the number of the owner's attempt, the first: repeats, inquiries and reversals are about that message.
+    It ends in the number of the message: repeats, inquiries and reversals are about the first one, but for an operation that is asked
+    ``resubmitted`` behind an issuer's wish for an authentication: then the first one was declined, and the second counts.
     """
-    return f"{operation_id}-1"
+    return f"{operation_id}-2" if resubmitted else f"{operation_id}-1"
 
 
 class CardInHand(NamedTuple):
@@ -62,6 +64,8 @@ class Intent(NamedTuple):
     channel: str = "ecommerce"
     magic: bool = False                     # sandbox: amounts may choose the outcome
     describe: Callable[[CardInHand], bytes] | None = None   # ``details`` anew, where the token had changed meanwhile
+    demand: Demand | None = None            # whether the payer must be authenticated; None: never asked
+    resubmitted: bool = False               # see ``processor_key``
 
 
 class Earlier(NamedTuple):

@@ -24,8 +24,8 @@ from ringfence.core.chain import COVERED, Link, Row
 from ringfence.core.commands import Kind
 from ringfence.core.ledger import KINDS, Transferred
 from ringfence.core.notices import Notice, Noticed
-from ringfence.core.outcomes import Approved, Outcome, Silence, Unknown, outcome_values
-from ringfence.core.payment import Answer, Decision, Operation, Payment, decide
+from ringfence.core.outcomes import Approved, Challenge, Outcome, Silence, Unknown, outcome_values
+from ringfence.core.payment import Answer, Decision, Operation, Payment, Status, decide
 from ringfence.core.proof import receipt_text
 from ringfence.core.recovery import Plan, attempt_of, pause
 from ringfence.core.refusals import Refusal
@@ -41,6 +41,7 @@ from ringfence.storage.recovery import RECOVERY, REVERSAL, Fence, Name
 
 LEGS_PER_ATTEMPT = 10_000
 _FIRST_KINDS = (Kind.AUTHORIZATION, Kind.PURCHASE)          # a tuple: compared by identity, which hashing a StrEnum is not
+_CHALLENGED = Status.CHALLENGED
 _NO_LINES = (None, None, None, None)
 _SUPERSEDED = Unknown(Silence.SUPERSEDED)                   # known by identity: nothing was written for such a message
 REVERSAL_PAUSE = timedelta(seconds=5)
@@ -72,7 +73,7 @@ class OutcomeBatch:
     ) -> None:
         self._lane, self._messages, self._now, self._batch_id = lane, messages, now, batch_id
         self._chain_key, self._value_date, self._plan = chain_key, value_date, plan
-        self._begins = [type(message) is Ended and _is_first(message.reserved) for message in messages]
+        self._begins = [type(message) is Ended and is_first(message.reserved) for message in messages]
         self._days: dict[str, tuple[date, int]] = {}
         self._results: list[Result] = []
         self.link: Link | None = None
@@ -213,7 +214,8 @@ class _Writing:
             merchant_id, payment_id, *said, *payment[1:7], payment.pending_authorization, payment.unknown, payment.expires_at,
             *lines, day, events[0] if events else None,
         ))
-        outcomes.append((merchant_id, payment_id, payment_id, 1, *said))
+        # Before the issuer was asked for the first time there is attempt 0: whoever carries on behind a challenge makes the first one.
+        outcomes.append((merchant_id, payment_id, payment_id, 0 if type(outcome) is Challenge else 1, *said))
         operations.append(_operation_covered(row))
         if reverse:
             self._owe_the_rest((merchant_id, payment_id, payment_id), 1)
@@ -361,9 +363,10 @@ class _Writing:
         )
 
 
-def _is_first(reserved: Reserved) -> bool:
-    """Whether nobody but its owner can know the payment yet: its first operation, asked for the first time."""
-    return reserved.operation.attempt == 1 and reserved.operation.kind in _FIRST_KINDS
+def is_first(reserved: Reserved) -> bool:
+    """Whether nobody but its owner can know the payment yet: its first operation, asked for the first time, its payer not challenged."""
+    operation = reserved.operation
+    return operation.attempt == 1 and operation.kind in _FIRST_KINDS and reserved.held.payment.status is not _CHALLENGED
 
 
 def _key(message: Ended | Told) -> Key:

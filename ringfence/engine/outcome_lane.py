@@ -16,7 +16,7 @@ from ringfence.core.outcomes import Approved, Silence, Unknown
 from ringfence.core.recovery import PLAN, REVERSIBLE, Plan
 from ringfence.engine.intents import Ended, Reserved, Result, processor_key
 from ringfence.engine.lane import Lane
-from ringfence.engine.outcome_batch import OutcomeBatch, Told
+from ringfence.engine.outcome_batch import OutcomeBatch, Told, is_first
 from ringfence.storage import payments as rows
 
 
@@ -86,9 +86,10 @@ def late_approval(operation_id: int, minor: int) -> Notice:
 async def _taken(connection: asyncpg.Connection, batch: Sequence[Ended | Told]) -> set[tuple[int, int]]:
     """The attempts (operation id, number) that have an outcome."""
     keys = [
-        (one.reserved.intent.merchant_id, one.reserved.intent.payment_id, *_attempt(one)) for one in batch if isinstance(one, Ended)
+        (one.reserved.intent.merchant_id, one.reserved.intent.payment_id, *_attempt(one), is_first(one.reserved))
+        for one in batch if isinstance(one, Ended)
     ]
-    return {tuple(row) for row in await connection.fetch(rows.SQL.answered, *rows.columns(keys, 4))}
+    return {tuple(row) for row in await connection.fetch(rows.SQL.answered, *rows.columns(keys, 5))}
 
 
 def _attempt(message: Ended | Told) -> tuple[int, int]:

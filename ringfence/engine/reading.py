@@ -51,7 +51,7 @@ class View(NamedTuple):
         if first.result != "approved":
             return None
         return Original(
-            processor_key(first.operation_id), first.minor, first.approval_code or "",
+            processor_key(first.operation_id, first.resubmitted), first.minor, first.approval_code or "",
             first.processor_reference or "", first.scheme_reference or "",
         )
 

@@ -288,7 +288,7 @@ def _chosen(decided: Decided) -> Outcome:
 
 def reserved_of(
     row: OperationRow, merchant: str, *, attempt: int = 1, unknown: bool = False, payment: Payment | None = None,
-    original: Original | None = None, card: CardInHand | None = None, magic: bool = False,
+    original: Original | None = None, card: CardInHand | None = None, magic: bool = False, resubmitted: bool = False,
 ) -> Reserved:
     """An accepted intent again, from its row.  ``payment`` is ``None`` before its first outcome."""
     kind = Kind(row.kind)
@@ -308,7 +308,7 @@ def reserved_of(
     intent = Intent(
         row.merchant_id, merchant, row.payment_id, command, row.door, row.actor, row.source, row.content, row.reference, row.key,
         details=row.details, processor=row.processor, card=card, original=original, initiation=Initiation(row.initiation),
-        channel=row.channel, magic=magic,
+        channel=row.channel, magic=magic, resubmitted=resubmitted,
     )
     assert row.ask_deadline is not None, "a stored operation has one"
     return Reserved(intent, operation, Held(payment), row, row.ask_deadline)
@@ -342,6 +342,11 @@ class PostgresDesk:
         found = await self._found(job)
         return None if found is None else await self._reserved(found, 1, unknown=False)
 
+    async def first(self, merchant_id: int, payment_id: int) -> Reserved | None:
+        """The first operation of a payment as it was accepted; ``None`` where there is no such payment."""
+        found = await rows.cases(self._pool, [(merchant_id, payment_id, payment_id)])
+        return await self._reserved(found[0], 1, unknown=False) if found else None
+
     async def doubts(self, merchant_id: int, payment_id: int) -> list[int]:
         """See ``Desk``."""
         return await rows.doubts(self._pool, merchant_id, payment_id)
@@ -367,13 +372,14 @@ class PostgresDesk:
         if found.approval_code is not None:
             assert found.first_minor is not None
             original = Original(
-                processor_key(row.payment_id), found.first_minor, found.approval_code, found.processor_reference or "",
+                processor_key(row.payment_id, found.resubmitted), found.first_minor, found.approval_code, found.processor_reference or "",
                 found.scheme_reference or "",
             )
         payment = await reading.payment(self._pool, row.merchant_id, row.payment_id)
         return reserved_of(
             row, merchant.identifier if merchant else "", attempt=attempt, unknown=unknown, payment=payment, original=original,
             card=await self._card(row), magic=merchant is not None and merchant.settings.magic_amounts,
+            resubmitted=found.resubmitted and row.operation_id == row.payment_id,
         )
 
     async def _card(self, row: OperationRow) -> CardInHand | None:

@@ -126,6 +126,23 @@ def _read_origins(text: str) -> tuple[str, ...]:
 ORIGINS = Rule(_read_origins, ",".join, "addresses without a path such as https://shop.example, separated by commas; empty for any")
 
 
+_PATTERN = re.compile(r"([A-Za-z0-9_/\\\-.#$%&@*]{1,255}):(required|flexible|off)")
+
+
+def _read_patterns(text: str) -> tuple[tuple[str, str], ...]:
+    patterns = []
+    for part in filter(None, map(str.strip, text.split(","))):
+        found = _PATTERN.fullmatch(part)
+        if found is None:
+            raise ValueError
+        patterns.append((found[1], found[2]))
+    return tuple(patterns)
+
+
+PATTERNS = Rule(_read_patterns, lambda value: ",".join(f"{pattern}:{mode}" for pattern, mode in value),
+                "PATTERN:MODE by commas, such as low-*:off,gift:required; a pattern's last * is for whatever follows; empty for none")
+
+
 # ---------------------------------------------------------------------------------------------------------- the table
 
 def setting(rule: Rule, default: Any, meaning: str, *, per_channel: bool = False) -> Any:
@@ -154,8 +171,8 @@ class Settings:
     # services
     service_tokenization: bool = setting(FLAG, True, "tokens, and remember_me")
     service_verify_card: bool = setting(FLAG, True, "VERIFY_CARD and its query")
-    service_three_d_secure: bool = setting(NOT_YET, False, "3-D Secure on every cardholder-initiated payment")
-    service_flex_3ds: bool = setting(NOT_YET, False, "3-D Secure chosen per payment")
+    service_three_d_secure: bool = setting(FLAG, True, "3DS_ENROLLMENT and 3DS_AUTHENTICATION (093)")
+    service_flex_3ds: bool = setting(FLAG, True, "3-D Secure chosen per payment (flex_value, by three_d_secure_rules)")
     service_fraud: bool = setting(NOT_YET, False, "fraud scoring; fraud fields are accepted and signed either way")
     service_installments: bool = setting(NOT_YET, False, "instalment plans")
     service_payment_links: bool = setting(NOT_YET, False, "PAYMENT_LINK")
@@ -178,6 +195,13 @@ class Settings:
         whole(60, LONGEST_FLOW_SECONDS, "seconds"), 3_600, "how long the token of a TOKENIZATION waits for a payment that succeeds")
     sdk_token_seconds: int = setting(whole(60, 86_400, "seconds"), 3_600, "how long an SDK token is good")
     magic_amounts: bool = setting(FLAG, False, "sandbox: certain amounts choose the issuer's answer")
+
+    three_d_secure: str = setting(
+        one_of("required", "flexible", "off"), "flexible",
+        "of cardholders' payments in e-commerce. required: only with an authenticated payer; flexible: where the card takes part; "
+        "off: never, but for mada and Meeza")
+    three_d_secure_rules: tuple[tuple[str, str], ...] = setting(
+        PATTERNS, (), "which flex_value asks for which 3-D Secure; the first that fits counts, where none does three_d_secure does")
 
     statement_descriptor: bool = setting(FLAG, False, "a payment may carry its own descriptor for the cardholder's statement")
 

@@ -19,6 +19,7 @@ from ringfence.core.money import format_minor
 from ringfence.core.outcomes import Silence
 from ringfence.core.proof import receipt_text
 from ringfence.core.response_codes import ADVICE, meaning_of
+from ringfence.engine import authentication_story
 from ringfence.engine.outcome_batch import LEGS_PER_ATTEMPT
 from ringfence.storage import reports
 from ringfence.storage.reports import Life, Named, Window
@@ -153,6 +154,9 @@ def _happened(life: Life, currency: str, now: datetime) -> Iterator[tuple[Place,
     facts = {row["operation_id"]: row["noticed_at"] for row in life.notices}
     for row in life.operations:
         yield (row["asked_at"], row["operation_id"], 0, 0), Sentence(row["asked_at"], "asked", _asked(row))
+    for one in life.authentications:
+        for at, attempt, text in authentication_story.happened(one):
+            yield (at, one.payment_id, attempt, 0), Sentence(at, "authentication", text)
     returned = {(row["operation_id"], row["leg"] // LEGS_PER_ATTEMPT + 1): row["minor"] for row in life.transfers if row["kind"] == RETURNED}
     for row in life.outcomes:
         place = (row["answered_at"], row["operation_id"], row["attempt"], 1)
@@ -268,7 +272,7 @@ def _next(life: Life, now: datetime) -> Iterator[Sentence]:
             job = recovered.get(row["operation_id"])
             yield Sentence(None, "next", f"The {kind} of {row['operation_id']} is in doubt. {WHAT_NEXT[Kind(row['kind'])]}{_tried(job)}")
         elif seen:
-            yield Sentence(None, "next", f"The {kind} waits for the payer.")
+            yield Sentence(None, "next", f"The {kind} waits for the payer.{authentication_story.next_of(life.authentications)}")
         elif row["ask_deadline"] <= now:
             yield Sentence(None, "next", (
                 f"The {kind} of {row['operation_id']} has no outcome, and the time of whoever asked ran out at {_instant(row['ask_deadline'])} "

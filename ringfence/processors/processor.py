@@ -9,6 +9,7 @@ from __future__ import annotations
 from datetime import date, datetime, time
 from typing import NamedTuple, Protocol
 
+from ringfence.core.authentication import Evidence
 from ringfence.core.card import Pan, SecurityCode
 from ringfence.core.commands import Initiation, Kind
 from ringfence.core.outcomes import Outcome
@@ -62,6 +63,7 @@ class Ask(NamedTuple):
     repeat: bool = False            # the same message again, marked so
     held: int = 0                   # void, decrement: what stands at the issuer now
     magic: bool = False             # sandbox: amounts may choose the outcome
+    evidence: Evidence | None = None    # of the payer's authentication, where there was one
 
 
 class Processor(Protocol):

@@ -36,6 +36,7 @@ class DueHold(NamedTuple):
     processor_reference: str
     scheme_reference: str
     card: CardRow | None
+    resubmitted: bool = False       # the first message was declined softly: the second one was approved
 
 
 async def connect(dsn: str, *, application_name: str) -> asyncpg.Connection:
@@ -64,8 +65,8 @@ _CARD_AT = 34
 
 def _due(values: tuple) -> DueHold:
     payment = Payment(values[1], values[2], Status(values[3]), *values[4:21], captures=captures_of(values[21]))
-    card = values[_CARD_AT:]
+    resubmitted, *card = values[_CARD_AT:]
     return DueHold(
         values[0], Held(payment, values[22], *values[24:26]), *values[26:31], *(value or "" for value in values[31:_CARD_AT]),
-        None if card[0] is None else CardRow(values[0], *card),
+        None if card[0] is None else CardRow(values[0], *card), resubmitted,
     )

@@ -253,9 +253,9 @@ async def known_notices(connection: asyncpg.Connection, keys: Sequence[Key]) -> 
 
 async def abandoned(
     pool: asyncpg.Pool, since: datetime, until: datetime, limit: int
-) -> list[OperationRow]:
-    """Operations without any outcome whose deadline (wall time) passed between two instants."""
-    return [OperationRow(*row) for row in await pool.fetch(SQL.abandoned, since, until, limit)]
+) -> list[tuple[OperationRow, bool]]:
+    """Operations without any outcome whose deadline (wall time) passed between two instants, and whether their payer was challenged."""
+    return [(OperationRow(*tuple(row)[:-1]), row[-1]) for row in await pool.fetch(SQL.abandoned, since, until, limit)]
 
 
 async def oldest_commit(pool: asyncpg.Pool, lanes: int) -> tuple[datetime, datetime | None]:

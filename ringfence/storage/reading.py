@@ -46,6 +46,7 @@ class Step(NamedTuple):
     scheme_reference: str | None
     processor_reference: str | None
     answered_at: datetime | None
+    resubmitted: bool               # asked for a second time behind a challenge that the issuer wanted
 
 
 async def payment_by_key(pool: asyncpg.Pool, merchant_id: int, key: str) -> int | None:

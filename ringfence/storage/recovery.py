@@ -51,6 +51,7 @@ class CaseRow(NamedTuple):
     processor_reference: str | None
     scheme_reference: str | None
     reversal_left: bool
+    resubmitted: bool               # the payment's first message was declined softly: its second one counts
     ended: str | None               # its final result
     decided: Decision | None
 
@@ -87,7 +88,7 @@ async def cases(pool: asyncpg.Pool, names: Sequence[Name]) -> list[CaseRow]:
     for row in await pool.fetch(SQL.cases, *columns(names, 3)):
         values = tuple(row)
         rest = values[_WIDTH:]
-        found.append(CaseRow(OperationRow(*values[:_WIDTH]), *rest[:6], Decision(*rest[6:]) if rest[6] else None))
+        found.append(CaseRow(OperationRow(*values[:_WIDTH]), *rest[:7], Decision(*rest[7:]) if rest[7] else None))
     return found
 
 

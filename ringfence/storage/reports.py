@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import asyncpg
 
 from ringfence.core.chain import Link, Row
+from ringfence.storage.authentications import AuthenticationRow
 from ringfence.storage.database import load_queries, noticing_loss
 
 PROOF = load_queries("proof")
@@ -214,6 +215,7 @@ class Life(NamedTuple):
     reversals: list[asyncpg.Record]
     jobs: list[asyncpg.Record]
     reviews: list[asyncpg.Record]
+    authentications: list[AuthenticationRow]
     standing: asyncpg.Record | None
 
 
@@ -223,4 +225,5 @@ async def life(connection: asyncpg.Connection, merchant_id: int, payment_id: int
         await connection.fetch(getattr(STORY, name), merchant_id, payment_id)
         for name in ("operations", "outcomes", "transfers", "events", "notices", "reversals", "jobs", "reviews")
     ]
-    return Life(*tables, await connection.fetchrow(STORY.standing, merchant_id, payment_id))
+    asked = [AuthenticationRow(*row) for row in await connection.fetch(STORY.authentications, merchant_id, payment_id)]
+    return Life(*tables, asked, await connection.fetchrow(STORY.standing, merchant_id, payment_id))

@@ -36,6 +36,7 @@ SOURCES = (
     Source("holds expire", SQL.holds, SQL.next_hold, SQL.holds_due),
     Source("recoveries of doubts", SQL.jobs, SQL.next_job, SQL.jobs_due, ("recovery",)),
     Source("doubts go to review", SQL.deadlines, SQL.next_deadline),
+    Source("3-D Secure challenges", SQL.jobs, SQL.next_job, SQL.jobs_due, ("challenge",)),
     Source("reversals", SQL.jobs, SQL.next_job, SQL.jobs_due, ("reversal",)),
     Source("webhook attempts", SQL.attempts),
     Source("looks at webhook endpoints", "", SQL.next_job, SQL.jobs_due, ("delivery",)),

@@ -24,7 +24,10 @@ WITH ends AS (
     FROM outcomes GROUP BY 1, 2, 3
 )
 SELECT o.payment_id AS payment, m.identifier AS merchant, o.operation_id AS operation, o.kind, o.minor, o.currency,
-       coalesce(o.reference, '') AS reference, coalesce(e.result, '') AS result, e.operation_id IS NOT NULL AS noted,
+       coalesce(o.reference, '') AS reference,
+       coalesce(e.result, CASE WHEN p.status = 'challenged' AND o.operation_id = o.payment_id AND NOT EXISTS (
+           SELECT FROM authentications a WHERE a.merchant_id = o.merchant_id AND a.payment_id = o.payment_id AND a.claim IS NOT NULL)
+           THEN 'challenge' END, '') AS result, e.operation_id IS NOT NULL AS noted,
        CASE WHEN p.purchase THEN 0 ELSE coalesce(p.authorized - p.captured - p.voided - p.expired - p.unsecured, 0) END AS held,
        coalesce(p.captured, 0) AS captured, coalesce(p.refunded, 0) AS refunded,
        coalesce(p.pending_authorization + p.pending_capture + p.pending_void + p.pending_refund, 0) AS reserved

@@ -19,8 +19,10 @@ GOOD = "0000"
 TROUBLED = ("0300", "0301", "0302", "0303", "0304", "0305", "0306", "0308", "0309", "0310",
             "0400", "0401", "0402", "0403", "0404", "0405", "0406", "0407", "0408", "0409", "0410", "0411")
 DECLINED = ("0005", "0051")
+#: One card in ten: payers who are asked who they are, without a page (3-D Secure); approved like the good ones.
+PROVEN = ("0600", "0603", "0604", "0607")
 BRANDS = RANGES[:3]
-TROUBLED_SHARE, DECLINED_SHARE, FORGOTTEN_SHARE = 0.1, 0.03, 0.05
+TROUBLED_SHARE, DECLINED_SHARE, PROVEN_SHARE, FORGOTTEN_SHARE = 0.1, 0.03, 0.1, 0.05
 
 #: Last three digits of what may be answered whatever was asked: nothing was done, or not yet.
 NOT_NOW = ("006", "784")
@@ -50,7 +52,8 @@ async def shop(load: Load, merchant: Merchant, seed: int, number: int) -> None:
         serial += 1
         share = chance.random()
         scenario = (chance.choice(TROUBLED) if share < TROUBLED_SHARE else
-                    chance.choice(DECLINED) if share < TROUBLED_SHARE + DECLINED_SHARE else GOOD)
+                    chance.choice(DECLINED) if share < TROUBLED_SHARE + DECLINED_SHARE else
+                    chance.choice(PROVEN) if share > 1 - PROVEN_SHARE else GOOD)
         order = Order(merchant, f"T{seed}-{number}-{serial}", chance.randint(SMALLEST, LARGEST), scenario, chance, load.moves)
         story = _forgotten if chance.random() < FORGOTTEN_SHARE else chance.choices(STORIES, WEIGHTS)[0]
         await story(client, order)
@@ -122,7 +125,7 @@ def _expect(load: Load, order: Order, sent: Sent, code: str | None) -> None:
     """
     if code is None or code in (SUCCESS[sent.operation], UNKNOWN) or code[2:] in NOT_NOW:
         return
-    if order.scenario == GOOD and order.is_clear and order.moves == load.moves:
+    if order.scenario in (GOOD, *PROVEN) and order.is_clear and order.moves == load.moves:
         load.surprises[f"{sent.operation} was answered {code}"] += 1
 
 

@@ -49,7 +49,11 @@ COUNT = 100
 OPEN = """
 SELECT (SELECT count(*) FROM operations o WHERE NOT EXISTS (
             SELECT FROM outcomes x WHERE x.merchant_id = o.merchant_id AND x.payment_id = o.payment_id AND x.operation_id = o.operation_id
-              AND x.result NOT IN ('unknown', 'challenge'))) AS doubts,
+              AND x.result NOT IN ('unknown', 'challenge'))
+          AND NOT EXISTS (          -- it waits for its payer, and nobody was asked
+            SELECT FROM payments p WHERE p.merchant_id = o.merchant_id AND p.payment_id = o.payment_id AND p.status = 'challenged'
+              AND NOT EXISTS (SELECT FROM authentications a WHERE a.merchant_id = o.merchant_id AND a.payment_id = o.payment_id
+                              AND a.claim IS NOT NULL))) AS doubts,
        (SELECT count(*) FROM jobs WHERE queue IN ('recovery', 'reversal')) AS jobs,
        (SELECT count(*) FROM deliveries d JOIN endpoints e USING (merchant_id, endpoint_id) WHERE d.state = 'waiting' AND e.url = $1) AS waiting,
        (SELECT min(due_at) FROM jobs WHERE queue IN ('recovery', 'reversal')) AS due_at

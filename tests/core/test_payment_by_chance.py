@@ -20,6 +20,7 @@ from ringfence.core.ledger import KINDS, Transferred, book_of
 from ringfence.core.notices import Notice, Noticed
 from ringfence.core.outcomes import Approved, Challenge, Declined, NotAsked, Outcome, Reversed, Silence, Unknown
 from ringfence.core.payment import FIRST, Answer, Decision, Operation, Payment, Status, decide
+from ringfence.core.refusals import Refusal
 
 T = Transferred
 ENDED = (Status.VOIDED, Status.DECLINED)
@@ -39,7 +40,7 @@ LEGS = {
 amounts = st.integers(1, 100_000) | st.sampled_from((1, 2, 1_000, MAX_MINOR))
 outcomes = st.sampled_from((
     "approved", "approved", "one less", "one more", Declined("05"), Unknown(Silence.NO_ANSWER), Unknown(Silence.OWNER_GONE),
-    Reversed(), "returned", Challenge("https://acs.example/", "c"), NotAsked("too late"),
+    Reversed(), "returned", Challenge("/3ds/c", "c"), Challenge("", "c"), NotAsked("too late"), NotAsked("authentication_failed"),
 ))
 
 
@@ -269,6 +270,14 @@ class OnePayment(RuleBasedStateMachine):
         parts = [account[f"hold.{name}"] for name in ("open", "unsecured", "captured", "voided", "expired")]
         assert min(parts) >= 0
         assert -account["hold.promised"] == sum(parts)
+
+    @invariant()
+    def a_challenged_payment_holds_nothing_is_in_no_doubt_and_takes_no_command(self):
+        if self.payment.status is Status.CHALLENGED:
+            assert (self.payment.authorized, self.payment.unknown, self.payment.captured) == (0, 0, 0)
+            assert self.payment.pending_authorization == sum(one.minor for one in self.waiting.values() if one.kind in FIRST) > 0
+            for kind in Kind:
+                assert decide(self.payment, Command(kind, 1, "AED", 10_000), self.now) is Refusal.PAYMENT_PENDING
 
     @invariant()
     def p2_promise_and_money_agree(self):

@@ -23,10 +23,14 @@ import asyncpg
 from ringfence.api.aps import signature
 from ringfence.api.aps.app import PaymentApi
 from ringfence.api.aps.door import Service, card_facts
-from ringfence.core.card import Pan
+from ringfence.core.authentication import Status
+from ringfence.core.card import Brand, Pan
 from ringfence.core.ids import IdSource
 from ringfence.core.outcomes import Approved, Outcome, Silence, Unknown
 from ringfence.core.recovery import Plan
+from ringfence.engine.ahead import Ahead
+from ringfence.engine.authenticating import Authenticating
+from ringfence.engine.challenges import Challenges
 from ringfence.engine.code_box import CodeBox, LocalCodeBox
 from ringfence.engine.directory import Directory, Merchant, Rejected
 from ringfence.engine.engine import Engine
@@ -39,9 +43,11 @@ from ringfence.engine.proof import prove
 from ringfence.engine.reading import Reading
 from ringfence.engine.recovery import PostgresDesk, Recovery
 from ringfence.engine.vault import Vault
+from ringfence.processors.authenticator import AuthenticationRequest, Said
 from ringfence.processors.processor import Ask, Capabilities
 from ringfence.storage import database
 
+BASE_URL = "https://pay.example"
 MASTER_KEY = base64.b64encode(os.urandom(32)).decode()
 NOW = datetime(2026, 1, 5, 7, 9, 19, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -144,6 +150,43 @@ class Script:
         """Nothing to release."""
 
 
+class Issuers:
+    """Access control that says what the test wrote down, challenge by challenge.
+
+    Without a word of the test's, cards of mada and Meeza are authenticated at once, and all others take no part.
+    """
+
+    def __init__(self) -> None:
+        self.asked: list[AuthenticationRequest] = []
+        self.results: dict[str, Said] = {}              # by acs_id: what came from server to server
+        self._answers: deque[Said | Callable[[AuthenticationRequest], Awaitable[Said]]] = deque()
+        self.enrolled = False
+
+    def say(self, *answers: Said | Callable[[AuthenticationRequest], Awaitable[Said]]) -> None:
+        """The answers to the next requests; from now on every card takes part."""
+        self.enrolled = True
+        self._answers.extend(answers)
+
+    def challenge(self, acs_id: str = "c1") -> None:
+        """The next payer must act."""
+        self.say(Said(Status.CHALLENGE, ds_id=f"ds-{acs_id}", version="2.2.0", acs_id=acs_id))
+
+    def takes_part(self, message: Ask) -> bool:
+        return self.enrolled or (message.pan is not None and message.pan.brand in (Brand.MADA, Brand.MEEZA))
+
+    async def authenticate(self, request: AuthenticationRequest) -> Said:
+        self.asked.append(request)
+        answer = self._answers.popleft() if self._answers else AUTHENTICATED
+        return answer if isinstance(answer, Said) else await answer(request)
+
+    async def result(self, acs_id: str, at: datetime) -> Said | None:
+        return self.results.get(acs_id)
+
+
+AUTHENTICATED = Said(Status.AUTHENTICATED, eci="05", cavv="AAECAwQFBgcICQoLDA0ODxAREhM=", ds_id="ds-1", version="2.2.0")
+REJECTED = Said(Status.FAILED, reason="01", eci="07", ds_id="ds-1", version="2.2.0")
+
+
 class Wire:
     """The connections of one lane, which break where the test wants it.
 
@@ -229,9 +272,11 @@ class Process:
     reading: Reading
     code_box: CodeBox
     api: PaymentApi
+    challenges: Challenges
+    ahead: Ahead
 
     def __init__(self, dsn: str, place: int, now: Time) -> None:
-        self.now, self.processor = now, Script()
+        self.now, self.processor, self.issuers, self.code_box = now, Script(), Issuers(), LocalCodeBox()
         self.ids: deque[int] = deque()
         self.token_names: deque[str] = deque()
         self.intent_wire, self.outcome_wire = Wire(dsn, f"intents {place}"), Wire(dsn, f"outcomes {place}")
@@ -409,12 +454,9 @@ async def process(
             new_id=one.new_id, now=one.now,
         )
         one.reading = Reading(one.pool, one.vault)
-        one.code_box = code_box or LocalCodeBox()
-        one.api = PaymentApi(Service(
-            engine=one.engine, reading=one.reading, vault=one.vault, content_key=ring.content_key,
-            route=lambda merchant, brand: Script.name, new_token_name=one.new_token_name, new_sdk_token=one.new_token_name, now=one.now,
-            code_box=one.code_box,
-        ), one.directory, sandbox=True)
+        one.content_key = ring.content_key
+        one.code_box = code_box or one.code_box
+        doors(one, ask_seconds)
         if recovers:
             one.engine.recovery = recovery_of(one, ask_seconds)
         try:
@@ -423,6 +465,23 @@ async def process(
             await one.engine.idle()
             await one.intent_lane.close()
             await one.outcome_lane.close()
+
+
+def doors(one: Process, ask_seconds: float = 30.0) -> None:
+    """What authenticates payers, and the APS door, as ``main`` builds them."""
+    desk = PostgresDesk(one.pool, one.directory, one.vault, f"process {id(one)}", 10.0, {"aps": card_facts})
+    secrets = (f"{number:032X}" for number in itertools.count(1))
+    made = {"new_id": one._source.next, "new_secret": lambda: next(secrets), "now": one.now, "wall": lambda: datetime.now(UTC), "seconds": 2.0}
+    one.engine.authenticating = Authenticating(one.pool, one.issuers, one.code_box, one.directory, **made)
+    one.challenges = Challenges(
+        one.pool, one.issuers, one.code_box, one.engine, desk.first, now=one.now, wall=lambda: datetime.now(UTC), ask_seconds=ask_seconds)
+    one.engine.challenged = one.challenges.at_once
+    one.ahead = Ahead(one.pool, one.issuers, one.engine.authenticating, one.challenges, **made)
+    one.api = PaymentApi(Service(
+        engine=one.engine, reading=one.reading, vault=one.vault, content_key=one.content_key,
+        route=lambda merchant, brand: Script.name, new_token_name=one.new_token_name, new_sdk_token=one.new_token_name, now=one.now,
+        code_box=one.code_box, base_url=BASE_URL, ahead=one.ahead,
+    ), one.directory, sandbox=True)
 
 
 def recovery_of(one: Process, ask_seconds: float) -> Recovery:

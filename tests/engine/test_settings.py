@@ -7,14 +7,16 @@ from ringfence.engine.feed import Policy
 from ringfence.engine.settings import CHANNELS, DEFAULTS, ROWS, Settings, as_texts, changed, differing, policy_of
 
 GOOD = [
-    ("hold_days", "5", 5), ("channel_moto", "OFF", False), ("currencies", "aed, SAR", frozenset({"AED", "SAR"})), ("currencies", "", frozenset()),
+    ("three_d_secure", "REQUIRED", "required"), ("three_d_secure_rules", "low-*:off, vip:required", (("low-*", "off"), ("vip", "required"))),
+    ("three_d_secure_rules", "", ()), ("hold_days", "5", 5), ("channel_moto", "OFF", False), ("currencies", "aed, SAR", frozenset({"AED", "SAR"})), ("currencies", "", frozenset()),
     ("payment_options", "visa", frozenset({"VISA"})), ("card_mask", "8-4", "8-4"), ("verify_minor", "1", 1), ("feedback_format", "FORM", "form"),
     ("feedback_tail", "50", 50), ("feedback_order", "STRICT", "strict"), ("feedback_at_once", "50", 50),
 ]
 BAD = [
+    ("three_d_secure", "maybe"), ("three_d_secure_rules", "low"), ("three_d_secure_rules", "a b:off"), ("three_d_secure_rules", "a:always"),
     ("hold_days", "0"), ("hold_days", "31"), ("hold_days", "7.0"), ("hold_days", "\u0667"), ("channel_moto", "maybe"), ("channel_moto", ""),
     ("currencies", "XXX"), ("payment_options", "BITCOIN"), ("source_ips", "300.1.1.1"), ("return_url", "javascript:alert(1)"),
-    ("return_url", "https://user:secret@shop.example/"), ("card_mask", "16-0"), ("service_three_d_secure", "on"), ("unheard_of", "1"),
+    ("return_url", "https://user:secret@shop.example/"), ("card_mask", "16-0"), ("service_fraud", "on"), ("unheard_of", "1"),
     ("feedback_tail", "51"), ("feedback_order", "loose"), ("feedback_at_once", "0"), ("feedback_at_once", "51"),
     ("return_url.nowhere", "https://shop.example/"), ("hold_days.moto", "5"), ("response_type", "XML"), ("verify_minor", "1000000000000"),
 ]
@@ -38,7 +40,7 @@ def test_a_bad_value_is_refused_by_name_and_says_what_is_allowed(key: str, text:
 
 def test_every_bad_value_is_reported_at_once():
     """A person mends them in one go."""
-    refused = changed(DEFAULTS, dict(BAD[:1] + BAD[4:5] + [("unheard_of", "1")]))
+    refused = changed(DEFAULTS, dict([row for row in BAD if row in (("hold_days", "0"), ("channel_moto", "maybe"))] + [("unheard_of", "1")]))
     assert isinstance(refused, list) and [error.key for error in refused] == ["hold_days", "channel_moto", "unheard_of"]
 
 

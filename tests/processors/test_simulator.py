@@ -284,8 +284,8 @@ async def test_later_amounts_are_magic_too(issuer: Issuer):
 
 
 def test_magic_families_without_a_part_yet_are_no_magic():
-    """93NN and 94NN come with disputes and hosted pages."""
-    assert [magic_code(minor) for minor in (9051, 19051, 9101, 9200, 9301, 9401, 51, 9199)] == ["0051", "0051", "0301", "0400", "", "", "", ""]
+    """93NN comes with disputes."""
+    assert [magic_code(minor) for minor in (9051, 19051, 9101, 9200, 9301, 9401, 9499, 51, 9199)] == ["0051", "0051", "0301", "0400", "", "0601", "", "", ""]
 
 
 # --- timing ---------------------------------------------------------------------------------------------------------------

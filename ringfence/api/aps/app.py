@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable
 
-from ringfence.api.aps import explain, maintenance, payments, services, tokenization, wire
+from ringfence.api.aps import explain, maintenance, payments, services, three_d_secure, tokenization, wire
 from ringfence.api.aps.accounts import Credential, Settings
 from ringfence.api.aps.answers import format_answer, format_error
 from ringfence.api.aps.codes import UNKNOWN_OUTCOME, refusal_message
@@ -38,6 +38,8 @@ HANDLERS: dict[str, Handler] = {
     "CHECK_VERIFY_CARD_STATUS": services.check_verification,
     "GENERATE_REPORT": services.elsewhere,
     "DOWNLOAD_REPORT": services.elsewhere,
+    "3DS_ENROLLMENT": three_d_secure.enrol,
+    "3DS_AUTHENTICATION": three_d_secure.authenticate,
 }
 MOVES_MONEY = frozenset({"AUTHORIZATION", "PURCHASE", "CAPTURE", "VOID_AUTHORIZATION", "REFUND", "VERIFY_CARD"})
 
@@ -114,7 +116,7 @@ def wire_settings(merchant: Merchant, *, sandbox: bool) -> Settings:
     of = merchant.settings
     channels = {name for name in ("merchant_page", "trusted", "moto", "recurring") if getattr(of, f"channel_{name}")}
     on = {"tokenization": of.service_tokenization, "verify_card": of.service_verify_card, "mobile_sdk": of.channel_mobile_sdk,
-          "reporting": of.service_reporting}
+          "reporting": of.service_reporting, "three_d_secure": of.service_three_d_secure}
     return Settings(
         sandbox=sandbox, fraud=of.service_fraud, channels=frozenset(channels),
         services=frozenset(name for name, switched in on.items() if switched),

@@ -6,6 +6,7 @@ which response code of the issuer.  Refuses to know when one happens.
 from __future__ import annotations
 
 from ringfence.api.aps.messages import MESSAGES
+from ringfence.core.authentication import Ended
 from ringfence.core.commands import Kind
 from ringfence.core.refusals import Refusal
 
@@ -86,6 +87,24 @@ REFUSAL_CODES: dict[Refusal | tuple[Refusal, Kind], str] = {
 def refusal_message(refusal: Refusal, kind: Kind | None = None) -> str:
     """The three digits that say ``refusal`` of an operation of that kind."""
     return REFUSAL_CODES.get((refusal, kind)) or REFUSAL_CODES[refusal]
+
+
+#: The payer was asked to authenticate.
+CHALLENGED = "20064"
+
+#: What is said of a payment that its authentication ended, by the reason why nobody was asked for the money: whole codes.  None of them is
+#: among those that clients take for "on hold", and a time-out has not the status 00, whose answers leave an order's number unused.
+AUTHENTICATION_CODES: dict[str, str] = {
+    Ended.FAILED: "10030", Ended.CANCELLED: "00072", Ended.TIMEOUT: "10778", Ended.CODE_GONE: "10778",
+}
+MISMATCH = "152"
+
+
+def not_asked_code(failure: str, why: str) -> str:
+    """The whole code of a payment nobody was asked for; ``failure`` is the operation's failure status."""
+    if why == Ended.MISUSED:
+        return failure + MISMATCH
+    return AUTHENTICATION_CODES.get(why) or failure + refusal_message(Refusal.SERVICE_UNAVAILABLE)
 
 
 #: What a decline is called, by ISO 8583 DE 39; everything else is "Transaction declined".

@@ -13,6 +13,7 @@ from ringfence.api.aps.accounts import Credential, Settings
 from ringfence.api.aps.wire import ApsRequest
 from ringfence.core.commands import Kind
 from ringfence.core.refusals import Refusal
+from ringfence.engine.ahead import Ahead
 from ringfence.engine.code_box import CodeBox
 from ringfence.engine.directory import Merchant
 from ringfence.engine.engine import Engine
@@ -50,6 +51,8 @@ class Service(NamedTuple):
     new_sdk_token: Callable[[], str]
     now: Callable[[], datetime]             # business time, UTC
     code_box: CodeBox
+    base_url: str = ""                      # how callers reach the service
+    ahead: Ahead | None = None              # authentications made ahead of their payments
 
 
 class Reply(NamedTuple):

@@ -4,7 +4,7 @@ Decides how long a value may be, what it may be written with, and which values a
 which field, and what a value means: dates, currencies and card numbers are only shaped here.
 
 Patterns apply to the whole value (``fullmatch``; ``$`` would let a newline through).  No pattern admits a control character, and only
-the five of ``LOOSE`` admit an equals sign, each in places where ``name=`` of a following parameter cannot stand unnoticed: an APS
+those of ``LOOSE`` admit an equals sign, each in places where ``name=`` of a following parameter cannot stand unnoticed: an APS
 signature covers ``name=value`` pairs without any separator, so a free equals sign would let two requests share one signature.
 """
 from __future__ import annotations
@@ -90,6 +90,9 @@ URL = re.compile(r"https?://[A-Za-z0-9$!_/:.\-]+(?:[?&#][A-Za-z0-9$!_/:.\-]*(?:=
 #: What a device collector makes: base-64 pieces.  An equals sign is padding before a separator or at the end.
 FINGERPRINT = re.compile(r"(?:[A-Za-z0-9+/_.:|;,\- ]|==?(?=[;,]))*={0,2}")
 
+#: Twenty bytes in base-64: the one equals sign is the last character.
+CRYPTOGRAM = re.compile(r"[A-Za-z0-9+/]{27}=")
+
 #: An object or list in its text form, or the same written by the caller.
 NESTED = re.compile("[{\\[][ -~" + _OTHER_SCRIPTS + "]*[}\\]]")
 
@@ -163,6 +166,16 @@ FIELDS: dict[str, Field] = {
     "flex_value":            Field(255, FLEX),
     "sadad_olp":             Field(12, _of("A-Za-z0-9@._")),
 
+    # who pays: an authentication made elsewhere or before
+    "3ds_xid":               Field(28, CRYPTOGRAM),
+    "3ds_enrolled":          Field(1, ALPHA, _values("Y", "N", "U")),
+    "3ds_status":            Field(1, ALPHA, _values("Y", "N", "U", "A")),
+    "3ds_eci":               Field(2, DIGITS, _values("05", "06", "07", "02", "01", "00")),
+    "ver_token":             Field(28, CRYPTOGRAM),
+    "threeds_id":            Field(20, DIGITS),
+    "third_party_body":      Field(6000, _of("A-Za-z0-9_\\-.")),
+    "merchant_3ds_url":      Field(400, URL),
+
     # repeated payments
     "agreement_id":                    Field(50, ALNUM),
     "recurring_mode":                  Field(11, ALPHA, _values("FIXED", "VARIABLE", "UNSCHEDULED")),
@@ -224,7 +237,9 @@ FIELDS.update(FRAUD)
 CHECKS: dict[str, Callable[[str], object]] = {name: field.check for name, field in FIELDS.items()}
 
 #: The fields whose values may hold an equals sign.
-LOOSE = frozenset({"return_url", "device_fingerprint", "cart_details", "airline_data", "filters"})
+LOOSE = frozenset({
+    "3ds_xid", "ver_token", "merchant_3ds_url", "return_url", "device_fingerprint", "cart_details", "airline_data", "filters",
+})
 
 #: What a browser or a custom form adds after the server has signed; never part of a TOKENIZATION signature.
 CARD_FIELDS = frozenset({"card_number", "expiry_date", "card_security_code", "card_holder_name", "remember_me"})

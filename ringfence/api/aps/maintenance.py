@@ -24,7 +24,6 @@ SUCCESS = {
 FAILURE = {
     "authorization": "03", "purchase": "13", "capture": "05", "void": "09", "refund": "07", "increment": "03", "decrement": "03",
 }
-CHALLENGED = "20064"
 
 
 async def operate(service: Service, account: Account, request: ApsRequest, idempotency_key: str = "") -> Reply:
@@ -168,8 +167,8 @@ def code_of(kind: str, result: str | None, response_code: str | None, *, given_b
         case "declined" | "reversed":
             return FAILURE[kind] + codes.decline_message(response_code or "")
         case "not_asked":
-            return FAILURE[kind] + codes.refusal_message(Refusal.SERVICE_UNAVAILABLE)
+            return codes.not_asked_code(FAILURE[kind], response_code or "")
         case "challenge":
-            return CHALLENGED
+            return codes.CHALLENGED
         case _:
             return codes.UNKNOWN_OUTCOME

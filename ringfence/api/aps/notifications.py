@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from ringfence.api.aps import signature, xml
+from ringfence.api.aps import codes, signature, xml
 from ringfence.api.aps.answers import answer
 from ringfence.api.aps.door import DOOR, read_details
 from ringfence.api.aps.ladder import ApsRequest
@@ -20,7 +20,7 @@ from ringfence.api.aps.operations import COMMON, OPERATIONS, variant_of
 from ringfence.api.aps.payments import ending
 from ringfence.core.commands import Kind, VoidReason
 from ringfence.core.events import Event
-from ringfence.core.outcomes import Approved, Declined, Outcome, Reversed, Silence, Unknown
+from ringfence.core.outcomes import Approved, Declined, NotAsked, Outcome, Reversed, Silence, Unknown
 from ringfence.engine.directory import Credential, Merchant
 from ringfence.engine.feed import Message, Notifier, Occurred
 from ringfence.engine.intents import Result
@@ -48,7 +48,10 @@ class Row(NamedTuple):
 def _payment(command: str) -> dict[str, Row]:
     kind = Kind[command]
     ends = Row(command, FEEDBACK, NOTIFICATION)
-    return {f"{kind}_approved": ends, f"{kind}_declined": ends, f"{kind}_unknown": Row(command, FEEDBACK, ""), f"{kind}_reversed": ends}
+    return {
+        f"{kind}_approved": ends, f"{kind}_declined": ends, f"{kind}_unknown": Row(command, FEEDBACK, ""), f"{kind}_reversed": ends,
+        f"{kind}_not_asked": Row(command, FEEDBACK, ""),
+    }
 
 
 def _later(command: str, kind: Kind) -> dict[str, Row]:
@@ -64,7 +67,7 @@ TOLD: dict[str, Row] = {
 
 #: Events that are not told: nothing happened, the answer has said so already, or no APS operation is like them.
 UNTOLD: frozenset[str] = frozenset({
-    *(event for event in Event if event.endswith("_not_asked")),
+    *(event for event in Event if event.endswith("_not_asked") and not event.startswith(("authorization_", "purchase_"))),
     Event.CAPTURE_UNKNOWN, Event.VOID_UNKNOWN, Event.REFUND_UNKNOWN,
     *(event for event in Event if event.startswith(("increment_", "decrement_"))),
     Event.HOLD_DROPPED, Event.CAPTURE_REJECTED, Event.REFUND_RETURNED, Event.CHARGEBACK_OPENED, Event.CHARGEBACK_RETURNED,
@@ -90,18 +93,18 @@ def _wants(merchant: Merchant) -> bool:
 def _messages(merchant: Merchant, occurred: Occurred, seconds: float) -> list[Message]:
     row = TOLD.get(occurred.event)
     purpose = row and (row.first if occurred.attempt == 1 else row.again)
-    if not row or not purpose:
-        return []
+    if not row or not purpose or (occurred.result == "not_asked" and occurred.response_code not in codes.AUTHENTICATION_CODES):
+        return []                       # of what was not asked only that which its payer ended: nothing else happened
     known = occurred.origin == DOOR and occurred.first_details is not None
     first, card = read_details(occurred.first_details or b"{}") if known else ({}, {})
     echo = _echo(row.command, occurred, first)
-    credential = echo and _credential(merchant, echo["access_code"])
+    credential = echo and credential_of(merchant, echo["access_code"])
     if not echo or not credential:
         return []
-    body = _body(_request(row.command, echo | {"access_code": credential.public_name}), occurred, card)
+    body = _body(request_again(row.command, echo | {"access_code": credential.public_name}), occurred, card)
     settings = merchant.settings
     content_type, write = FORMATS[settings.feedback_format]
-    url = settings.at(ADDRESSES[purpose], _channel(first))
+    url = settings.at(ADDRESSES[purpose], channel_of(first))
     return [Message(purpose, url, content_type, write(body, credential), policy_of(settings, accepts=FOUND, seconds=seconds))]
 
 
@@ -124,7 +127,7 @@ def _echo(command: str, occurred: Occurred, first: dict[str, str]) -> dict[str, 
     return echo if command == _VOID else echo | {"amount": str(minor), "currency": occurred.currency or ""}
 
 
-def _request(command: str, echo: dict[str, str]) -> ApsRequest:
+def request_again(command: str, echo: dict[str, str]) -> ApsRequest:
     """The request again, as far as an answer looks at it."""
     operation = OPERATIONS["command", command]
     return ApsRequest(
@@ -154,18 +157,20 @@ def _outcome(occurred: Occurred) -> Outcome:
             return Declined(occurred.response_code or "")
         case "reversed":
             return Reversed(occurred.response_code or "")
+        case "not_asked":
+            return NotAsked(occurred.response_code or "")
         case _:
             return Unknown(Silence.NO_ANSWER)
 
 
-def _channel(first: dict[str, str]) -> str:
+def channel_of(first: dict[str, str]) -> str:
     """The channel whose address counts: that of the payment's first request, "" where another door began it."""
     operation = OPERATIONS.get(("command", first.get("command", "")))
     variant = operation and variant_of(operation, first)
     return variant.channel if variant else ""
 
 
-def _credential(merchant: Merchant, access_code: str) -> Credential | None:
+def credential_of(merchant: Merchant, access_code: str) -> Credential | None:
     """Whose response phrase signs: the request's own access code, else the merchant's first that is in force."""
     ours = [one for one in merchant.credentials if one.door == DOOR]
     return next((one for one in ours if one.public_name == access_code), ours[0] if ours else None)

@@ -52,14 +52,16 @@ class Operation(NamedTuple):
 
 REPORTING = "reportingApi"
 
-CARD_NOT_WITH_TOKEN = frozenset({"expiry_date"})
+#: The result of a 3DS server of the merchant's own, or of ours ahead of the payment: for cards in the request only.
+EXTERNAL = frozenset({"3ds_xid", "3ds_enrolled", "3ds_status", "3ds_eci", "ver_token"})
+CARD_NOT_WITH_TOKEN = frozenset({"expiry_date"}) | EXTERNAL
 #: 6.3 to 6.6.  A token may go with a card (it then names the token to make), but a card's expiry never goes with a token alone.
 VARIANTS = (
     Variant("token", "merchant_page", "ECOMMERCE", ("token_name", "customer_ip"), CARD_NOT_WITH_TOKEN),
     Variant("card", "trusted", "ECOMMERCE", ("card_number", "expiry_date", "card_security_code")),
     Variant("moto token", "moto", "MOTO", ("token_name",), CARD_NOT_WITH_TOKEN),
-    Variant("moto card", "trusted", "MOTO", ("card_number", "expiry_date")),
-    Variant("recurring", "recurring", "RECURRING", ("token_name",), frozenset({"card_number", "expiry_date", "card_security_code"})),
+    Variant("moto card", "trusted", "MOTO", ("card_number", "expiry_date"), EXTERNAL),
+    Variant("recurring", "recurring", "RECURRING", ("token_name",), frozenset({"card_number", "card_security_code"}) | CARD_NOT_WITH_TOKEN),
 )
 
 _BILLING = frozenset(name for name in FIELDS if name.startswith(("billing_", "shipping_")))
@@ -74,7 +76,7 @@ _PAYMENT_ECHOED = frozenset({
 _PAYMENT_SILENT = frozenset(FRAUD) | {
     "card_security_code", "check_3ds", "flex_value", "recurring_expiry_date", "recurring_days_between_payments",
     "statement_descriptor",
-}
+} | EXTERNAL
 _PAYMENT_RESULT = frozenset({
     "authorization_code", "knet_ref_number", "third_party_transaction_number", "3ds_url", "acquirer_response_code",
     "acquirer_response_message", "fraud_comment",
@@ -133,6 +135,11 @@ OPERATIONS: dict[tuple[str, str], Operation] = {(row.key, row.name): row for row
          optional=frozenset({"filters", "response_format"}), service="reporting", endpoint=REPORTING),
     _row("query_command=DOWNLOAD_REPORT", "56000", "57", ("merchant_reference",), optional=frozenset({"response_format"}),
          result=frozenset({"data", "data_count"}), service="reporting", endpoint=REPORTING),
+    _row("service_command=3DS_ENROLLMENT", "44000", "45", ("merchant_reference", "amount", "currency", "merchant_3ds_url"),
+         one_of=("card_number", "token_name"), optional=frozenset({"expiry_date", "card_holder_name", "customer_email", "customer_ip"}),
+         result=frozenset({"threeds_id", "3ds_url", "3ds_enrolled", "payment_option"}), service="three_d_secure"),
+    _row("service_command=3DS_AUTHENTICATION", "44000", "45", ("merchant_reference", "threeds_id"), silent=frozenset({"third_party_body"}),
+         result=frozenset({"3ds_eci", "3ds_status", "3ds_xid", "3ds_enrolled", "ver_token"}), service="three_d_secure"),
 )}
 
 #: 6.2, asked with a form at the payment page, never here.  The card comes with the form, or is typed into our own page.
@@ -152,8 +159,6 @@ UNAVAILABLE: dict[tuple[str, str], str] = {
     ("service_command", "PROCESS_BATCH"): SERVICE_INACTIVE,
     ("query_command", "GET_INSTALLMENTS_PLANS"): "00783",
     ("service_command", "CURRENCY_CONVERSION"): SERVICE_INACTIVE,
-    ("service_command", "3DS_ENROLLMENT"): SERVICE_INACTIVE,
-    ("service_command", "3DS_AUTHENTICATION"): SERVICE_INACTIVE,
     ("service_command", "OTP_GENERATE"): SERVICE_INACTIVE,
     ("service_command", "GENERATE_OTP"): SERVICE_INACTIVE,
     ("service_command", "OTP_VERIFY"): SERVICE_INACTIVE,

@@ -3,13 +3,13 @@ from __future__ import annotations
 
 from functools import partial
 
-from ringfence.api.aps import codes, tokenization
+from ringfence.api.aps import codes, three_d_secure, tokenization
 from ringfence.api.aps.door import DOOR, Account, Reply, Service, content_of, details_of, order_key, refused
-from ringfence.api.aps.operations import brand_message
+from ringfence.api.aps.operations import EXTERNAL, brand_message
 from ringfence.api.aps.wire import ApsRequest
 from ringfence.core.commands import Command, Initiation, Kind
 from ringfence.core.expiry import DOOR_SECONDS, hold_seconds
-from ringfence.core.outcomes import Approved, Declined, NotAsked, Outcome, Reversed
+from ringfence.core.outcomes import Approved, Challenge, Declined, NotAsked, Outcome, Reversed
 from ringfence.core.payment import Status
 from ringfence.core.refusals import Refusal
 from ringfence.engine.intents import CardInHand, Intent, Result
@@ -36,6 +36,14 @@ async def pay(service: Service, account: Account, request: ApsRequest, tries: in
     options = account.settings.payment_options
     if options is not None and stored.brand not in options:
         return Reply(f"{operation.failure}003")
+    demand = three_d_secure.demand_of(account, request, stored.brand)
+    if demand is not None and request.card is not None and not EXTERNAL.isdisjoint(request.given):
+        proven = await three_d_secure.proven(service, account, request, demand, stored.card_id)
+        if type(proven) is Reply:
+            return proven
+        demand = proven
+    if demand is not None and "return_url" in request.given and not three_d_secure.may_leave(account, request.given["return_url"]):
+        return Reply(three_d_secure.NOT_ALLOWED)
     initiation, channel = INITIATIONS.get(request.eci, ECOMMERCE)
     operation_id = engine.new_id()
     command = Command(KINDS[operation.name], request.amount, request.currency, operation_id)
@@ -49,22 +57,24 @@ async def pay(service: Service, account: Account, request: ApsRequest, tries: in
         merchant.merchant_id, merchant.identifier, operation_id, command, DOOR, account.actor, "api",
         content_of(service, request, stored.card_id), reference, order_key(reference), False, details_of(request, shown),
         service.route(merchant, stored.brand), card, None, initiation, channel, settings.magic_amounts,
-        None if card.token is None else lambda fresh: details_of(request, card_fields(service, account, fresh)),
+        None if card.token is None else lambda fresh: details_of(request, card_fields(service, account, fresh)), demand, False,
     )))
     if result.refusal is Refusal.TOKEN_IN_FLOW and tries > 1:       # what was taken from the code box is in hand
         return await pay(service, account, request._replace(security_code=card.security_code), tries - 1)
     if result.card is not None:
         shown = card_fields(service, account, result.card)
     shown["fort_id"] = str(operation_id)
-    return reply_to(request, result, card, shown)
+    return reply_to(request, result, card, shown, service.base_url)
 
 
-def reply_to(request: ApsRequest, result: Result, card: CardInHand, fields: dict[str, object]) -> Reply:
-    """The answer to a payment's first operation."""
+def reply_to(request: ApsRequest, result: Result, card: CardInHand, fields: dict[str, object], base_url: str = "") -> Reply:
+    """The answer to a payment's first operation.  ``base_url`` is how callers reach the service: a challenge's page is below it."""
     if result.refusal is not None:
         return refused(request, result.refusal, KINDS.get(request.operation.name))
     payment = result.payment
     kept = payment is not None and payment.status is not Status.DECLINED
+    if type(result.outcome) is Challenge:
+        fields["3ds_url"] = base_url + result.outcome.url
     made = card.keep_as if result.kept_as is None else result.kept_as
     return Reply(ending(request, result.outcome, kept, made, fields), fields, result.receipt)
 
@@ -88,8 +98,10 @@ def ending(request: ApsRequest, outcome: Outcome | None, kept: bool, token_name:
             code, acquirer = operation.failure + codes.decline_message(INSUFFICIENT_FUNDS), INSUFFICIENT_FUNDS
         case Declined(response_code=acquirer) | Reversed(response_code=acquirer):
             code = operation.failure + codes.decline_message(acquirer)
-        case NotAsked():
-            return operation.failure + codes.refusal_message(Refusal.SERVICE_UNAVAILABLE)
+        case NotAsked(why):
+            return codes.not_asked_code(operation.failure, why)
+        case Challenge():
+            return codes.CHALLENGED
         case _:
             return codes.UNKNOWN_OUTCOME
     fields["acquirer_response_code"] = acquirer

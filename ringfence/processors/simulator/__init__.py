@@ -1,8 +1,10 @@
 """The deterministic issuer simulator: a processor for the sandbox, and the judge of every fault test.
 
 ``scenarios`` are the tables, ``issuer`` answers one message (pure), ``accounts`` counts where an answer depends on earlier ones,
-``book`` remembers every effect and ``reading`` judges by it, ``control`` changes behaviour from outside, ``processor`` is the ``Processor``.
+``book`` remembers every effect and ``reading`` judges by it, ``control`` changes behaviour from outside, ``access_control`` is the issuers'
+side of 3-D Secure, ``processor`` is the ``Processor``.
 """
+from ringfence.processors.simulator.access_control import SimulatedAccessControl
 from ringfence.processors.simulator.book import Effect, Entry
 from ringfence.processors.simulator.control import Control
 from ringfence.processors.simulator.processor import Simulator
@@ -10,6 +12,6 @@ from ringfence.processors.simulator.reading import double_effects, given_back, r
 from ringfence.processors.simulator.scenarios import is_test_number, test_cards
 
 __all__ = [
-    "Control", "Effect", "Entry", "Simulator", "double_effects", "given_back", "is_test_number", "read_book", "standing", "test_cards",
-    "totals",
+    "Control", "Effect", "Entry", "SimulatedAccessControl", "Simulator", "double_effects", "given_back", "is_test_number", "read_book",
+    "standing", "test_cards", "totals",
 ]

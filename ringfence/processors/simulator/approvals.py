@@ -42,10 +42,10 @@ class Approvals:
         """Answer and line, or ``None`` where the short way does not lead to both.  ``wall`` is microseconds since 1970."""
         (
             key, kind, minor, currency, merchant, payment, operation, at, _, pan, expiry, security_code, initiation, _, cited, original, _,
-            repeat, _, magic,
+            repeat, _, magic, evidence,
         ) = message
         if (
-            original is not None or pan is None or repeat or magic or minor <= 0 or kind not in _FIRST
+            original is not None or pan is None or repeat or magic or evidence is not None or minor <= 0 or kind not in _FIRST
             or (initiation is not _CARDHOLDER and not cited)
         ):
             return None

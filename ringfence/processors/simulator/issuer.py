@@ -53,6 +53,12 @@ class Seal:
         mac.update(f"{digits}|{key}".encode())
         return mac.digest().translate(_DIGITS).decode()
 
+    def octets(self, digits: str, key: str) -> bytes:
+        """32 octets that follow from a card number and a key."""
+        mac = self._keyed.copy()
+        mac.update(f"{digits}|{key}".encode())
+        return mac.digest()
+
     def marks(self, digits: str, key: str, scenario: str) -> Marks:
         """The marks of one message."""
         return marks(self.chance(digits, key), scenario)
@@ -131,7 +137,7 @@ def outcome_of(message: Ask, said: Answer, marks: Marks, scenario: Scenario) -> 
     if original is None:
         return Approved(
             said.minor, marks.approval_code, marks.scheme_reference, reference, said.code, said.security_code_result,
-            scenario.address_result,
+            scenario.address_result, "" if message.evidence is None else message.evidence.eci,
         )
     kind = message.kind
     approval = marks.approval_code if kind is Kind.INCREMENT or kind is Kind.REFUND else original.approval_code
@@ -154,8 +160,18 @@ def look_at_card(message: Ask, scenario: Scenario, digits: str) -> tuple[str, st
     if message.initiation is not Initiation.CARDHOLDER and not message.cited_reference:
         # Without the reference of a first payment it looks like a cardholder's payment that nobody authenticated.  The step-up
         # codes say so, and being no hard decline they do not block the card.
-        return ("65" if brand_of(digits) is Brand.MASTERCARD else "1A"), result
+        return step_up(digits), result
+    if (
+        scenario.wants_authentication and message.initiation is Initiation.CARDHOLDER and message.channel == "ecommerce"
+        and (message.evidence is None or not message.evidence.cavv)
+    ):
+        return step_up(digits), result
     return "", result
+
+
+def step_up(digits: str) -> str:
+    """DE 39 of an issuer that wants to know who pays: 65 of Mastercard, else 1A."""
+    return "65" if brand_of(digits) is Brand.MASTERCARD else "1A"
 
 
 CODE_RESULTS = {"999": "N", "9999": "N", "998": "P", "9998": "P"}

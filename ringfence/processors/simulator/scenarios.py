@@ -65,6 +65,7 @@ class Scenario(NamedTuple):
     address_result: str = ""
     special: str = ""                           # a part that comes with hosted pages, disputes or stores; without it, approved
     is_open: bool = False                       # magic amounts may choose the outcome
+    wants_authentication: bool = False          # a cardholder's payment without the proof of an authentication is declined 1A (65)
 
     @property
     def has_account(self) -> bool:
@@ -111,11 +112,16 @@ RANGES: tuple[Range, ...] = (
 _BY_PREFIX = {row.prefix: row for row in RANGES}
 VISA = RANGES[0]
 
-_DISPUTE, _AUTHENTICATION, _STORE = "comes with disputes", "comes with hosted pages", "comes with store trips"
+_DISPUTE, _STORE = "comes with disputes", "comes with store trips"
 
 
 def _special(text: str, part: str) -> Scenario:
     return Scenario(text, special=part, is_open=True)
+
+
+def _payer(text: str) -> Scenario:
+    """What is special is said by the access control (``access_control``); whoever is not authenticated there just pays."""
+    return Scenario(text, is_open=True)
 
 
 def _deaf(text: str, delivery: Delivery) -> Scenario:
@@ -172,7 +178,21 @@ _ROWS: dict[str, Scenario] = {
     "0803": Scenario("approved, address result N", address_result="N", is_open=True),
     "0804": Scenario("approved, address result A", address_result="A", is_open=True),
     "0805": Scenario("approved, address result Z", address_result="Z", is_open=True),
-    **{f"06{n:02}": _special("approved", _AUTHENTICATION) for n in range(14)},
+    "0600": _payer("3-D Secure: authenticated at once (Y), approved"),
+    "0601": _payer("3-D Secure: a challenge, the person decides on the page"),
+    "0602": _payer("3-D Secure: a challenge that always fails (N)"),
+    "0603": _payer("3-D Secure: attempted (A), approved"),
+    "0604": _payer("3-D Secure: unavailable (U)"),
+    "0605": _payer("3-D Secure: rejected by the issuer (R)"),
+    "0606": _payer("3-D Secure: a challenge whose result never comes"),
+    "0607": _payer("3-D Secure: the directory server answers with an error"),
+    "0608": _payer("3-D Secure: a challenge that the person cancels (01)"),
+    "0609": Scenario("3-D Secure: authenticated at once (Y), then declined 51", ("51",)),
+    "0610": Scenario("declined 1A (Mastercard 65) without 3-D Secure; unavailable (U) at first, a challenge where it is mandated, then approved",
+                     wants_authentication=True),
+    "0611": _payer("3-D Secure: an exemption is acknowledged (I)"),
+    "0612": _payer("3-D Secure: decided elsewhere (D), authenticated a minute later"),
+    "0613": _payer("3-D Secure: the browser passes by the issuer first (3DS Method), then authenticated (Y)"),
     **{f"07{n:02}": _special("approved", _DISPUTE) for n in range(12)},
     **{f"090{n}": Scenario("declined 54 with merchant advice 01", ("54",), "01") for n in (1, 2, 3, 4)},
     **{f"200{n}": _special("approved", _STORE) for n in range(6)},
@@ -208,7 +228,7 @@ EXACT: dict[str, str] = {
     "4000000000000259": "0701", "4000000000002685": "0702", "4000000000001976": "0703", "4000000000003220": "0601",
     "4000000000000341": "0005", "4000000000005126": "0708", "4000000000007726": "0709",
     "4005550000000001": "0000", "5123450000000008": "0000", "2223000000000007": "0000", "345678901234564": "0000",
-    "4464040000000007": "0000", "5297412542005689": "0000", "5078036246600381": "0000", "5123456789012346": "0000",
+    "4464040000000007": "0000", "5297412542005689": "0601", "5078036246600381": "0000", "5123456789012346": "0000",
     "4557012345678902": "0601", "5313581000123430": "0601", "374200000000004": "0601", "9818950527886700002": "0000",
     "5078036221028566": "0000", "4215375500883243": "0000", "4724439901004942": "0000", "4111111111111111": "0000",
     "4201320111111010": "0000", "4201320000311101": "0051", "4201320131000508": "0041",
@@ -236,9 +256,9 @@ def scenario_named(code: str) -> Scenario:
 
 
 def magic_code(minor: int) -> str:
-    """The scenario a magic amount stands for (its last four digits of minor units: 90RR, 91NN, 92NN), or ``""``."""
+    """The scenario a magic amount stands for (its last four digits of minor units: 90RR, 91NN, 92NN, 94NN), or ``""``."""
     family, number = divmod(minor % 10_000, 100)
-    code = {90: f"00{number:02}", 91: f"03{number:02}", 92: f"04{number:02}"}.get(family, "")
+    code = {90: f"00{number:02}", 91: f"03{number:02}", 92: f"04{number:02}", 94: f"06{number:02}"}.get(family, "")
     return code if code in SCENARIOS else ""
 
 

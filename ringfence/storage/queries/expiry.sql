@@ -36,6 +36,8 @@ WITH found AS MATERIALIZED (
 )
 SELECT p.*, o.door, o.reference, o.processor, o.channel, o.minor,
        x.approval_code, x.processor_reference, x.scheme_reference,
+       EXISTS (SELECT FROM authentications a WHERE a.merchant_id = p.merchant_id AND a.payment_id = p.payment_id AND a.payment_id > 0
+               AND a.soft_decline <> '') AS resubmitted,
        c.card_id, c.brand, c.bin, c.last4, c.key_id, c.wrapped_key, c.ciphertext, c.first_reference, c.blocked
 FROM found p
 JOIN operations o ON o.merchant_id = p.merchant_id AND o.payment_id = p.payment_id AND o.operation_id = p.payment_id

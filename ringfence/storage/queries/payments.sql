@@ -77,7 +77,7 @@ WITH first AS MATERIALIZED (
     SELECT * FROM unnest($1::first_outcome[])
 ), saved_outcomes AS (
     INSERT INTO outcomes
-    SELECT merchant_id, payment_id, payment_id, 1::smallint, result, minor, response_code, advice, approval_code,
+    SELECT merchant_id, payment_id, payment_id, CASE result WHEN 'challenge' THEN 0 ELSE 1 END::smallint, result, minor, response_code, advice, approval_code,
            scheme_reference, processor_reference, security_code_result, eci, $8::timestamptz, $9::bigint FROM first
     UNION ALL SELECT * FROM unnest($2::outcomes[])
 ), new_payments AS (
@@ -121,10 +121,12 @@ INSERT INTO batches SELECT * FROM unnest($10::batches[]);
 INSERT INTO reversals SELECT * FROM unnest($1::reversals[]) ON CONFLICT DO NOTHING;
 
 -- answered --
--- Which of these attempts have an outcome already.
-SELECT o.operation_id, o.attempt
-FROM unnest($1::integer[], $2::bigint[], $3::bigint[], $4::smallint[]) AS w (merchant_id, payment_id, operation_id, attempt)
-JOIN outcomes o USING (merchant_id, payment_id, operation_id, attempt);
+-- Which of these attempts have an outcome already; one that would begin its payment ($5) comes too late behind a challenge too, which is
+-- what stands there as attempt 0.
+SELECT DISTINCT w.operation_id, w.attempt
+FROM unnest($1::integer[], $2::bigint[], $3::bigint[], $4::smallint[], $5::boolean[]) AS w (merchant_id, payment_id, operation_id, attempt, begins)
+JOIN outcomes o ON o.merchant_id = w.merchant_id AND o.payment_id = w.payment_id AND o.operation_id = w.operation_id
+    AND (o.attempt = w.attempt OR w.begins AND o.attempt = 0);
 
 -- head_of_lane --
 -- The last link of a lane's chain.
@@ -142,12 +144,17 @@ WHERE l.locktype = 'advisory' AND l.database = (SELECT oid FROM pg_database WHER
 SELECT batch_id, digest FROM batches WHERE lane = $1 AND number = $2;
 
 -- abandoned --
--- Operations whose deadline passed between two instants without any outcome: their owner is gone.
-SELECT o.*
+-- Operations whose deadline passed between two instants without any outcome: their owner is gone.  One whose payer was challenged waits
+-- for him, and has an owner again once somebody has claimed to carry on.
+SELECT o.*, EXISTS (SELECT FROM outcomes c WHERE c.merchant_id = o.merchant_id AND c.payment_id = o.payment_id
+                    AND c.operation_id = o.operation_id AND c.attempt = 0) AS is_challenged
 FROM operations o
 WHERE o.ask_deadline >= $1 AND o.ask_deadline < $2
   AND NOT EXISTS (SELECT FROM outcomes x
-                  WHERE x.merchant_id = o.merchant_id AND x.payment_id = o.payment_id AND x.operation_id = o.operation_id)
+                  WHERE x.merchant_id = o.merchant_id AND x.payment_id = o.payment_id AND x.operation_id = o.operation_id
+                    AND (x.attempt > 0 OR NOT EXISTS (
+                        SELECT FROM authentications a WHERE a.merchant_id = o.merchant_id AND a.payment_id = o.payment_id AND a.payment_id > 0
+                        AND a.claim IS NOT NULL)))
 ORDER BY o.ask_deadline
 LIMIT $3;
 

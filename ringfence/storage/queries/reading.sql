@@ -16,7 +16,10 @@ SELECT o.operation_id, o.kind, o.minor, o.currency, o.door, o.reference, o.key, 
        o.processor, o.card_id, o.token_name, o.initiation, o.channel, o.accepts_partial, o.reason, o.hold_seconds,
        o.allotment, o.asked_at, o.ask_deadline,
        l.attempt, l.result, l.minor AS answered_minor, l.response_code, l.advice, l.approval_code, l.scheme_reference,
-       l.processor_reference, l.answered_at
+       l.processor_reference, l.answered_at,
+       o.operation_id = o.payment_id AND EXISTS (
+           SELECT FROM authentications a WHERE a.merchant_id = o.merchant_id AND a.payment_id = o.payment_id AND a.payment_id > 0
+           AND a.soft_decline <> '') AS resubmitted
 FROM operations o
 LEFT JOIN LATERAL (
     SELECT x.* FROM outcomes x

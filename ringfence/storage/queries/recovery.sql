@@ -46,6 +46,8 @@ WHERE j.merchant_id = w.merchant_id AND j.queue = 'recovery' AND j.subject = w.o
 SELECT o.*, f.minor AS first_minor, a.approval_code, a.processor_reference, a.scheme_reference,
        EXISTS (SELECT FROM reversals r WHERE r.merchant_id = o.merchant_id AND r.payment_id = o.payment_id
                AND r.operation_id = o.operation_id) AS reversal_left,
+       EXISTS (SELECT FROM authentications a WHERE a.merchant_id = o.merchant_id AND a.payment_id = o.payment_id AND a.payment_id > 0
+               AND a.soft_decline <> '') AS resubmitted,
        e.result AS ended, v.decided, v.minor AS decided_minor, v.evidence
 FROM unnest($1::integer[], $2::bigint[], $3::bigint[]) AS w (merchant_id, payment_id, operation_id)
 JOIN operations o USING (merchant_id, payment_id, operation_id)

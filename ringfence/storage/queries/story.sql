@@ -77,6 +77,10 @@ FROM operations o JOIN reviews v USING (merchant_id, operation_id)
 WHERE o.merchant_id = $1 AND o.payment_id = $2
 ORDER BY v.operation_id;
 
+-- authentications --
+-- How its payer was authenticated.
+SELECT * FROM authentications WHERE merchant_id = $1 AND payment_id = $2 AND payment_id > 0 ORDER BY authentication_id;
+
 -- standing --
 -- Where it stands now.
 SELECT * FROM payments WHERE merchant_id = $1 AND payment_id = $2;

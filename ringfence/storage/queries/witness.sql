@@ -32,12 +32,17 @@ GROUP BY e.processor, e.day, m.identifier, e.currency, e.kind;
 
 -- unsettled --
 -- P9: what a processor's book may hold beyond ours: operations in doubt or on their way, and reversals nobody has acknowledged; and
--- the refund of a purchase in doubt that is being sent back.
+-- the refund of a purchase in doubt that is being sent back.  A payment that waits for its payer was not asked for.
 WITH open AS (
     SELECT o.*, NOT EXISTS (
         SELECT FROM outcomes f
         WHERE f.merchant_id = o.merchant_id AND f.payment_id = o.payment_id AND f.operation_id = o.operation_id
-          AND f.result NOT IN ('unknown', 'challenge')) AS is_open
+          AND f.result NOT IN ('unknown', 'challenge'))
+        AND NOT EXISTS (
+            SELECT FROM authentications a
+            WHERE a.merchant_id = o.merchant_id AND a.payment_id = o.payment_id AND a.payment_id > 0 AND a.status IN ('C', 'D', 'M')
+              AND EXISTS (SELECT FROM outcomes c WHERE c.merchant_id = o.merchant_id AND c.payment_id = o.payment_id
+                          AND c.operation_id = o.operation_id AND c.attempt = 0)) AS is_open
     FROM operations o WHERE $1::integer IS NULL OR o.merchant_id = $1
 ), may AS (
     SELECT o.processor, o.merchant_id, o.currency, o.kind, o.minor

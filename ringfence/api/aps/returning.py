@@ -1,0 +1,90 @@
+"""Returning: the signed answer of a payment, made again from what is stored, for a browser that comes back from its payer's bank.
+
+The answer is made by the functions that made it the first time, whoever ended the payment and however often the browser asks.  Decides which
+address it goes to.  Refuses to know why the browser was away.
+"""
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from ringfence.api.aps import signature
+from ringfence.api.aps.answers import answer
+from ringfence.api.aps.door import DOOR, read_details
+from ringfence.api.aps.notifications import channel_of, credential_of, request_again
+from ringfence.api.aps.payments import ending
+from ringfence.core.outcomes import Approved, Challenge, Declined, NotAsked, Outcome, Reversed, Silence, Unknown
+from ringfence.core.payment import Status
+from ringfence.engine.browser import Return
+from ringfence.engine.directory import Directory, Merchant
+from ringfence.engine.reading import Reading, Step, View
+from ringfence.engine.return_address import may_return
+
+FromTokenization = Callable[[int, str], Awaitable[str]]
+"""Merchant and ``merchant_reference`` -> the ``return_url`` of the TOKENIZATION with that reference, "" for none."""
+
+
+async def no_tokenization(merchant_id: int, reference: str) -> str:
+    """Nothing is remembered of tokenizations."""
+    return ""
+
+
+class Returning:
+    """The way back to a merchant's shop, for payments of this door."""
+
+    def __init__(self, reading: Reading, directory: Directory, *, is_live: bool, tokenized: FromTokenization = no_tokenization) -> None:
+        self._reading, self._directory, self._is_live, self._tokenized = reading, directory, is_live, tokenized
+
+    async def way(self, merchant_id: int, payment_id: int) -> Return | None:
+        """Where the browser goes now; ``None`` where the merchant named no address, or where the payment is none of this door's."""
+        view, merchant = await self._reading.view(merchant_id, payment_id), self._directory.by_id(merchant_id)
+        if view is None or merchant is None or view.first.door != DOOR or view.first.details is None:
+            return None
+        echo, card = read_details(view.first.details)
+        credential = credential_of(merchant, echo.get("access_code", ""))
+        url = await self._address(merchant, echo)
+        if credential is None or not url or "command" not in echo:
+            return None
+        request = request_again(echo["command"], echo)
+        fields: dict[str, object] = {"fort_id": str(payment_id), **card}
+        code = ending(request, said_to(view.first), is_kept(view), view.first.token_name or "", fields)
+        body = answer(request, fields, code)
+        signed = {name: str(value) for name, value in body.items()}
+        signed["signature"] = signature.sign(signed, credential.response_phrase, credential.algorithm)
+        return Return(url, merchant.settings.at("return_method", channel_of(echo)), signed, echo["language"])
+
+    async def address(self, merchant_id: int, payment_id: int) -> str:
+        """The address itself, "" for none: whose pages may frame what the payer is shown meanwhile."""
+        view, merchant = await self._reading.view(merchant_id, payment_id), self._directory.by_id(merchant_id)
+        if view is None or merchant is None or view.first.details is None:
+            return ""
+        return await self._address(merchant, read_details(view.first.details)[0])
+
+    async def _address(self, merchant: Merchant, echo: dict[str, str]) -> str:
+        """The request's own, else that of the TOKENIZATION it belongs to, else the channel's; a foreign origin is nobody's address."""
+        given = echo.get("return_url") or await self._tokenized(merchant.merchant_id, echo.get("merchant_reference", ""))
+        if given:
+            return given if may_return(given, merchant.settings.source_urls, self._is_live) else ""
+        return merchant.settings.at("return_url", channel_of(echo))     # type: ignore[no-any-return]
+
+
+def is_kept(view: View) -> bool:
+    """Whether an approval was not in part, which nobody asked for and which is given back."""
+    return view.payment is not None and view.payment.status is not Status.DECLINED
+
+
+def said_to(step: Step) -> Outcome:
+    """What became of an operation, as far as an answer tells of it."""
+    code = step.response_code or ""
+    match step.result:
+        case "approved":
+            return Approved(step.answered_minor or 0, step.approval_code or "")
+        case "declined":
+            return Declined(code)
+        case "reversed":
+            return Reversed(code)
+        case "not_asked":
+            return NotAsked(code)
+        case "challenge":
+            return Challenge("", "")
+        case _:
+            return Unknown(Silence.NO_ANSWER)

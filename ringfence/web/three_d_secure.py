@@ -1,0 +1,193 @@
+"""The pages of a 3-D Secure challenge: what the payer's browser sees between the shop and the shop.
+
+``GET /3ds/ADDRESS`` shows the issuer's page (the simulator's: ours), ``POST`` there is what the payer does on it, and ``/3ds/return/ADDRESS`` is
+where the issuer sends the browser back to.  What a browser brings there proves nothing and is not read beyond its shape: the result message is
+looked at instead, and as long as that is not there the page waits, and looks again without any script.  The address is a secret of 128 bits
+and the only key: there is no cookie whose holder could be used by others.  Every page may be asked for again at any time; it shows where things
+stand, and at their end leaves for the shop with the same signed answer.
+"""
+from __future__ import annotations
+
+import base64
+import binascii
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime
+from typing import NamedTuple
+from urllib.parse import parse_qsl
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from ringfence.engine.authenticating import PAGE, Address, read_address
+from ringfence.engine.authentication import AccessControl, Screen
+from ringfence.engine.browser import Return, Way
+from ringfence.engine.challenges import Challenges, Stands
+from ringfence.web import pages
+
+log = logging.getLogger(__name__)
+
+LOOK_SECONDS = 3
+"""Between two looks of a page that waits (wall time)."""
+FORM_BYTES, CRES_BYTES = 16_384, 12_288
+ACTIONS = frozenset({"approve", "reject", "nothing", "cancel", "code", "method"})
+
+Finish = Mapping[str, Callable[[int, int], Awaitable[Way | None]]]
+"""By door: merchant and payment -> where the browser goes behind a challenge; ``None``: nowhere, its shop named no address."""
+
+
+class Desk(NamedTuple):
+    """What the pages need.  ``door_of``: merchant and payment -> the door it came by; ``framers``: ... -> origins whose pages may frame ours;
+    ``now`` is business time."""
+
+    challenges: Challenges
+    access_control: AccessControl
+    finish: Finish
+    door_of: Callable[[int, int], Awaitable[str]]
+    framers: Callable[[int, int], Awaitable[tuple[str, ...]]]
+    now: Callable[[], datetime]
+
+
+def routes(desk: Desk) -> list[Route]:
+    """``/3ds/…``."""
+    async def shown(request: Request) -> Response:
+        return await _seen(desk, request, _show)
+
+    async def done(request: Request) -> Response:
+        return await _seen(desk, request, _act)
+
+    async def came_back(request: Request) -> Response:
+        return await _seen(desk, request, _return)
+
+    return [
+        Route(PAGE + "return/{address}", came_back, methods=["GET", "POST"]),
+        Route(PAGE + "{address}", shown, methods=["GET"]),
+        Route(PAGE + "{address}", done, methods=["POST"]),
+    ]
+
+
+class _Visit(NamedTuple):
+    """One request for a challenge that is there."""
+
+    address: Address
+    payment_id: int
+    acs_id: str
+    leave_url: str
+    language: str
+    framed_by: tuple[str, ...]
+
+    @property
+    def here(self) -> str:
+        return f"{PAGE}{self.address}"
+
+    @property
+    def back(self) -> str:
+        return f"{PAGE}return/{self.address}"
+
+
+async def _seen(desk: Desk, request: Request, what: Callable[[Desk, _Visit, dict[str, str]], Awaitable[Response]]) -> Response:
+    """Find the challenge of the address, read the form, and answer; who knows no address learns nothing."""
+    address = read_address(request.path_params["address"])
+    row = None if address is None else await desk.challenges.find(address)
+    if address is None or row is None:
+        return pages.message("gone_title", "en", status=404, said="gone_said")
+    form = await _form(request) if request.method == "POST" else {}
+    if form is None:
+        return pages.message("broken_title", "en", status=400, said="gone_said")
+    framed_by = ("'self'", *await desk.framers(row.merchant_id, row.payment_id)) if row.payment_id else ("'self'",)
+    screen = await desk.access_control.look(row.acs_id, desk.now()) if row.acs_id else None
+    visit = _Visit(address, row.payment_id, row.acs_id, row.leave_url, screen.language if screen else "en", framed_by)
+    return await what(desk, visit, form)
+
+
+async def _form(request: Request) -> dict[str, str] | None:
+    """The fields of a form, each once; ``None`` for what is none, or too large."""
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/x-www-form-urlencoded":
+        return None
+    body = b""
+    async for part in request.stream():
+        body += part
+        if len(body) > FORM_BYTES:
+            return None
+    try:
+        pairs = parse_qsl(body.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=16)
+    except ValueError:
+        return None
+    return dict(pairs) if len(dict(pairs)) == len(pairs) else None
+
+
+async def _show(desk: Desk, visit: _Visit, form: dict[str, str]) -> Response:
+    """The issuer's page, or what became of the payment meanwhile."""
+    row = await desk.challenges.find(visit.address)
+    if row is None or row.claim is not None or row.ended_at is not None:
+        return await _return(desk, visit, form)
+    screen = await desk.access_control.look(visit.acs_id, desk.now())
+    if screen is None:
+        return await _return(desk, visit, form)
+    return _over(visit, screen) if screen.kind == "done" else _page(visit, screen)
+
+
+async def _act(desk: Desk, visit: _Visit, form: dict[str, str]) -> Response:
+    """What the payer did on the issuer's page."""
+    action = form.get("action", "")
+    if action not in ACTIONS:
+        return await _show(desk, visit, form)
+    screen = await desk.access_control.act(visit.acs_id, action, form.get("code", "")[:32], desk.now())
+    if screen is None:
+        return await _return(desk, visit, form)
+    return _over(visit, screen) if screen.kind == "done" else _page(visit, screen, nothing=action == "nothing")
+
+
+async def _return(desk: Desk, visit: _Visit, form: dict[str, str]) -> Response:
+    """The browser came back from the issuer, or asks how it stands: go on as far as possible, then on to the shop, or wait."""
+    if (cres := form.get("cres")) is not None and read_cres(cres) is None:
+        log.info("a browser came back from a challenge with something else than a result")
+    progress = await desk.challenges.carry_on(visit.address.merchant_id, visit.address.authentication_id)
+    if progress.stands is not Stands.ENDED:
+        return pages.render("challenge_waits", visit.language, framed_by=visit.framed_by, back=visit.back, seconds=LOOK_SECONDS)
+    if not visit.payment_id:
+        return await _leave_ahead(desk, visit)
+    door = await desk.door_of(visit.address.merchant_id, visit.payment_id)
+    finish = desk.finish.get(door)
+    way = await finish(visit.address.merchant_id, visit.payment_id) if finish else None
+    if way is None:
+        return pages.message("bank_ended_title", visit.language, said="bank_ended_said", framed_by=visit.framed_by)
+    return pages.go(way, framed_by=visit.framed_by)
+
+
+async def _leave_ahead(desk: Desk, visit: _Visit) -> Response:
+    """Behind an authentication that was made ahead of its payment: the result goes to the merchant's address, who asks us for the truth."""
+    row = await desk.challenges.find(visit.address)
+    status = row.status if row is not None else "N"
+    fields = {"threeds_id": str(visit.address.authentication_id), "cres": write_cres(str(visit.address.authentication_id), status)}
+    return pages.go(Return(visit.leave_url, "POST", fields, visit.language), framed_by=visit.framed_by)
+
+
+def _page(visit: _Visit, screen: Screen, *, nothing: bool = False) -> Response:
+    return pages.render(
+        "challenge", visit.language, framed_by=visit.framed_by, screen=screen, here=visit.here, back=visit.back, seconds=LOOK_SECONDS,
+        nothing=nothing)
+
+
+def _over(visit: _Visit, screen: Screen) -> Response:
+    return pages.render(
+        "challenge_over", visit.language, framed_by=visit.framed_by, back=visit.back, carried=screen.status,
+        cres=write_cres(screen.reference, screen.status))
+
+
+def write_cres(reference: str, status: str) -> str:
+    """The message that a browser carries back: base64url of JSON without padding (EMV 3-D Secure 2.2, table B.4)."""
+    said = {"messageType": "CRes", "messageVersion": "2.2.0", "threeDSServerTransID": reference, "transStatus": "Y" if status == "Y" else "N"}
+    return base64.urlsafe_b64encode(msgspec.json.encode(said)).decode().rstrip("=")
+
+
+def read_cres(text: str) -> Mapping[str, str] | None:
+    """What a browser brought, for the log at most; ``None`` for what is no such message."""
+    if len(text) > CRES_BYTES:
+        return None
+    try:
+        return msgspec.json.decode(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)), type=dict[str, str])
+    except (binascii.Error, ValueError, msgspec.MsgspecError):
+        return None
