@@ -125,7 +125,7 @@ class Authenticating:
         demand = reserved.intent.demand
         if demand is None or not _wants_authentication(message, declined) or not self._authenticator.takes_part(message):
             return declined
-        said = await self._say(self._request(reserved, message, demand, MANDATED))
+        said = await self.say(self._request(reserved, message, demand, MANDATED))
         pending = verdict(said.status, demand.mode) is Verdict.WAIT
         if not pending and said.status not in SECURED:
             return declined
@@ -135,10 +135,6 @@ class Authenticating:
             return await self._challenge(reserved, row, in_hand=not pending)
         except DatabaseUnavailable:
             return declined
-
-    async def say(self, request: AuthenticationRequest) -> Said:
-        """ARes, within the time that access control has."""
-        return await self._say(request)
 
     async def _with_one_made_ahead(self, reserved: Reserved, message: Ask, authentication_id: int) -> Ask | Outcome:
         """Used in a commit of its own, behind the intent's: from then on no other payment may use it, whatever becomes of this one."""
@@ -151,7 +147,7 @@ class Authenticating:
 
     async def _asked(self, reserved: Reserved, message: Ask, demand: Demand) -> Ask | Outcome:
         indicator = MANDATED if demand.mode is Mode.REQUIRED else NO_PREFERENCE
-        said = await self._say(self._request(reserved, message, demand, indicator))
+        said = await self.say(self._request(reserved, message, demand, indicator))
         row, follows = self._row(reserved, message, demand, said, indicator), verdict(said.status, demand.mode)
         if follows is Verdict.WAIT:
             return await self._challenge(reserved, row)
@@ -170,7 +166,8 @@ class Authenticating:
         await rows.keep(self._pool, row, row.made_at + FIRST_SIGN)
         return Challenge("" if in_hand else f"{PAGE}{address}", str(row.authentication_id))
 
-    async def _say(self, request: AuthenticationRequest) -> Said:
+    async def say(self, request: AuthenticationRequest) -> Said:
+        """ARes, within the time that access control has."""
         try:
             async with asyncio.timeout(self._seconds):
                 return await self._authenticator.authenticate(request)
