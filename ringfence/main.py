@@ -20,10 +20,13 @@ from typing import Any
 import asyncpg
 
 from ringfence.api import openapi
+from ringfence.api.aps import hosted as aps_hosted
+from ringfence.api.aps import pages as aps_pages
+from ringfence.api.aps import tokenizing
 from ringfence.api.aps.app import PaymentApi
 from ringfence.api.aps.door import DOOR, card_facts
 from ringfence.api.aps.door import Service as ApsService
-from ringfence.api.http import App, Door, root, service_routes
+from ringfence.api.http import App, Door, read_body, root, service_routes
 from ringfence.background import abandoned, deliveries, dropped, expiry, follower, recovery, retention, reversals, stepping
 from ringfence.background.worker import Background, Chore, Queue
 from ringfence.config import Config
@@ -45,6 +48,7 @@ from ringfence.engine.numbering import RENEW_SECONDS, Counted, NoNumberFree, Num
 from ringfence.engine.outcome_lane import OutcomeLane
 from ringfence.engine.reading import Reading
 from ringfence.engine.recovery import PostgresDesk, Recovery
+from ringfence.engine.sessions import Sessions
 from ringfence.engine.timeline import Stepped
 from ringfence.engine.vault import Vault
 from ringfence.failures import Exit, Failure
@@ -54,7 +58,7 @@ from ringfence.processors.simulator import Simulator, is_test_number
 from ringfence.storage import database
 from ringfence.storage import expiry as holds_due
 from ringfence.storage.jobs import IN_ORDER
-from ringfence.web import static_files
+from ringfence.web import hosted, static_files
 
 OUTCOME_LANES, INTENT_LANES = range(1_024), range(1_024, 2_048)
 """The numbers that lanes may hold; those of outcomes name chains, and stay few."""
@@ -72,6 +76,8 @@ READY_SECONDS = 1.0
 """How long the database may take to answer before this worker calls itself not ready."""
 ASKING_SECONDS = 5.0
 """On top of a processor's own limit: how long an owner may take to ask and to write the outcome."""
+ATTEMPT_SECONDS = 20.0
+"""On top of that: how long an attempt on a page may be in one process's hands before another looks what became of it."""
 MARGIN_SECONDS = 0.5
 """On top of a processor's own limit: how long one message of a recovery may take."""
 
@@ -93,6 +99,7 @@ class Foundation:
     lanes: dict[str, Lane]
     engine: Engine
     reading: Reading
+    sessions: Sessions
     nudge: Callable[[], object]
     ends: AsyncExitStack
 
@@ -188,6 +195,7 @@ async def _foundation(
         await one.open()
     engine = engine_on(lanes["intents"], lanes["outcomes"])
     reading = Reading(pool, vault)
+    sessions = Sessions(pool, key=keyring.content_key, new_id=numbering.next, now=clock.now)
 
     # what ends the unknown
     message_seconds = config.answer_seconds + MARGIN_SECONDS
@@ -243,18 +251,27 @@ async def _foundation(
     noticing = asyncio.create_task(keys.keep_noticing(pool, keyring, f"worker {number} of process {os.getpid()}"))
     ends.push_async_callback(_cancelled, noticing)
     return Foundation(
-        config, clock, counters, pool, reports, keyring, numbering.new_name, directory, vault, processor, lanes, engine, reading, nudge_all, ends)
+        config, clock, counters, pool, reports, keyring, numbering.new_name, directory, vault, processor, lanes, engine, reading, sessions,
+        nudge_all, ends)
 
 
 def doors(base: Foundation, metrics: Metrics) -> Worker:
     """What callers and operators reach over HTTP."""
     config, directory, clock = base.config, base.directory, base.clock
-    aps = PaymentApi(ApsService(
+    service = ApsService(
         engine=base.engine, reading=base.reading, vault=base.vault, content_key=base.keyring.content_key,
         route=lambda merchant, brand: base.processor.name, new_token_name=base.new_name, new_sdk_token=base.new_name,
         now=clock.now,
-    ), directory, sandbox=not config.is_live)
+    )
+    aps = PaymentApi(service, directory, sandbox=not config.is_live)
     by_path = {"/FortAPI/paymentApi": Door(aps.handle, config.body_limit)}
+
+    # what a payer's browser sees
+    page = aps_pages.PaymentPage(service, base.sessions, aps.account, tokenize=tokenizing.tokenize, sandbox=not config.is_live)
+    desk = aps_hosted.Desk(service, base.sessions, aps.account, tokenize=tokenizing.tokenize)
+    pages = hosted.routes(hosted.Hosted(
+        base.sessions, {DOOR: desk.cashier}, {aps_pages.PATH: page.enter},
+        lambda request: read_body(request.scope, request.receive, config.body_limit), config.answer_seconds + ASKING_SECONDS + ATTEMPT_SECONDS))
 
     async def ready() -> list[str]:
         missing = [f"the {name} lane has no connection" for name, lane in base.lanes.items() if not lane.is_up]
@@ -273,7 +290,7 @@ def doors(base: Foundation, metrics: Metrics) -> Worker:
     operators = admin_of(
         config, admin_token(config), base.reports, base.keyring, clock, directory, everywhere, base.ends, by_key=base.pool,
         advance=_advance(base), drops=base.processor.drops)
-    routes = [*service_routes(ready=ready, metrics=metrics), *openapi.routes(), *operators, *static_files.routes()]
+    routes = [*service_routes(ready=ready, metrics=metrics), *openapi.routes(), *operators, *static_files.routes(), *pages]
     return Worker(root(by_path, routes, base.counters), by_path, base.counters, ready, base.ends.aclose)
 
 

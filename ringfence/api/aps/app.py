@@ -52,7 +52,7 @@ class PaymentApi:
         params = wire.decode(body)
         if type(params) is WireError:
             return format_error(params, None), ""
-        account = self._account(params)
+        account = self.account(params)
         if type(account) is WireError:
             return format_error(account, None), ""
         if not account.merchant.active:
@@ -79,7 +79,7 @@ class PaymentApi:
         code, fields, receipt = reply
         return format_answer(request, fields, code, account.credential), receipt
 
-    def _account(self, params: dict[str, str]) -> Account | WireError:
+    def account(self, params: dict[str, str]) -> Account | WireError:
         """Who calls, from the directory; made anew where the merchant or its credential changed."""
         known = self._accounts.get((params.get("merchant_identifier", ""), params.get("access_code", "")))
         if known is not None and self._directory.merchant(known.merchant.identifier) is known.merchant:
@@ -110,11 +110,12 @@ class PaymentApi:
 def wire_settings(merchant: Merchant, *, sandbox: bool) -> Settings:
     """A merchant's settings as the wire wants them."""
     of = merchant.settings
-    channels = {name for name in ("merchant_page", "trusted", "moto", "recurring") if getattr(of, f"channel_{name}")}
+    channels = {name for name in ("redirection", "merchant_page", "trusted", "moto", "recurring") if getattr(of, f"channel_{name}")}
     on = {"tokenization": of.service_tokenization, "verify_card": of.service_verify_card, "mobile_sdk": of.channel_mobile_sdk}
     return Settings(
         sandbox=sandbox, fraud=of.service_fraud, channels=frozenset(channels),
         services=frozenset(name for name, switched in on.items() if switched),
         statement_descriptor=of.statement_descriptor, currencies=of.currencies or None,
-        payment_options=of.payment_options or None, sources=of.source_ips or None, mask_first=int(of.card_mask[0]),
+        payment_options=of.payment_options or None, sources=of.source_ips or None,
+        return_origins=of.return_origins or (None if sandbox else ()), mask_first=int(of.card_mask[0]),
     )

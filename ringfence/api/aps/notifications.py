@@ -15,7 +15,7 @@ import msgspec
 
 from ringfence.api.aps import signature
 from ringfence.api.aps.answers import answer
-from ringfence.api.aps.door import DOOR, read_details
+from ringfence.api.aps.door import CHANNEL, DOOR, read_details
 from ringfence.api.aps.ladder import ApsRequest
 from ringfence.api.aps.maintenance import reply_to
 from ringfence.api.aps.operations import COMMON, OPERATIONS, variant_of
@@ -103,7 +103,7 @@ def _messages(merchant: Merchant, occurred: Occurred, seconds: float) -> list[Me
     body = _body(_request(row.command, echo | {"access_code": credential.public_name}), occurred, card)
     settings = merchant.settings
     content_type, write = FORMATS[settings.feedback_format]
-    url = settings.at(ADDRESSES[purpose], _channel(first))
+    url = settings.at(ADDRESSES[purpose], card.get(CHANNEL) or _channel(first))
     return [Message(purpose, url, content_type, write(body, credential), policy_of(settings, accepts=FOUND, seconds=seconds))]
 
 

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import NamedTuple
 
 from ringfence.api.aps import codes
 from ringfence.api.aps.door import DOOR, Account, Reply, Service, content_of, details_of, order_key, refused
@@ -22,7 +23,16 @@ INSUFFICIENT_FUNDS = "51"
 _intent, _card = partial(tuple.__new__, Intent), partial(tuple.__new__, CardInHand)    # all fields at once, at a third of the price of a call
 
 
-async def pay(service: Service, account: Account, request: ApsRequest) -> Reply:
+class Attempt(NamedTuple):
+    """What sets a payment apart that was begun on a page: its id (0: a new one), its key, and what its details say beside the card."""
+
+    payment_id: int
+    key: str
+    source: str
+    told: dict[str, object]
+
+
+async def pay(service: Service, account: Account, request: ApsRequest, attempt: Attempt | None = None) -> Reply:
     """Begin a payment and answer with its outcome."""
     operation, reference, merchant, engine = request.operation, request.reference, account.merchant, service.engine
     card = await _with_card(service, account, request) if request.card else await _with_token(service, account, request)
@@ -35,7 +45,7 @@ async def pay(service: Service, account: Account, request: ApsRequest) -> Reply:
     if options is not None and stored.brand not in options:
         return Reply(f"{operation.failure}003")
     initiation, channel = INITIATIONS.get(request.eci, ECOMMERCE)
-    operation_id = engine.new_id()
+    operation_id = attempt.payment_id if attempt else engine.new_id()
     command = Command(KINDS[operation.name], request.amount, request.currency, operation_id)
     if command.kind is Kind.AUTHORIZATION:
         command = command._replace(hold_seconds=hold_seconds(
@@ -43,14 +53,17 @@ async def pay(service: Service, account: Account, request: ApsRequest) -> Reply:
             channel=channel,
         ))
     shown = card_fields(service, account, card)
+    key, source, told = (order_key(reference), "api", None) if attempt is None else attempt[1:]
+    if told:
+        shown |= told
     result = await engine.execute(_intent((
-        merchant.merchant_id, merchant.identifier, operation_id, command, DOOR, account.actor, "api",
-        content_of(service, request, stored.card_id), reference, order_key(reference), False, details_of(request, shown),
+        merchant.merchant_id, merchant.identifier, operation_id, command, DOOR, account.actor, source,
+        content_of(service, request, stored.card_id), reference, key, False, details_of(request, shown),
         service.route(merchant, stored.brand), card, None, initiation, channel, settings.magic_amounts,
-        None if card.token is None else lambda fresh: details_of(request, card_fields(service, account, fresh)),
+        None if card.token is None else lambda fresh: details_of(request, card_fields(service, account, fresh) | (told or {})),
     )))
     if result.card is not None:
-        shown = card_fields(service, account, result.card)
+        shown = card_fields(service, account, result.card) | (told or {})
     shown["fort_id"] = str(operation_id)
     return reply_to(request, result, card, shown)
 

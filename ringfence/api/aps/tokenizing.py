@@ -1,0 +1,36 @@
+"""TOKENIZATION: a card that was typed on a page becomes a token, which pays later."""
+from __future__ import annotations
+
+from ringfence.api.aps.door import Account, Reply, Service
+from ringfence.api.aps.wire import ApsRequest
+from ringfence.engine.vault import CardErased, NameTaken, NotFound
+
+UPDATED, CREATION_FAILED = "18063", "061"
+
+
+async def tokenize(service: Service, account: Account, request: ApsRequest) -> Reply:
+    """Keep the card under the name asked for, else under one of ours; a name that is there stands for the new expiry date and holder."""
+    assert request.card is not None
+    merchant_id, vault, failure = account.merchant.merchant_id, service.vault, request.operation.failure
+    stored = await vault.keep(merchant_id, request.card.number)
+    if stored.sealed is None:
+        return Reply(failure + CREATION_FAILED)
+    code = request.operation.success
+    made = await vault.create_token(
+        merchant_id, stored, name=request.token_name or service.new_token_name(), expiry=request.card.expiry, holder=request.card.holder)
+    if isinstance(made, NameTaken):
+        known = await vault.token(merchant_id, request.token_name, fresh=True)
+        if known is None or known.card.card_id != stored.card_id:
+            return Reply(failure + "114")
+        code, made = UPDATED, await vault.update_token(
+            merchant_id, request.token_name, active=True, expiry=request.card.expiry, holder=request.card.holder or None)
+    if isinstance(made, NameTaken | NotFound | CardErased):
+        return Reply(failure + CREATION_FAILED)
+    assert not isinstance(made, tuple) or hasattr(made, "expiry")
+    fields: dict[str, object] = {
+        "token_name": made.name, "card_number": vault.masked(stored, account.settings.mask_first), "card_bin": stored.bin,
+        "expiry_date": made.expiry,
+    }
+    if made.holder:
+        fields["card_holder_name"] = made.holder
+    return Reply(code, fields)
