@@ -28,6 +28,7 @@ from ringfence.api.aps.door import DOOR, card_facts
 from ringfence.api.aps.door import Service as ApsService
 from ringfence.api.http import App, Door, read_body, root, service_routes
 from ringfence.background import abandoned, deliveries, dropped, expiry, follower, recovery, retention, reversals, stepping
+from ringfence.background import sessions as page_sessions
 from ringfence.background.worker import Background, Chore, Queue
 from ringfence.config import Config
 from ringfence.core.business_day import business_day
@@ -233,6 +234,7 @@ async def _foundation(
             dropped.chore(processor.name, processor.dropped, directory, engine, due, config.sweep_seconds),
             follower.chore(due, directory, notifiers_of(config), clock.now, nudge),
             retention.chore(reports, policy_of(config), clock.now),
+            page_sessions.chore(sessions, directory, config.retention_delivery_days, clock.now),
         ]
         queues = [
             recovery.queue(ends_doubts), reversals.queue(due, desk, engine, plan, clock.now),

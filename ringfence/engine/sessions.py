@@ -17,7 +17,7 @@ from typing import NamedTuple
 import asyncpg
 import msgspec
 
-from ringfence.engine.browser import Way
+from ringfence.engine.browser import Goto, Way
 from ringfence.storage import sessions as rows
 from ringfence.storage.sessions import SessionRow
 
@@ -137,6 +137,24 @@ class Cashier(NamedTuple):
     settle: Callable[[Session], Awaitable[None]]
     cancel: Callable[[Session], Awaitable[None]]
     ending: Callable[[Session], Way | Ending]
+
+
+Finish = Callable[[int, int], Awaitable[Way]]
+"""Merchant and payment whose challenge ended -> where the payer's browser goes."""
+
+
+def finishing(sessions: Sessions, cashier: Cashier, otherwise: Finish) -> Finish:
+    """Where a browser goes from its bank: back to the page, where the payment was tried on one (it says how it ended, or asks for another
+    card), else by ``otherwise``."""
+    async def finish(merchant_id: int, payment_id: int) -> Way:
+        session = await sessions.of_payment(merchant_id, payment_id)
+        if session is None:
+            return await otherwise(merchant_id, payment_id)
+        if session.state in ("trying", "challenged"):
+            await cashier.settle(session)
+        return Goto(session.path)
+
+    return finish
 
 
 _ENCODE = msgspec.json.Encoder().encode

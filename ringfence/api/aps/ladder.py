@@ -80,7 +80,7 @@ def climb(
     given = {name: value for name, value in params.items() if value} if "" in params.values() else params
     variant = operations.variant_of(operation, given)
     extra = NONE if operation.accepts.issuperset(params) else params.keys() - operation.accepts
-    features = extra & FEATURES_ABSENT.keys() if extra and variant is not None else NONE
+    features = extra & FEATURES_ABSENT.keys() if extra and (variant is not None or operation.name == "TOKENIZATION") else NONE
     broken = (
         _extra(extra - features, given, variant)
         or _missing(given, operation, variant, settings, features)
@@ -124,13 +124,13 @@ def _extra(extra: Set[str], given: dict[str, str], variant: Variant | None) -> B
     """5: parameters that the operation does not know, or that contradict the way to pay."""
     if variant is not None and not variant.forbidden.isdisjoint(given):
         extra = extra | variant.forbidden & given.keys()
-    return ("00027", ", ".join(map(_sayable, sorted(extra)))) if extra else None
+    return ("00027", ", ".join(map(sayable, sorted(extra)))) if extra else None
 
 
 _SAYABLE = re.compile(r"(?!.*[0-9]{5})[A-Za-z0-9_.\-]{1,40}")
 
 
-def _sayable(name: str) -> str:
+def sayable(name: str) -> str:
     """A parameter's name, unless it is something else in the wrong place: a card number, a text, a control character."""
     return name if _SAYABLE.fullmatch(name) else "?"
 
@@ -227,10 +227,10 @@ def _switched_off(
         return ("00040",)
     if operation.service and operation.service not in settings.services:
         return (_SERVICE_OFF.get(operation.service, "00093"),)
-    if variant is None:
-        return None
     if features:
         return (FEATURES_ABSENT[min(features)],)
+    if variant is None:
+        return None
     if variant.channel not in settings.channels:
         return ("00046",)
     if variant.eci == "RECURRING" and operation.name != "PURCHASE":

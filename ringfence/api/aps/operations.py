@@ -130,15 +130,13 @@ OPERATIONS: dict[tuple[str, str], Operation] = {(row.key, row.name): row for row
     _row("query_command=CHECK_VERIFY_CARD_STATUS", "12000", "11", ("merchant_reference",), result=_TRANSACTION, service="verify_card"),
 )}
 
-_INSTALLMENTS = frozenset({"installments", "plan_code", "issuer_code"})
-
 #: What a browser's form may ask of the payment page.  Payments differ in the way to pay only.
 PAGE: dict[tuple[str, str], Operation] = {(row.key, row.name): row for row in (
     OPERATIONS["command", "AUTHORIZATION"]._replace(variants=(REDIRECTION,)),
     OPERATIONS["command", "PURCHASE"]._replace(variants=(REDIRECTION,)),
     _row("service_command=TOKENIZATION", "18000", "17", ("merchant_reference",),
          optional=CARD_FIELDS | {"return_url", "token_name", "amount", "currency", "customer_country_code"},
-         silent=_APP | _INSTALLMENTS | {"card_security_code", "customer_ip", "customer_email"}, result=frozenset({"card_bin"}),
+         silent=_APP | {"card_security_code", "customer_ip", "customer_email"}, result=frozenset({"card_bin"}),
          unsigned=CARD_FIELDS, service="tokenization"),
     OPERATIONS["service_command", "CREATE_TOKEN"],
 )}

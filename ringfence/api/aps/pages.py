@@ -8,13 +8,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable
 
-from ringfence.api.aps import explain, operations, returns, services
+from ringfence.api.aps import explain, operations, returns, services, signature
 from ringfence.api.aps.accounts import Settings
 from ringfence.api.aps.answers import answer, refusal
 from ringfence.api.aps.codes import refusal_message, text_of
 from ringfence.api.aps.door import DOOR, Account, Reply, Service, order_key
-from ringfence.api.aps.fields import CARD_FIELDS, SECRET
-from ringfence.api.aps.ladder import ApsRequest, WireError, climb, error
+from ringfence.api.aps.fields import CARD_FIELDS, FIELDS, SECRET
+from ringfence.api.aps.ladder import ApsRequest, WireError, climb, error, sayable
 from ringfence.api.aps.returns import MERCHANT_PAGE, REDIRECTION
 from ringfence.core.refusals import Refusal
 from ringfence.engine import forms
@@ -31,7 +31,7 @@ CARD_MANDATORY = ("card_number", "expiry_date", "card_security_code")
 CARD_GIVEN = frozenset(CARD_MANDATORY)
 #: What is wrong with a card, rather than with the request: a failed tokenization.
 ABOUT_THE_CARD = frozenset({"00012", "00016", "00039", "00100"})
-DUPLICATE, EXTRA, CHANNEL_OFF, SOURCE, INSTALLMENTS_OFF, ECI = "00007", "00027", "00046", "00040", "00783", "00033"
+DUPLICATE, EXTRA, CHANNEL_OFF, SOURCE, ECI = "00007", "00027", "00046", "00040", "00033"
 
 
 class PaymentPage:
@@ -85,6 +85,8 @@ class PaymentPage:
         settings: Settings = account.settings._replace(sources=None, return_origins=None)
         request = climb(params, account.credential, settings, self._service.now(), endpoint=operations.PAYMENT_PAGE)
         if isinstance(request, WireError):
+            if request.code == "00008" and (added := _added_by_the_browser(params, account)):
+                return error(params, EXTRA, added)
             if request.code == "00008":
                 log.warning("a form for merchant %s does not carry its signature", account.merchant.identifier)
                 if self._sandbox:
@@ -133,7 +135,7 @@ def asked_of(account: Account, request: ApsRequest, url: str) -> Asked:
 
 def _refused_here(request: ApsRequest, params: dict[str, str], account: Account, origin: str) -> tuple[str, ...] | None:
     """What only forms can have wrong: a code, and the parameter it names."""
-    settings, given = account.merchant.settings, request.given
+    settings = account.merchant.settings
     pages = settings.source_urls
     if pages and origin_of(origin) not in {origin_of(one) for one in pages}:
         return (SOURCE,)
@@ -141,15 +143,26 @@ def _refused_here(request: ApsRequest, params: dict[str, str], account: Account,
         return None if request.eci == "ECOMMERCE" else (ECI, "eci")
     if not settings.channel_merchant_page:
         return (CHANNEL_OFF,)
-    if "installments" in given:
-        return (INSTALLMENTS_OFF,)
-    typed = CARD_GIVEN & given.keys()
+    sent = {name for name, value in params.items() if value}
+    typed = CARD_GIVEN & sent
     if request.operation.name != "TOKENIZATION" or not typed:
         return None
     if not settings.merchant_page_custom:
-        return EXTRA, ", ".join(sorted(CARD_FIELDS & given.keys()))
-    missing = next((name for name in CARD_MANDATORY if name not in given), None)
+        return EXTRA, ", ".join(sorted(CARD_FIELDS & sent))
+    missing = next((name for name in CARD_MANDATORY if name not in sent), None)
     return None if missing is None else ("00001", missing)
+
+
+def _added_by_the_browser(params: dict[str, str], account: Account) -> str:
+    """The names of fields that no operation has, where the signature is right without them: those of buttons, most of all."""
+    unknown = sorted(params.keys() - FIELDS.keys())
+    if not unknown:
+        return ""
+    rest = {name: value for name, value in params.items() if name in FIELDS}
+    credential = account.credential
+    unsigned = () if params.get("command") else CARD_FIELDS
+    covered = signature.verify(rest, credential.request_phrase, credential.sha_type, unsigned)
+    return ", ".join(map(sayable, unknown)) if covered else ""
 
 
 def _told(refused: WireError) -> Told:

@@ -64,9 +64,9 @@ WHERE merchant_id = $1 AND session_id = $2 AND state = 'open'
 RETURNING session_id;
 
 -- forget --
--- Sessions that were over at an instant (business time) are not needed any more.
+-- Sessions whose time was up long before an instant (business time) are not needed any more, however they stand.
 DELETE FROM page_sessions p
 USING (SELECT merchant_id, session_id FROM page_sessions
-       WHERE merchant_id = ANY ($1::integer[]) AND expires_at < $2 AND state IN ('open', 'done', 'cancelled')
+       WHERE merchant_id = ANY ($1::integer[]) AND expires_at < $2
        ORDER BY merchant_id, session_id LIMIT $3 FOR UPDATE SKIP LOCKED) AS old
 WHERE p.merchant_id = old.merchant_id AND p.session_id = old.session_id;
