@@ -57,7 +57,7 @@ class Shop:
                 visit = Visit(method, self.path, fields)
                 shop.visits.append(visit)
                 said = fields or visit.query
-                self._say(f"<h1>Shop</h1><p id=code>{html.escape(said.get('response_code', ''))}</p>")
+                self._say(f'<h1>Shop</h1><p id="answered">{html.escape(said.get("response_code", ""))}</p>')
 
             def _say(self, text: str) -> None:
                 body = f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Shop</title></head><body>{text}</body></html>'.encode()
