@@ -139,14 +139,14 @@ class Cashier(NamedTuple):
     ending: Callable[[Session], Way | Ending]
 
 
-Finish = Callable[[int, int], Awaitable[Way]]
-"""Merchant and payment whose challenge ended -> where the payer's browser goes."""
+Finish = Callable[[int, int], Awaitable[Way | None]]
+"""Merchant and payment whose challenge ended -> where the payer's browser goes; ``None``: nowhere, its shop named no address."""
 
 
 def finishing(sessions: Sessions, cashier: Cashier, otherwise: Finish) -> Finish:
     """Where a browser goes from its bank: back to the page, where the payment was tried on one (it says how it ended, or asks for another
     card), else by ``otherwise``."""
-    async def finish(merchant_id: int, payment_id: int) -> Way:
+    async def finish(merchant_id: int, payment_id: int) -> Way | None:
         session = await sessions.of_payment(merchant_id, payment_id)
         if session is None:
             return await otherwise(merchant_id, payment_id)

@@ -16,7 +16,7 @@ from ringfence.api.aps.codes import UNKNOWN_OUTCOME
 from ringfence.api.aps.door import CHANNEL, Account, Reply, Service, attempt_key, read_details
 from ringfence.api.aps.fields import CHECKS
 from ringfence.api.aps.ladder import ApsRequest, WireError, accepted
-from ringfence.api.aps.maintenance import CHALLENGED, PAGE
+from ringfence.api.aps.maintenance import PAGE
 from ringfence.api.aps.operations import PAYMENT_PAGE, Operation, brand_message, variant_of
 from ringfence.api.aps.returns import MERCHANT_PAGE, REDIRECTION
 from ringfence.core.card import brand_of
@@ -126,7 +126,7 @@ class Desk:
                 reply = await payments.pay(
                     self._service, account, request, payments.Attempt(payment_id, attempt_key(session.reference, attempts + 1), PAGE, told))
                 stored = "fort_id" in reply.fields
-            if reply.code == CHALLENGED:
+            if "3ds_url" in reply.fields:
                 await self._sessions.challenge(session, payment_id)
                 return Goto(urlsplit(str(reply.fields["3ds_url"])).path)
             body = answer(request, reply.fields, reply.code)
