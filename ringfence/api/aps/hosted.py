@@ -227,7 +227,7 @@ def _outcome(view: View) -> Outcome:
         case "reversed":
             return Reversed(step.response_code or "")
         case "not_asked":
-            return NotAsked("")
+            return NotAsked(step.response_code or "")
         case _:
             return Unknown(Silence.NO_ANSWER)
 
