@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
+from starlette.requests import Request
 
 from ringfence.api import openapi
 from ringfence.api.aps import hosted as aps_hosted
@@ -26,7 +27,7 @@ from ringfence.api.aps import tokenizing
 from ringfence.api.aps.app import PaymentApi
 from ringfence.api.aps.door import DOOR, card_facts
 from ringfence.api.aps.door import Service as ApsService
-from ringfence.api.http import App, Door, read_body, root, service_routes
+from ringfence.api.http import App, BodyTooLarge, CallerGone, Door, read_body, root, service_routes
 from ringfence.background import abandoned, deliveries, dropped, expiry, follower, recovery, retention, reversals, stepping
 from ringfence.background import sessions as page_sessions
 from ringfence.background.worker import Background, Chore, Queue
@@ -35,7 +36,7 @@ from ringfence.core.business_day import business_day
 from ringfence.core.card import Pan
 from ringfence.core.outcomes import Outcome
 from ringfence.core.recovery import Plan
-from ringfence.engine import addresses, keys, points
+from ringfence.engine import addresses, forms, keys, points
 from ringfence.engine.bulk import Expirer
 from ringfence.engine.clock import Clock, WallClock
 from ringfence.engine.counting import CountedIntents, CountedOutcomes
@@ -273,7 +274,7 @@ def doors(base: Foundation, metrics: Metrics) -> Worker:
     desk = aps_hosted.Desk(service, base.sessions, aps.account, tokenize=tokenizing.tokenize)
     pages = hosted.routes(hosted.Hosted(
         base.sessions, {DOOR: desk.cashier}, {aps_pages.PATH: page.enter},
-        lambda request: read_body(request.scope, request.receive, config.body_limit), config.answer_seconds + ASKING_SECONDS + ATTEMPT_SECONDS))
+        form_reader(config.body_limit), config.answer_seconds + ASKING_SECONDS + ATTEMPT_SECONDS))
 
     async def ready() -> list[str]:
         missing = [f"the {name} lane has no connection" for name, lane in base.lanes.items() if not lane.is_up]
@@ -294,6 +295,19 @@ def doors(base: Foundation, metrics: Metrics) -> Worker:
         advance=_advance(base), drops=base.processor.drops)
     routes = [*service_routes(ready=ready, metrics=metrics), *openapi.routes(), *operators, *static_files.routes(), *pages]
     return Worker(root(by_path, routes, base.counters), by_path, base.counters, ready, base.ends.aclose)
+
+
+def form_reader(limit: int) -> Callable[[Request], Awaitable[bytes]]:
+    """How pages read the body of a form, of at most ``limit`` bytes."""
+    async def read(request: Request) -> bytes:
+        try:
+            return await read_body(request.scope, request.receive, limit)
+        except BodyTooLarge as error:
+            raise forms.TooLarge from error
+        except CallerGone as error:
+            raise forms.CallerLeft from error
+
+    return read
 
 
 def _advance(base: Foundation) -> Advance:

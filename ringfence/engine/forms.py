@@ -14,6 +14,14 @@ _ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})?")
 _UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
+class TooLarge(Exception):
+    """A body beyond the limit; whoever reads bodies raises it."""
+
+
+class CallerLeft(Exception):
+    """The browser hung up before its form was complete; there is nobody to answer."""
+
+
 def decode(body: bytes, content_type: str) -> dict[str, str] | None:
     """The fields of a form (URL standard, section 5.1), in the order sent; ``None`` for anything else than one in UTF-8."""
     kind, _, parameters = content_type.partition(";")

@@ -5,6 +5,7 @@ at each stage of a session; what may be tried, and what came of it, the door's c
 """
 from __future__ import annotations
 
+import logging
 import unicodedata
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
@@ -22,16 +23,20 @@ from ringfence.engine.return_address import origin_of
 from ringfence.engine.sessions import PATH, PAYMENT, Cashier, Ending, Form, Session, Sessions, Typed
 from ringfence.web import pages
 
+log = logging.getLogger(__name__)
+
 WAITING_SECONDS = 2
 """A page that waits for an attempt looks again so often."""
 
 Enter = Callable[[bytes, str, str], Awaitable[Entered]]
+Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 class Hosted(NamedTuple):
     """What the pages stand on.
 
-    ``entrances``: where shops' forms arrive, and who reads them (body, content type, origin).  ``read``: a request's body, within limits.
+    ``entrances``: where shops' forms arrive, and who reads them (body, content type, origin).  ``read``: a request's body; raises
+    ``forms.TooLarge`` and ``forms.CallerLeft``.
     ``lease_seconds``: an attempt that nobody ended for so long (wall time) is looked after by whoever asks next.
     """
 
@@ -46,11 +51,29 @@ def routes(hosted: Hosted) -> list[Route]:
     """The entrances, and the pages below ``/pay/``."""
     desk = _Desk(hosted)
     return [
-        *(Route(path, desk.entrance(enter), methods=["POST"]) for path, enter in hosted.entrances.items()),
-        Route(PATH + "{address}", desk.show, methods=["GET"]),
-        Route(PATH + "{address}", desk.pay, methods=["POST"]),
-        Route(PATH + "{address}/cancel", desk.cancel, methods=["POST"]),
+        *(Route(path, _with_a_page(desk.entrance(enter)), methods=["POST"]) for path, enter in hosted.entrances.items()),
+        Route(PATH + "{address}", _with_a_page(desk.show), methods=["GET"]),
+        Route(PATH + "{address}", _with_a_page(desk.pay), methods=["POST"]),
+        Route(PATH + "{address}/cancel", _with_a_page(desk.cancel), methods=["POST"]),
     ]
+
+
+def _with_a_page(endpoint: Endpoint) -> Endpoint:
+    """The endpoint; what goes wrong in it is said on a page, because a person reads it."""
+    async def answered(request: Request) -> Response:
+        try:
+            return await endpoint(request)
+        except CONNECTION_LOST:
+            return pages.message("away_title", _language(request), status=503, said="away_said")
+        except forms.TooLarge:
+            return pages.message("bad_form_title", _language(request), status=413, said="bad_form_said")
+        except forms.CallerLeft:
+            return Response(status_code=499)
+        except Exception:
+            log.exception("a page broke")
+            return pages.message("broken_title", _language(request), status=500, said="broken_said")
+
+    return answered
 
 
 class _Open(NamedTuple):
@@ -79,45 +102,36 @@ class _Desk:
 
     async def show(self, request: Request) -> Response:
         """The page as the session stands."""
-        try:
-            found = await self._find(request)
-            return _gone() if found is None else await self._shown(found)
-        except CONNECTION_LOST:
-            return _away()
+        found = await self._find(request)
+        return _gone(request) if found is None else await self._shown(found)
 
     async def pay(self, request: Request) -> Response:
         """One attempt, or the form again with what is wrong."""
-        try:
-            found = await self._find(request)
-            if found is None:
-                return _gone()
-            fields = await self._posted(request, found.session)
-            if fields is None:
-                return pages.message("bad_form_title", found.session.asked.language, status=400, said="bad_form_said", framed_by=found.form.framed_by)
-            session, attempts = found.session, _number(fields.get("attempt", ""))
-            if session.state != "open" or session.is_late or attempts != session.attempts:
-                return pages.go(Goto(session.path))             # sent twice, or from a page of before
-            typed = typed_of(fields)
-            problems = await found.cashier.check(session, typed)
-            if problems:
-                return self._card_form(found, problems, typed, status=422)
-            return pages.go(await found.cashier.attempt(session, typed, attempts))
-        except CONNECTION_LOST:
-            return _away()
+        found = await self._find(request)
+        if found is None:
+            return _gone(request)
+        fields = await self._posted(request, found.session)
+        if fields is None:
+            return _not_ours(found)
+        session, attempts = found.session, _number(fields.get("attempt", ""))
+        if session.state != "open" or session.is_late or attempts != session.attempts:
+            return pages.go(Goto(session.path))                 # sent twice, or from a page of before
+        typed = typed_of(fields)
+        problems = await found.cashier.check(session, typed)
+        if problems:
+            return self._card_form(found, problems, typed, status=422)
+        return pages.go(await found.cashier.attempt(session, typed, attempts))
 
     async def cancel(self, request: Request) -> Response:
         """The payer gives up."""
-        try:
-            found = await self._find(request)
-            if found is None:
-                return _gone()
-            if await self._posted(request, found.session) is None:
-                return pages.message("bad_form_title", found.session.asked.language, status=400, said="bad_form_said", framed_by=found.form.framed_by)
-            if found.session.state == "open":
-                await found.cashier.cancel(found.session)
-            return pages.go(Goto(found.session.path))
-        except CONNECTION_LOST:
-            return _away()
+        found = await self._find(request)
+        if found is None:
+            return _gone(request)
+        if await self._posted(request, found.session) is None:
+            return _not_ours(found)
+        if found.session.state == "open" and not found.session.is_late:
+            await found.cashier.cancel(found.session)
+        return pages.go(Goto(found.session.path))
 
     async def _find(self, request: Request) -> _Open | None:
         session = await self._sessions.at(request.path_params["address"])
@@ -190,9 +204,15 @@ def _came_from(request: Request) -> str:
     return origin if origin and origin != "null" else origin_of(request.headers.get("referer", "")) or ""
 
 
-def _gone() -> Response:
-    return pages.message("gone_title", "en", status=404, said="gone_said")
+def _language(request: Request) -> str:
+    """The language of a page about nothing that has one: the browser's own."""
+    return "ar" if request.headers.get("accept-language", "").lower().startswith("ar") else "en"
 
 
-def _away() -> Response:
-    return pages.message("away_title", "en", status=503, said="away_said")
+def _gone(request: Request) -> Response:
+    return pages.message("gone_title", _language(request), status=404, said="gone_said")
+
+
+def _not_ours(found: _Open) -> Response:
+    return pages.message(
+        "bad_form_title", found.session.asked.language, status=400, said="bad_form_said", framed_by=found.form.framed_by)

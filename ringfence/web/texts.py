@@ -109,6 +109,9 @@ TEXTS: dict[str, tuple[str, str]] = {
     "away_title": ("We cannot be reached just now", "الخدمة غير متاحة الآن"),
     "away_said": ("Please load this page again in a moment; before that, do not pay again.",
                   "يُرجى إعادة تحميل هذه الصفحة بعد لحظات؛ ولا تدفع مرة أخرى قبل ذلك."),
+    "broken_title": ("This did not work", "لم تنجح العملية"),
+    "broken_said": ("Something is broken here. Please go back to the shop, and ask there before you pay again.",
+                    "حدث عطل لدينا. يُرجى العودة إلى المتجر والاستفسار هناك قبل الدفع مرة أخرى."),
     "bad_form_title": ("The form could not be read", "تعذّرت قراءة النموذج"),
     "bad_form_said": ("Nothing was charged. Please go back and load the page again.", "لم يُخصم أي مبلغ. يُرجى العودة وإعادة تحميل الصفحة."),
 }

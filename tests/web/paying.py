@@ -15,8 +15,8 @@ from starlette.applications import Starlette
 from ringfence.api.aps import hosted as aps_hosted
 from ringfence.api.aps import pages as aps_pages
 from ringfence.api.aps import signature, tokenizing
-from ringfence.api.http import read_body
 from ringfence.engine.sessions import Sessions
+from ringfence.main import form_reader
 from ringfence.web import hosted
 from tests.engine.composition import Process, Shop
 from tests.web.asking import Answer, get, post
@@ -39,7 +39,7 @@ def app_of(process: Process, *, lease_seconds: float = LEASE_SECONDS, tokenize: 
     desk = aps_hosted.Desk(service, sessions, process.api.account, tokenize=tokenize)
     return Starlette(routes=hosted.routes(hosted.Hosted(
         sessions, {"aps": desk.cashier}, {aps_pages.PATH: page.enter},
-        lambda request: read_body(request.scope, request.receive, 65_536), lease_seconds)))
+        form_reader(65_536), lease_seconds)))
 
 
 class Browser:

@@ -557,6 +557,22 @@ async def test_a_body_that_is_no_form(one, payer, order, body):
     assert answer.status == 400 and one.processor.asked == []
 
 
+async def test_a_form_that_is_too_large(one, payer, order):
+    await payer.buy(order)
+    answer = await post(payer.app, payer.path, b"a=" + b"1" * 70_000)
+    assert answer.status == 413 and said("bad_form_title") in answer.text
+    answer = await post(payer.app, "/FortAPI/paymentPage", b"a=" + b"1" * 70_000, {"accept-language": "ar-AE,en"})
+    assert answer.status == 413 and said("bad_form_title", "ar") in answer.text
+
+
+async def test_what_breaks_is_a_page_too(payer, order, monkeypatch, caplog):
+    """And the log says what."""
+    await payer.buy(order)
+    monkeypatch.setattr("ringfence.web.hosted.forms.decode", lambda *_: 1 / 0)
+    await payer.type()
+    assert payer.seen.status == 500 and payer.says(said("broken_title")) and "ZeroDivisionError" in caplog.text
+
+
 async def test_the_card_is_nowhere_but_in_the_vault(one, here, payer, order, caplog):
     """Neither in the session's row, nor in a log, nor in an address or a page: not the number, and the code least of all."""
     caplog.set_level(logging.DEBUG)
