@@ -127,14 +127,14 @@ class Cashier(NamedTuple):
 
     ``form``: ``None`` where the account is no longer there.  ``check``: what is wrong with what was typed, a word for each field.
     ``attempt``: one attempt, with a form made when so many were behind; where to go next, always inside our origin or to the bank.
-    ``settle``: look what became of an attempt that nobody told of, and note it.  ``cancel``: the payer gave up.
-    ``ending``: how an ended session (also a late one) is told.
+    ``settle``: look what became of an attempt, and note it; with ``is_stale`` an attempt that nobody was asked for is over.
+    ``cancel``: the payer gave up.  ``ending``: how an ended session (also a late one) is told.
     """
 
     form: Callable[[Session], Awaitable[Form | None]]
     check: Callable[[Session, Typed], Awaitable[Mapping[str, str]]]
     attempt: Callable[[Session, Typed, int], Awaitable[Way]]
-    settle: Callable[[Session], Awaitable[None]]
+    settle: Callable[[Session, bool], Awaitable[None]]
     cancel: Callable[[Session], Awaitable[None]]
     ending: Callable[[Session], Way | Ending]
 
@@ -151,7 +151,7 @@ def finishing(sessions: Sessions, cashier: Cashier, otherwise: Finish) -> Finish
         if session is None:
             return await otherwise(merchant_id, payment_id)
         if session.state in ("trying", "challenged"):
-            await cashier.settle(session)
+            await cashier.settle(session, False)
         return Goto(session.path)
 
     return finish

@@ -37,7 +37,7 @@ class Hosted(NamedTuple):
 
     ``entrances``: where shops' forms arrive, and who reads them (body, content type, origin).  ``read``: a request's body; raises
     ``forms.TooLarge`` and ``forms.CallerLeft``.
-    ``lease_seconds``: an attempt that nobody ended for so long (wall time) is looked after by whoever asks next.
+    ``lease_seconds``: an attempt that nobody was asked for within so long (wall time) will not be made any more.
     """
 
     sessions: Sessions
@@ -152,8 +152,8 @@ class _Desk:
     async def _shown(self, found: _Open) -> Response:
         session, cashier, form = found
         language, framed_by = session.asked.language, form.framed_by
-        if session.state == "challenged" or (session.state == "trying" and self._is_stale(session)):
-            await cashier.settle(session)
+        if session.state in ("trying", "challenged"):
+            await cashier.settle(session, self._is_stale(session))
             session = await self._sessions.at(session.path.removeprefix(PATH)) or session
         if session.state in ("trying", "challenged"):
             return pages.render(

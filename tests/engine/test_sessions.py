@@ -154,7 +154,7 @@ async def test_from_the_bank_a_browser_goes_back_to_the_page_it_left(sessions):
     """The attempt is looked at first; a payment of no page goes its own way."""
     settled = []
 
-    async def settle(session: Session) -> None:
+    async def settle(session: Session, is_stale: bool) -> None:
         settled.append(session.payment_id)
 
     async def otherwise(merchant_id: int, payment_id: int) -> Return:

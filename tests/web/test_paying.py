@@ -305,8 +305,7 @@ async def test_while_an_attempt_is_in_hand_the_page_waits_and_goes_on(one, payer
 @pytest.mark.parametrize("is_asked", [False, True])
 async def test_an_attempt_whose_worker_died_is_looked_after_by_the_next_visit(one, here, order, is_asked):
     """Nothing was asked: the payer may try again, and the order's key is still free.  Approved, and nobody told the session: it is told."""
-    app = app_of(one, lease_seconds=0.0)
-    payer = await Browser(app, here).buy(order)
+    payer = await Browser(app_of(one), here).buy(order)
     sessions = sessions_of(one)
     session = await sessions.at(payer.path.removeprefix("/pay/"))
     payment_id = one.new_id()
@@ -318,6 +317,9 @@ async def test_an_attempt_whose_worker_died_is_looked_after_by_the_next_visit(on
     if is_asked:
         assert (payer.code, payer.brought()["fort_id"]) == ("14000", str(payment_id))
     else:
+        assert payer.says(said("waiting_said"))                 # somebody may be about to ask
+        payer.app = app_of(one, lease_seconds=0.0)
+        await payer.load()
         assert payer.says(said("problem_unavailable"))
         await payer.type()
         assert payer.code == "14000" and (await here.status(order))["fort_id"] == payer.brought()["fort_id"]

@@ -165,11 +165,13 @@ class Desk:
 
     # -- after it
 
-    async def _settle(self, session: Session) -> None:
+    async def _settle(self, session: Session, is_stale: bool) -> None:
         assert session.payment_id is not None
         view = None
         if session.purpose == PAYMENT:
             view = await self._service.reading.view(session.merchant_id, session.payment_id)
+        if view is None and not is_stale:
+            return
         if view is None:                        # whoever tried it died before anything was asked
             await self._sessions.fail(session, session.payment_id, "unavailable", counts=False)
             return
