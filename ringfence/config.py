@@ -188,7 +188,7 @@ VARIABLES: tuple[Variable, ...] = (
     Variable("RINGFENCE_RETENTION_PERSONAL_DAYS", "retention_personal_days", _whole(30, 3_650), 1_095, "30 to 3650",
              "days after which what a payment says of its payer is erased"),
     Variable("RINGFENCE_RETENTION_DELIVERY_DAYS", "retention_delivery_days", _whole(1, 3_650), 30, "1 to 3650",
-             "days after which bodies and attempts of webhooks are erased"),
+             "days after which bodies and attempts of webhooks, and what payment pages were opened for, are erased"),
     Variable("RINGFENCE_RETENTION_REPORT_DAYS", "retention_report_days", _whole(1, 3_650), 7, "1 to 3650",
              "days after which reports are erased"),
     Variable("RINGFENCE_TORTURE_POINTS", "torture_points", Path, None, _PATH, "sandbox: the page of points at which a trial kills processes"),

@@ -18,15 +18,19 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
+from starlette.requests import Request
 
 from ringfence.api import openapi, streaming
+from ringfence.api.aps import hosted as aps_hosted
+from ringfence.api.aps import pages as aps_pages
+from ringfence.api.aps import tokenization
 from ringfence.api.aps.app import PaymentApi
 from ringfence.api.aps.door import DOOR, card_facts
 from ringfence.api.aps.door import Service as ApsService
 from ringfence.api.aps.report_rows import WORDS
 from ringfence.api.aps.reporting import ReportingApi
-from ringfence.api.aps.returning import Returning
-from ringfence.api.http import App, Door, root, service_routes
+from ringfence.api.aps.returning import FromTokenization, Returning
+from ringfence.api.http import App, BodyTooLarge, CallerGone, Door, read_body, root, service_routes
 from ringfence.background import (
     abandoned,
     challenges,
@@ -41,13 +45,14 @@ from ringfence.background import (
     stepping,
     temporary_tokens,
 )
+from ringfence.background import sessions as page_sessions
 from ringfence.background.worker import Background, Chore, Queue
 from ringfence.config import Config
 from ringfence.core.business_day import business_day
 from ringfence.core.card import Pan
 from ringfence.core.outcomes import Outcome
 from ringfence.core.recovery import Plan
-from ringfence.engine import addresses, keys, points
+from ringfence.engine import addresses, forms, keys, points
 from ringfence.engine.ahead import Ahead
 from ringfence.engine.authenticating import Authenticating
 from ringfence.engine.bulk import Expirer
@@ -67,6 +72,7 @@ from ringfence.engine.reading import Reading
 from ringfence.engine.recovery import PostgresDesk, Recovery
 from ringfence.engine.reporting import Maker, Reporting
 from ringfence.engine.return_address import origin_of
+from ringfence.engine.sessions import Sessions, finishing
 from ringfence.engine.timeline import Stepped
 from ringfence.engine.vault import Vault
 from ringfence.failures import Exit, Failure
@@ -76,7 +82,7 @@ from ringfence.processors.simulator import SimulatedAccessControl, Simulator, is
 from ringfence.storage import database
 from ringfence.storage import expiry as holds_due
 from ringfence.storage.jobs import IN_ORDER
-from ringfence.web import static_files, three_d_secure
+from ringfence.web import hosted, static_files, three_d_secure
 
 OUTCOME_LANES, INTENT_LANES = range(1_024), range(1_024, 2_048)
 """The numbers that lanes may hold; those of outcomes name chains, and stay few."""
@@ -94,6 +100,8 @@ READY_SECONDS = 1.0
 """How long the database may take to answer before this worker calls itself not ready."""
 ASKING_SECONDS = 5.0
 """On top of a processor's own limit: how long an owner may take to ask and to write the outcome."""
+ATTEMPT_SECONDS = 20.0
+"""On top of that: how long an attempt on a page may be in one process's hands before another looks what became of it."""
 MARGIN_SECONDS = 0.5
 """On top of a processor's own limit: how long one message of a recovery may take."""
 
@@ -119,6 +127,7 @@ class Foundation:
     access_control: SimulatedAccessControl
     challenges: Challenges
     ahead: Ahead
+    sessions: Sessions
     nudge: Callable[[], object]
     ends: AsyncExitStack
 
@@ -217,6 +226,7 @@ async def _foundation(
         await one.open()
     engine = engine_on(lanes["intents"], lanes["outcomes"])
     reading = Reading(pool, vault)
+    sessions = Sessions(pool, key=keyring.content_key, new_id=numbering.next, now=clock.now)
 
     # what ends the unknown
     message_seconds = config.answer_seconds + MARGIN_SECONDS
@@ -266,6 +276,7 @@ async def _foundation(
             dropped.chore(processor.name, processor.dropped, directory, engine, due, config.sweep_seconds),
             follower.chore(due, directory, notifiers_of(config), clock.now, nudge),
             temporary_tokens.chore(due, directory, clock.now, config.sweep_seconds),
+            page_sessions.chore(sessions, directory, config.retention_delivery_days, clock.now),
             retention.chore(reporters, policy_of(config), clock.now),
         ]
         queues = [
@@ -287,22 +298,33 @@ async def _foundation(
     ends.push_async_callback(_cancelled, noticing)
     return Foundation(
         config, clock, counters, pool, reporters, keyring, numbering.new_name, directory, vault, processor, lanes, engine, reading, code_box,
-        access_control, after_challenges, ahead, nudge_all, ends)
+        access_control, after_challenges, ahead, sessions, nudge_all, ends)
 
 
 def doors(base: Foundation, metrics: Metrics) -> Worker:
     """What callers and operators reach over HTTP."""
     config, directory, clock = base.config, base.directory, base.clock
-    aps = PaymentApi(ApsService(
+    service = ApsService(
         engine=base.engine, reading=base.reading, vault=base.vault, content_key=base.keyring.content_key,
         route=lambda merchant, brand: base.processor.name, new_token_name=base.new_name, new_sdk_token=base.new_name,
         now=clock.now, code_box=base.code_box, base_url=config.base_url or f"{config.scheme}://{config.host}:{config.port}", ahead=base.ahead,
-    ), directory, sandbox=not config.is_live)
-    returning = Returning(base.reading, directory, is_live=config.is_live)
-    pages = three_d_secure.routes(_bank_desk(base, returning))
+    )
+    aps = PaymentApi(service, directory, sandbox=not config.is_live)
+    returning = Returning(base.reading, directory, is_live=config.is_live, tokenized=_return_of_tokenization(base.vault))
     by_path = {"/FortAPI/paymentApi": Door(aps.handle, config.body_limit)}
     reporting = Reporting(base.reporters, clock.now, base.nudge)
     reports_door = ReportingApi(aps, reporting, clock.now)
+
+    # what a payer's browser sees
+    page = aps_pages.PaymentPage(service, base.sessions, aps.account, tokenize=tokenization.tokenize, sandbox=not config.is_live)
+    desk = aps_hosted.Desk(service, base.sessions, aps.account, tokenize=tokenization.tokenize)
+    finish = finishing(base.sessions, desk.cashier, returning.way)
+    pages = [
+        *hosted.routes(hosted.Hosted(
+            base.sessions, {DOOR: desk.cashier}, {aps_pages.PATH: page.enter},
+            form_reader(config.body_limit), config.answer_seconds + ASKING_SECONDS + ATTEMPT_SECONDS)),
+        *three_d_secure.routes(_bank_desk(base, returning, {DOOR: finish})),
+    ]
 
     async def ready() -> list[str]:
         missing = [f"the {name} lane has no connection" for name, lane in base.lanes.items() if not lane.is_up]
@@ -327,7 +349,29 @@ def doors(base: Foundation, metrics: Metrics) -> Worker:
     return Worker(root(by_path, routes, base.counters), by_path, base.counters, ready, base.ends.aclose)
 
 
-def _bank_desk(base: Foundation, returning: Returning) -> three_d_secure.Desk:
+def _return_of_tokenization(vault: Vault) -> FromTokenization:
+    """Where the tokenization of an order was to lead back to."""
+    async def return_url(merchant_id: int, reference: str) -> str:
+        flow = await vault.tokenization(merchant_id, reference)
+        return flow.return_url if flow is not None else ""
+
+    return return_url
+
+
+def form_reader(limit: int) -> Callable[[Request], Awaitable[bytes]]:
+    """How pages read the body of a form, of at most ``limit`` bytes."""
+    async def read(request: Request) -> bytes:
+        try:
+            return await read_body(request.scope, request.receive, limit)
+        except BodyTooLarge as error:
+            raise forms.TooLarge from error
+        except CallerGone as error:
+            raise forms.CallerLeft from error
+
+    return read
+
+
+def _bank_desk(base: Foundation, returning: Returning, finish: three_d_secure.Finish) -> three_d_secure.Desk:
     """What the pages of a challenge need.  They may be framed by the shop they lead back to, and by the pages it named."""
     async def door_of(merchant_id: int, payment_id: int) -> str:
         view = await base.reading.view(merchant_id, payment_id)
@@ -335,11 +379,11 @@ def _bank_desk(base: Foundation, returning: Returning) -> three_d_secure.Desk:
 
     async def framers(merchant_id: int, payment_id: int) -> tuple[str, ...]:
         merchant = base.directory.by_id(merchant_id)
-        allowed = [*merchant.settings.source_urls] if merchant is not None else []
+        allowed = [*merchant.settings.return_origins] if merchant is not None else []
         origins = map(origin_of, [*allowed, await returning.address(merchant_id, payment_id)])
         return tuple(dict.fromkeys(filter(None, origins)))
 
-    return three_d_secure.Desk(base.challenges, base.access_control, {DOOR: returning.way}, door_of, framers, base.clock.now)
+    return three_d_secure.Desk(base.challenges, base.access_control, finish, door_of, framers, base.clock.now)
 
 
 def _advance(base: Foundation) -> Advance:

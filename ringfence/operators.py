@@ -16,7 +16,8 @@ from ringfence.api import clock as clocks
 from ringfence.api import events, reports, retention, reviews, tokens, webhooks
 from ringfence.api.admin import Services, admin_routes, guard
 from ringfence.api.aps import notifications, report_formats, reporting
-from ringfence.api.aps.door import DOOR, order_key, verification_key
+from ringfence.api.aps.door import DOOR, attempt_key, order_key, verification_key
+from ringfence.api.aps.hosted import ATTEMPTS
 from ringfence.config import Config
 from ringfence.engine import addresses, timeline
 from ringfence.engine.clock import Clock, ClockError, WallClock
@@ -100,7 +101,7 @@ def books_of(config: Config) -> dict[str, Totals]:
 
 def first_keys(reference: str) -> list[str]:
     """The keys that a payment's first operation may have claimed with this reference, at any door."""
-    return [order_key(reference), verification_key(reference)]
+    return [order_key(reference), *(attempt_key(reference, number) for number in range(2, ATTEMPTS + 1)), verification_key(reference)]
 
 
 def _ever(number: int) -> Window:

@@ -19,7 +19,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import pytest
@@ -29,10 +29,11 @@ from ringfence.storage.binaries import FORCED
 from ringfence.storage.database import connect
 from ringfence.storage.postgres import PrivatePostgres
 from tests.clusters import migrated, put_cluster
+from tests.web import browsers
 
 # What is quick and explains most comes first; then the longest files, and what starts services and waits for them, so that it waits
 # beside others; the end is many short files, so that neither process is left alone with a long one.
-TURNS = ("core", "api", "storage", "torture", "faults", "engine", "simulation", "service", "bench", "background", "processors")
+TURNS = ("core", "api", "web", "storage", "torture", "faults", "engine", "simulation", "service", "bench", "background", "processors")
 
 # How fast a machine is says nothing about the code: a crowded one must not fail a test that draws its examples slowly.
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -43,12 +44,44 @@ MEMORY_NEEDED = 4 << 30
 
 _numbers = itertools.count(1)
 
+NOT_LOOKED = pytest.StashKey[int]()
+"""How many browser tests did not run."""
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Puts the files in the order of ``TURNS``, all else last."""
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Where a browser is required, nothing runs without one."""
+    if browsers.is_required() and (lacking := browsers.missing()):
+        raise pytest.UsageError(f"browser tests are required here, and {lacking}")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Puts the files in the order of ``TURNS``, all else last; takes out what needs a browser where there is none, and counts it."""
+    if browsers.missing() and (looking := [item for item in items if item.get_closest_marker("browser")]):
+        items[:] = [item for item in items if item not in looking]
+        config.hook.pytest_deselected(items=looking)
+        config.stash[NOT_LOOKED] = len(looking)
     tests = Path(__file__).parent
     place = {name: number for number, name in enumerate(TURNS)}
     items.sort(key=lambda item: place.get(item.path.relative_to(tests).parts[0], len(place)))
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Tells the process that reports what this one left out."""
+    if (output := getattr(session.config, "workeroutput", None)) is not None:
+        output["not_looked"] = session.config.stash.get(NOT_LOOKED, 0)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Hears it; every process collects the same tests."""
+    config, count = node.config, getattr(node, "workeroutput", {}).get("not_looked", 0)
+    config.stash[NOT_LOOKED] = max(count, config.stash.get(NOT_LOOKED, 0))
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """Says how many browser tests did not run, and why."""
+    if count := config.stash.get(NOT_LOOKED, 0):
+        terminalreporter.write_line(f"{count} browser tests did not run: {browsers.missing()}", yellow=True)
 
 
 class Server(NamedTuple):

@@ -20,6 +20,7 @@ import ringfence
 from docs import tables
 from ringfence.api import openapi
 from ringfence.api.aps import operations, wire
+from ringfence.api.aps import pages as aps_pages
 from ringfence.api.aps.accounts import Credential, Settings
 from ringfence.api.http import service_routes
 from ringfence.cli import cli
@@ -31,6 +32,7 @@ from ringfence.engine.clock import WallClock
 from ringfence.engine.seeding import FIRST
 from ringfence.operators import admin_of
 from ringfence.processors.simulator.scenarios import scenario_code
+from ringfence.web import hosted, static_files
 from tests.sandbox import Client, Sandbox
 
 ROOT = Path(__file__).parents[1]
@@ -96,7 +98,7 @@ def test_the_first_screen_works_on_a_fresh_sandbox():
 def test_the_readme_names_every_operation():
     """Nothing that is served is left out, nothing else is promised."""
     named = set(re.findall(r"`([A-Z0-9_]{6,})`", README.partition("## What works today")[2].partition("**Later")[0]))
-    assert named == {row.name for row in operations.OPERATIONS.values()}
+    assert named == {row.name for row in operations.KNOWN.values()}
 
 
 # ---------------------------------------------------------------------------------------------------------- tables
@@ -192,7 +194,8 @@ def test_the_description_has_every_endpoint():
     config = read({})
     assert isinstance(config, Config)
     operators = admin_of(config, "token", nothing, nothing, WallClock(), nothing, nothing, AsyncExitStack())
-    served = [*operators, *openapi.routes(), *service_routes(ready=nothing, metrics=nothing)]
+    pages = hosted.routes(hosted.Hosted(nothing, {}, {aps_pages.PATH: nothing}, nothing, 0.0))
+    served = [*operators, *openapi.routes(), *service_routes(ready=nothing, metrics=nothing), *pages, *static_files.routes()]
     endpoints = {(route.path, method.lower()) for route in served if isinstance(route, Route) for method in route.methods or () if method != "HEAD"}
     described = {(path, method) for path, methods in openapi.document()["paths"].items() for method in methods}
     assert described == endpoints | {("/FortAPI/paymentApi", "post"), ("/FortAPI/reportingApi", "post")}
@@ -202,7 +205,7 @@ def test_the_description_refers_to_nothing_that_is_not_there():
     """Every ``$ref`` has its schema, and every schema is referred to."""
     document = openapi.document()
     referred = set(re.findall(r'"#/components/schemas/([^"]+)"', json.dumps(document)))
-    used = {name for row in operations.OPERATIONS.values() for name in row.accepts}
+    used = {name for row in operations.KNOWN.values() for name in row.accepts}
     assert referred <= document["components"]["schemas"].keys()
     assert {name for name in document["components"]["schemas"] if not name.startswith("aps.")} | {f"aps.{name}" for name in used} - {
         f"aps.{key}" for key in operations.KEYS} <= referred

@@ -12,7 +12,7 @@ from starlette.routing import Route
 import ringfence
 from ringfence.api import clock, events, reports, retention, reviews, tokens, webhooks
 from ringfence.api.aps.fields import FIELDS, Field
-from ringfence.api.aps.operations import OPERATIONS, REPORTING, Operation
+from ringfence.api.aps.operations import OPERATIONS, PAGE, REPORTING, Operation
 from ringfence.api.describing import ERROR, OF_MERCHANT, REFUSALS, Schema, answers, content, fields, operator, path, query, ref, rows, text
 from ringfence.api.http import json_response
 
@@ -37,11 +37,12 @@ def document() -> Schema:
             "description": "Payments over the Amazon Payment Services API, and the operator's API.",
         },
         "servers": [{"url": "http://127.0.0.1:8080", "description": "the sandbox as `ringfence up` starts it"}],
-        "paths": _PAYMENTS | _SERVICE | _ADMIN | {where: described for part in PARTS for where, described in part.DESCRIBED.items()},
+        "paths": _PAYMENTS | _PAGES | _SERVICE | _ADMIN | {where: described for part in PARTS for where, described in part.DESCRIBED.items()},
         "components": {
             "securitySchemes": {"admin": {"type": "http", "scheme": "bearer", "description": "`admin` of sandbox.json, or RINGFENCE_ADMIN_TOKEN"}},
             "schemas": {
-                **{f"Aps_{row.name}": _request(row) for row in OPERATIONS.values()}, "ApsAnswer": _ANSWER,
+                **{f"Aps_{row.name}": _request(row) for row in OPERATIONS.values()},
+                **{f"ApsForm_{row.name}": _form(row) for row in PAGE.values()}, "ApsAnswer": _ANSWER,
                 **{f"aps.{name}": _value(field) for name, field in FIELDS.items()}, "Error": ERROR, "Merchant": _MERCHANT,
             },
         },
@@ -64,6 +65,12 @@ def _request(row: Operation) -> Schema:
     properties = {name: ref(f"aps.{name}") for name in sorted(row.accepts - {row.key})}
     schema = fields({row.key: {"const": row.name}, **properties}, (row.key, *row.mandatory, "signature"), additionalProperties=False)
     return schema | ({"anyOf": [{"required": [name]} for name in row.one_of]} if row.one_of else {})
+
+
+def _form(row: Operation) -> Schema:
+    """One operation as a browser posts it."""
+    forbidden = row.variants[0].forbidden if row.variants else frozenset()
+    return _request(row._replace(accepts=row.accepts - forbidden))
 
 
 _ANSWER: Schema = fields({
@@ -98,6 +105,55 @@ _PAYMENTS: dict[str, Schema] = {"/FortAPI/paymentApi": {"post": {
         **{code: {"description": REFUSALS[code], "content": content(ref("Error"))} for code in ("405", "413")},
     },
 }}}
+
+
+# ---------------------------------------------------------------------------------------------------------- pages
+
+_HTML: Schema = {"text/html": {"schema": {"type": "string"}}}
+_FORM = "application/x-www-form-urlencoded"
+_ADDRESS = [path("address", "the secret of one session, 27 characters")]
+_ONWARD: Schema = {"303": {"description": "the browser goes on inside"}}
+_WITHOUT: Schema = {"404": {"description": "no session is there (any more)", "content": _HTML}}
+_AWAY: Schema = {"503": {"description": "the database is away; load it again", "content": _HTML}}
+
+
+def _typed(required: tuple[str, ...], **properties: Schema) -> Schema:
+    """The body of one of our own forms; ``mark`` is in the page."""
+    return {"required": True, "content": {_FORM: {"schema": fields(
+        {"mark": text("from the page: only it can send the form"), **properties}, ("mark", *required))}}}
+
+
+_PAGES: dict[str, Schema] = {
+    "/FortAPI/paymentPage": {"post": {
+        "summary": "A shop's form: a hosted payment page, or a card to be kept", "tags": ["pages"],
+        "description": "Answers, errors included, go to return_url with the payer's browser. See docs/pages.md.",
+        "requestBody": {"required": True, "content": {_FORM: {"schema": {"oneOf": [ref(f"ApsForm_{row.name}") for row in PAGE.values()]}}}},
+        "responses": {
+            "200": {"description": "a page that leaves for return_url, or says what is wrong where nobody else can be told", "content": _HTML},
+            "303": {"description": "to the page below /pay/"},
+            "413": {"description": REFUSALS["413"], "content": content(ref("Error"))},
+        },
+    }},
+    "/pay/{address}": {
+        "get": {"summary": "The page as its session stands", "tags": ["pages"], "parameters": _ADDRESS, "responses": {
+            "200": {"description": "the card form, a page that waits, or one that leaves", "content": _HTML}, **_WITHOUT, **_AWAY}},
+        "post": {"summary": "One attempt", "tags": ["pages"], "parameters": _ADDRESS, "requestBody": _typed(
+            ("attempt", "security_code"),
+            attempt=text("from the page: attempts behind it"), card={"type": "string", "enum": ["saved", "new"]},
+            card_number=text("digits, with or without spaces"), expiry_month=text("one or two digits"), expiry_year=text("two or four digits"),
+            security_code=text("three or four digits"), card_holder=text("the name on the card"), remember={"type": "string", "enum": ["yes"]}),
+            "responses": {
+                **_ONWARD, "422": {"description": "the form again, with what is wrong", "content": _HTML},
+                "400": {"description": "not a form of this page", "content": _HTML}, **_WITHOUT, **_AWAY}},
+    },
+    "/pay/{address}/cancel": {"post": {
+        "summary": "The payer gives up", "tags": ["pages"], "parameters": _ADDRESS, "requestBody": _typed(()),
+        "responses": {**_ONWARD, "400": {"description": "not a form of this page", "content": _HTML}, **_WITHOUT, **_AWAY}}},
+    "/static/{name}": {"get": {
+        "summary": "Style and script of the pages", "tags": ["pages"], "parameters": [path("name", "changes with the content")],
+        "responses": {"200": {"description": "for ever the same", "content": {
+            kind: {"schema": {"type": "string"}} for kind in ("text/css", "text/javascript")}}, "404": {"description": "there is no such file"}}}},
+}
 
 
 # ---------------------------------------------------------------------------------------------------------- the service

@@ -28,3 +28,19 @@ class Goto(NamedTuple):
 
 
 Way = Return | Goto
+
+
+class Told(NamedTuple):
+    """A page of ours says what is wrong with a form, because nobody else can be told.  ``message`` is in the door's own words."""
+
+    code: str
+    message: str
+    language: str
+    reference: str
+
+
+class Entered(NamedTuple):
+    """Where a form that a shop sent leads, and whose pages may frame what is shown there."""
+
+    way: Way | Told
+    framed_by: tuple[str, ...] = ()

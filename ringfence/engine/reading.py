@@ -69,9 +69,18 @@ class Reading:
             return None
         return View(merchant_id, payment_id, await rows.payment(self._pool, merchant_id, payment_id), tuple(steps))
 
+    async def payment_by_key(self, merchant_id: int, key: str) -> int | None:
+        """The id of the payment that a key began."""
+        return await rows.payment_by_key(self._pool, merchant_id, key)
+
     async def view_by_key(self, merchant_id: int, key: str) -> View | None:
         """The payment that a key began."""
         payment_id = await rows.payment_by_key(self._pool, merchant_id, key)
+        return None if payment_id is None else await self.view(merchant_id, payment_id)
+
+    async def latest_attempt(self, merchant_id: int, key: str) -> View | None:
+        """The last of the further attempts that were made on a page under a key; ``None`` where the first was the only one."""
+        payment_id = await rows.latest_attempt(self._pool, merchant_id, key)
         return None if payment_id is None else await self.view(merchant_id, payment_id)
 
     async def card_of(self, view: View) -> CardInHand | None:

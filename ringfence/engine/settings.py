@@ -187,6 +187,9 @@ class Settings:
     source_ips: tuple[Network, ...] = setting(NETWORKS, (), "where requests may come from (040)")
     source_urls: tuple[str, ...] = setting(ORIGINS, (), "pages that may send a payer's browser here (040)")
 
+    return_origins: tuple[str, ...] = setting(
+        ORIGINS, (), "where a payer's browser may be sent back to (040), and which pages may frame ours; empty: in live nowhere")
+
     # how payments run
     hold_days: int = setting(whole(1, 30, "days"), 7, "an authorization not captured by then is given back")
     verify_minor: int = setting(whole(1, MAX_MINOR, "minor units"), 100, "what VERIFY_CARD authorizes and voids")
@@ -194,6 +197,8 @@ class Settings:
     temporary_token_seconds: int = setting(
         whole(60, LONGEST_FLOW_SECONDS, "seconds"), 3_600, "how long the token of a TOKENIZATION waits for a payment that succeeds")
     sdk_token_seconds: int = setting(whole(60, 86_400, "seconds"), 3_600, "how long an SDK token is good")
+    page_seconds: int = setting(whole(60, 86_400, "seconds"), 1_800, "how long a payment page stays open (business time)")
+    merchant_page_custom: bool = setting(FLAG, True, "a shop's own form may post card data to the payment page (merchant page 2.0)")
     magic_amounts: bool = setting(FLAG, False, "sandbox: certain amounts choose the issuer's answer")
 
     three_d_secure: str = setting(

@@ -54,6 +54,11 @@ async def payment_by_key(pool: asyncpg.Pool, merchant_id: int, key: str) -> int 
     return await pool.fetchval(SQL.by_key, merchant_id, key)
 
 
+async def latest_attempt(pool: asyncpg.Pool, merchant_id: int, key: str) -> int | None:
+    """The payment of the last further attempt under a key."""
+    return await pool.fetchval(SQL.latest_attempt, merchant_id, key)
+
+
 async def payment(pool: asyncpg.Pool, merchant_id: int, payment_id: int) -> Payment | None:
     """A payment as it stands; ``None`` before its first outcome."""
     row = await pool.fetchrow(SQL.payment, merchant_id, payment_id)

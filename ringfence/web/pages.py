@@ -67,10 +67,13 @@ def go(way: Way, *, framed_by: Sequence[str] = ()) -> Response:
     return leaving(way, framed_by=framed_by)
 
 
-def leaving(way: Return, *, framed_by: Sequence[str] = ()) -> Response:
-    """The page between us and the shop."""
+def leaving(
+    way: Return, *, framed_by: Sequence[str] = (), by_itself: bool = True, title: str = "return_title", said: str = "return_said",
+) -> Response:
+    """The page between us and the shop; ``by_itself``: it does not wait for its button."""
     link = with_query(way.url, way.fields) if way.method == "GET" else ""
-    return render("return", way.language, framed_by=framed_by, posts_to=ANY, way=way, link=link)
+    return render(
+        "return", way.language, framed_by=framed_by, posts_to=ANY, way=way, link=link, by_itself=by_itself, title=title, said=said)
 
 
 def message(

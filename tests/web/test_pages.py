@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import re
+from importlib import resources
 
 import pytest
 from starlette.applications import Starlette
@@ -19,6 +20,22 @@ def test_every_text_is_there_in_both_languages_with_the_same_blanks():
     for key, (english, arabic) in TEXTS.items():
         assert english and re.search("[\u0600-\u06ff]", arabic), key
         assert sorted(re.findall(r"\{(\w+)\}", english)) == sorted(re.findall(r"\{(\w+)\}", arabic)), key
+
+
+def test_every_text_is_said_somewhere():
+    """As a word in templates, code or the door's words for the payer."""
+    root = resources.files("ringfence")
+    files = [*root.joinpath("web").iterdir(), *root.joinpath("web", "templates").iterdir(), root.joinpath("api", "aps", "hosted.py")]
+    code = "".join(one.read_text("utf-8") for one in files if one.is_file() and one.name != "texts.py")
+    assert [key for key in TEXTS if not {f'"{part}"' for part in (key, key.removeprefix("problem_"), _ending(key))} & _words(code)] == []
+
+
+def _ending(key: str) -> str:
+    return key.removeprefix("ended_").removesuffix("_said")
+
+
+def _words(code: str) -> set[str]:
+    return set(re.findall(r'"[a-z_]+"', code))
 
 
 def test_a_text_is_chosen_by_language():

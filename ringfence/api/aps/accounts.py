@@ -7,7 +7,7 @@ from __future__ import annotations
 from ipaddress import IPv4Network, IPv6Network
 from typing import NamedTuple
 
-CHANNELS = frozenset({"merchant_page", "trusted", "moto", "recurring"})
+CHANNELS = frozenset({"redirection", "merchant_page", "trusted", "moto", "recurring"})
 SERVICES = frozenset({"tokenization", "verify_card", "mobile_sdk", "reporting", "three_d_secure"})
 
 
@@ -40,4 +40,5 @@ class Settings(NamedTuple):
     currencies: frozenset[str] | None = None                # ISO 4217 alpha codes
     payment_options: frozenset[str] | None = None           # brands, as in ``payment_option``
     sources: tuple[IPv4Network | IPv6Network, ...] | None = None
+    return_origins: tuple[str, ...] | None = None           # where browsers may be sent back to; ``None``: anywhere
     mask_first: int = 6                                     # leading digits of a masked card number, 6 or 8

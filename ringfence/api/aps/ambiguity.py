@@ -13,10 +13,10 @@ from functools import cache
 from typing import NamedTuple
 
 from ringfence.api.aps.fields import CHECKS, FIELDS, LOOSE
-from ringfence.api.aps.operations import OPERATIONS, Operation
+from ringfence.api.aps.operations import KNOWN, Operation
 from ringfence.api.aps.signature import underscore_first
 
-_NAMES = frozenset().union(*(row.accepts for row in OPERATIONS.values())) - {"signature"}
+_NAMES = frozenset().union(*(row.accepts for row in KNOWN.values())) - {"signature"}
 
 #: Names that end with another name: at their equals sign either could have been meant.
 LONG = frozenset(long for long in _NAMES if any(long != short and long.endswith(short) for short in _NAMES))
@@ -24,7 +24,7 @@ LONG = frozenset(long for long in _NAMES if any(long != short and long.endswith(
 LENGTHENING = {name: sorted(long.removesuffix(name) for long in LONG - {name} if long.endswith(name)) for name in _NAMES}
 _LONG_KEYS = tuple(f"{name}=" for name in sorted(LONG))
 _OTHER_LOOSE = LOOSE - {"return_url"}
-_OPERATION_PAIRS = tuple((f"{row.key}={row.name}", row) for row in OPERATIONS.values())
+_OPERATION_PAIRS = tuple((f"{row.key}={row.name}", row) for row in KNOWN.values())
 
 #: Names by their last three letters: few end alike.
 _BY_TAIL: dict[str, list[str]] = {}

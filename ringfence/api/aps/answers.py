@@ -53,19 +53,24 @@ def format_answer(request: ApsRequest, result: Mapping[str, object], code: str, 
     return _signed(body, spelling.pairs(spelling.values(body)), credential)
 
 
-def refusal(error: WireError) -> dict[str, object]:
-    """The unsigned answer of a refusal: what the request said and the code, no ``fort_id``."""
-    body: dict[str, object] = dict(error.echo)
-    body["response_code"] = error.code
-    body["response_message"] = text_of(error.code[2:], error.language, error.named)
-    body["status"] = error.code[:2]
-    return body
-
-
 def format_error(error: WireError, credential: Credential | None) -> bytes:
     """The JSON of a refusal; unsigned while no phrase is known."""
     body = refusal(error)
     return _ENCODER.encode(body) if credential is None else _signed(body, signature.join(body), credential)
+
+
+def refusal(error: WireError) -> dict[str, object]:
+    """The unsigned answer to a refused request: what it said and the code, no ``fort_id``."""
+    return {
+        **error.echo, "response_code": error.code, "response_message": text_of(error.code[2:], error.language, error.named),
+        "status": error.code[:2],
+    }
+
+
+def fields_of(body: dict[str, object], credential: Credential) -> dict[str, str]:
+    """A signed answer as the fields of a form."""
+    fields = {name: str(value) for name, value in body.items()}
+    return fields | {"signature": signature.sign(fields, credential.response_phrase, credential.sha_type)}
 
 
 def _signed(body: dict[str, object], pairs: str, credential: Credential) -> bytes:

@@ -114,12 +114,13 @@ class PaymentApi:
 def wire_settings(merchant: Merchant, *, sandbox: bool) -> Settings:
     """A merchant's settings as the wire wants them."""
     of = merchant.settings
-    channels = {name for name in ("merchant_page", "trusted", "moto", "recurring") if getattr(of, f"channel_{name}")}
+    channels = {name for name in ("redirection", "merchant_page", "trusted", "moto", "recurring") if getattr(of, f"channel_{name}")}
     on = {"tokenization": of.service_tokenization, "verify_card": of.service_verify_card, "mobile_sdk": of.channel_mobile_sdk,
           "reporting": of.service_reporting, "three_d_secure": of.service_three_d_secure}
     return Settings(
         sandbox=sandbox, fraud=of.service_fraud, channels=frozenset(channels),
         services=frozenset(name for name, switched in on.items() if switched),
         statement_descriptor=of.statement_descriptor, currencies=of.currencies or None,
-        payment_options=of.payment_options or None, sources=of.source_ips or None, mask_first=int(of.card_mask[0]),
+        payment_options=of.payment_options or None, sources=of.source_ips or None,
+        return_origins=of.return_origins or (None if sandbox else ()), mask_first=int(of.card_mask[0]),
     )

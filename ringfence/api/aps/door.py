@@ -27,6 +27,10 @@ CARD = "card"
 """Where details keep what the answer says of the card, beside the echo; no APS parameter is called so."""
 
 
+CHANNEL = "channel"
+"""... and below it the channel of a payment that came over a page; no answer holds it."""
+
+
 class Account(NamedTuple):
     """Who calls: the merchant, and the credential and settings as the wire wants them."""
 
@@ -68,6 +72,11 @@ def order_key(reference: str) -> str:
     return f"aps:{reference}"
 
 
+def attempt_key(reference: str, number: int) -> str:
+    """The key of the ``number``-th attempt to pay an order on a page; the first claims the order's own."""
+    return order_key(reference) if number == 1 else f"{order_key(reference)}#{number}"
+
+
 def verification_key(reference: str) -> str:
     """The key of a card verification's payment; its references are their own."""
     return f"aps:verify:{reference}"
@@ -80,7 +89,10 @@ def content_of(service: Service, request: ApsRequest, card_id: int | None = None
 
 
 def details_of(request: ApsRequest, card: Mapping[str, object] | None = None) -> bytes:
-    """What later messages about the operation repeat: the echo, card number masked, and the ``card`` as the answer shows it."""
+    """What later messages about the operation repeat: the echo, card number masked, and the ``card`` as the answer shows it.
+
+    ``card`` may also hold what the payment came by (``CHANNEL``), where the echo alone would not tell.
+    """
     return _ENCODE(request.echo if card is None else {**request.echo, CARD: card})
 
 

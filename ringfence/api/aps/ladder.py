@@ -17,10 +17,11 @@ from ringfence.api.aps import ambiguity, cards, operations, signature
 from ringfence.api.aps.accounts import Credential, Settings
 from ringfence.api.aps.cards import CardDetails
 from ringfence.api.aps.fields import CHECKS, FIELDS
-from ringfence.api.aps.operations import FEATURES_ABSENT, Operation, Variant
+from ringfence.api.aps.operations import FEATURES_ABSENT, Endpoint, Operation, Variant
 from ringfence.core.card import Pan, SecurityCode, brand_of
 from ringfence.core.ids import LARGEST
 from ringfence.core.money import CURRENCIES
+from ringfence.engine.return_address import may_return
 
 
 class WireError(NamedTuple):
@@ -60,9 +61,10 @@ class ApsRequest(NamedTuple):
 
 def climb(
     params: dict[str, str], credential: Credential, settings: Settings, now: datetime, source_ip: str = "",
+    endpoint: Endpoint = operations.PAYMENT_API,
 ) -> ApsRequest | WireError:
     """Climb the ladder from the operation to the account's switches; the first rung that breaks is the answer."""
-    operation = operation_of(params)
+    operation = operation_of(params, endpoint)
     if type(operation) is WireError:
         return operation
     unsigned = operation.unsigned if operation is not None else ()
@@ -73,12 +75,12 @@ def climb(
     if pairs is None:
         return error(params, "00008")
     if operation is None:
-        return error(params, operations.UNAVAILABLE[_named_operation(params)])
+        return error(params, endpoint.unavailable[_named_operation(params)])
 
     given = {name: value for name, value in params.items() if value} if "" in params.values() else params
     variant = operations.variant_of(operation, given)
     extra = NONE if operation.accepts.issuperset(params) else params.keys() - operation.accepts
-    features = extra & FEATURES_ABSENT.keys() if extra and variant is not None else NONE
+    features = extra & FEATURES_ABSENT.keys() if extra and (variant is not None or operation.name == "TOKENIZATION") else NONE
     broken = (
         _extra(extra - features, given, variant)
         or _missing(given, operation, variant, settings, features)
@@ -93,13 +95,13 @@ def climb(
     return accepted(given, operation, variant, settings)
 
 
-def operation_of(params: dict[str, str]) -> Operation | WireError | None:
+def operation_of(params: dict[str, str], endpoint: Endpoint = operations.PAYMENT_API) -> Operation | WireError | None:
     """The operation a request names; ``None`` where it is known and served elsewhere; 00001 without a name, 00004 for an unknown one."""
     named = _named_operation(params)
     if named is None:
         return error(params, "00001", "command")
-    operation = operations.OPERATIONS.get(named)
-    if operation is None and named not in operations.UNAVAILABLE:
+    operation = endpoint.operations.get(named)
+    if operation is None and named not in endpoint.unavailable:
         return error(params, "00004")
     return operation
 
@@ -123,13 +125,13 @@ def _extra(extra: Set[str], given: dict[str, str], variant: Variant | None) -> B
     """5: parameters that the operation does not know, or that contradict the way to pay."""
     if variant is not None and not variant.forbidden.isdisjoint(given):
         extra = extra | variant.forbidden & given.keys()
-    return ("00027", ", ".join(map(_sayable, sorted(extra)))) if extra else None
+    return ("00027", ", ".join(map(sayable, sorted(extra)))) if extra else None
 
 
 _SAYABLE = re.compile(r"(?!.*[0-9]{5})[A-Za-z0-9_.\-]{1,40}")
 
 
-def _sayable(name: str) -> str:
+def sayable(name: str) -> str:
     """A parameter's name, unless it is something else in the wrong place: a card number, a text, a control character."""
     return name if _SAYABLE.fullmatch(name) else "?"
 
@@ -214,6 +216,8 @@ def implausible(given: dict[str, str], settings: Settings, now: datetime) -> Bro
         for name, value in given.items():
             if number in value and name != "card_number":
                 return "00002", name            # a reference or a name is kept and shown, a card number never
+    if settings.return_origins is not None and "return_url" in given and not may_return(given["return_url"], settings.return_origins, True):
+        return ("00040",)                       # here and not with the switches: a value decides, which no plan holds
     return None
 
 
@@ -231,10 +235,10 @@ def _switched_off(
         return ("00040",)
     if operation.service and operation.service not in settings.services:
         return (_SERVICE_OFF.get(operation.service, "00093"),)
-    if variant is None:
-        return None
     if features:
         return (FEATURES_ABSENT[min(features)],)
+    if variant is None:
+        return None
     if variant.channel not in settings.channels:
         return ("00046",)
     if variant.eci == "RECURRING" and operation.name != "PURCHASE":
@@ -313,7 +317,7 @@ def echo(params: dict[str, str], echoes: frozenset[str], mask_first: int = 6) ->
 def error(params: dict[str, str], code: str, named: str = "") -> WireError:
     """A refusal of these parameters, repeating what is known of the operation they name."""
     key = _named_operation(params)
-    operation = operations.OPERATIONS.get(key) if key is not None else None
+    operation = operations.KNOWN.get(key) if key is not None else None
     echoes = operations.ECHO_UNKNOWN if operation is None else operation.echoes
     if operation is None and key is not None:
         echoes = echoes.difference(operations.KEYS) | {key[0]}

@@ -24,6 +24,8 @@ SUCCESS = {
 FAILURE = {
     "authorization": "03", "purchase": "13", "capture": "05", "void": "09", "refund": "07", "increment": "03", "decrement": "03",
 }
+PAGE = "page"
+"""The source of a payment that was begun on a page, where a payer may try again."""
 
 
 async def operate(service: Service, account: Account, request: ApsRequest, idempotency_key: str = "") -> Reply:
@@ -114,6 +116,8 @@ async def find(service: Service, account: Account, request: ApsRequest) -> View 
     merchant_id = account.merchant.merchant_id
     if request.fort_id is None:
         view = await service.reading.view_by_key(merchant_id, order_key(request.reference))
+        if view is not None and view.payment and view.payment.status is Status.DECLINED and view.first.source == PAGE:
+            view = await service.reading.latest_attempt(merchant_id, order_key(request.reference)) or view
     else:
         view = await service.reading.view(merchant_id, request.fort_id)
         if view and request.reference and request.reference != view.first.reference:

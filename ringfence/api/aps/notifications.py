@@ -13,7 +13,7 @@ import msgspec
 
 from ringfence.api.aps import codes, signature, xml
 from ringfence.api.aps.answers import answer
-from ringfence.api.aps.door import DOOR, read_details
+from ringfence.api.aps.door import CHANNEL, DOOR, read_details
 from ringfence.api.aps.ladder import ApsRequest
 from ringfence.api.aps.maintenance import reply_to
 from ringfence.api.aps.operations import COMMON, OPERATIONS, variant_of
@@ -104,7 +104,7 @@ def _messages(merchant: Merchant, occurred: Occurred, seconds: float) -> list[Me
     body = _body(request_again(row.command, echo | {"access_code": credential.public_name}), occurred, card)
     settings = merchant.settings
     content_type, write = FORMATS[settings.feedback_format]
-    url = settings.at(ADDRESSES[purpose], channel_of(first))
+    url = settings.at(ADDRESSES[purpose], card.get(CHANNEL) or channel_of(first))
     return [Message(purpose, url, content_type, write(body, credential), policy_of(settings, accepts=FOUND, seconds=seconds))]
 
 

@@ -68,6 +68,9 @@ _BILLING = frozenset(name for name in FIELDS if name.startswith(("billing_", "sh
 _APP = frozenset(name for name in FIELDS if name.startswith("app_"))
 _EXTRAS = frozenset({"merchant_extra", *(f"merchant_extra{n}" for n in range(1, 6))})
 
+#: 6.1: the card is typed on our own page, or known by its token.
+REDIRECTION = Variant("redirection", "redirection", "ECOMMERCE", (), frozenset({"card_number", "expiry_date", "card_security_code"}))
+
 _PAYMENT_ECHOED = frozenset({
     "customer_email", "token_name", "payment_option", "sadad_olp", "eci", "order_description", "customer_ip", "customer_name",
     "card_holder_name", "expiry_date", "card_number", "remember_me", "return_url", "phone_number", "settlement_reference",
@@ -145,8 +148,16 @@ OPERATIONS: dict[tuple[str, str], Operation] = {(row.key, row.name): row for row
 #: 6.2, asked with a form at the payment page, never here.  The card comes with the form, or is typed into our own page.
 TOKENIZATION = _row(
     "service_command=TOKENIZATION", "18000", "17", ("merchant_reference",),
-    optional=frozenset({"token_name", "return_url", "card_number", "expiry_date", "card_holder_name", "remember_me"}),
-    silent=frozenset({"card_security_code"}), result=frozenset({"card_bin"}), unsigned=CARD_FIELDS, service="tokenization")
+    optional=CARD_FIELDS | {"return_url", "token_name", "amount", "currency", "customer_country_code"},
+    silent=_APP | {"card_security_code", "customer_ip", "customer_email"}, result=frozenset({"card_bin"}), unsigned=CARD_FIELDS,
+    service="tokenization")
+
+#: What a browser's form may ask of the payment page.  Payments differ in the way to pay only.
+PAGE: dict[tuple[str, str], Operation] = {(row.key, row.name): row for row in (
+    OPERATIONS["command", "AUTHORIZATION"]._replace(variants=(REDIRECTION,)),
+    OPERATIONS["command", "PURCHASE"]._replace(variants=(REDIRECTION,)),
+    TOKENIZATION, OPERATIONS["service_command", "CREATE_TOKEN"],
+)}
 
 SERVICE_INACTIVE, ELSEWHERE = "00093", "00034"
 #: Known by name and not served at this address: the caller hears that the service is inactive, never that its command is unknown.
@@ -165,6 +176,21 @@ UNAVAILABLE: dict[tuple[str, str], str] = {
     ("service_command", "CUSTOMER_VERIFY"): SERVICE_INACTIVE,
 }
 
+
+class Endpoint(NamedTuple):
+    """What can be asked at one address, and what is known by name there and not served."""
+
+    operations: dict[tuple[str, str], Operation]
+    unavailable: dict[tuple[str, str], str]
+
+
+PAYMENT_API = Endpoint(OPERATIONS, UNAVAILABLE)
+PAYMENT_PAGE = Endpoint(PAGE, dict.fromkeys(OPERATIONS.keys() - PAGE.keys(), ELSEWHERE) | {
+    named: code for named, code in UNAVAILABLE.items() if named not in PAGE})
+
+#: Every operation by its name, to know what an answer repeats.
+KNOWN = PAGE | OPERATIONS
+
 #: Parameters of a payment that ask for features this service does not have; known, hence not "extra", and refused by what they ask for.
 FEATURES_ABSENT: dict[str, str] = {
     **dict.fromkeys(("digital_wallet", "apple_data", "apple_signature", "apple_header", "apple_paymentMethod", "call_id", "otp",
@@ -178,8 +204,8 @@ ECHO_UNKNOWN = frozenset().union(*(row.echoes for row in OPERATIONS.values()))
 
 def variant_of(operation: Operation, given: dict[str, str]) -> Variant | None:
     """The way to pay that a request means, ``None`` for operations that have only one.  An unknown ``eci`` counts as ECOMMERCE."""
-    if not operation.variants:
-        return None
+    if len(operation.variants) < 2:
+        return operation.variants[0] if operation.variants else None
     eci = given.get("eci")
     if eci == "RECURRING":
         return VARIANTS[4]

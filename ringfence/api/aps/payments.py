@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import NamedTuple
 
 from ringfence.api.aps import codes, three_d_secure, tokenization
 from ringfence.api.aps.door import DOOR, Account, Reply, Service, content_of, details_of, order_key, refused
@@ -24,7 +25,18 @@ FRESH_TOKENS = 3
 _intent, _card = partial(tuple.__new__, Intent), partial(tuple.__new__, CardInHand)    # all fields at once, at a third of the price of a call
 
 
-async def pay(service: Service, account: Account, request: ApsRequest, tries: int = FRESH_TOKENS) -> Reply:
+class Attempt(NamedTuple):
+    """What sets a payment apart that was begun on a page: its id, its key, its source, and what its details say beside the card."""
+
+    payment_id: int
+    key: str
+    source: str
+    told: dict[str, object]
+
+
+async def pay(
+    service: Service, account: Account, request: ApsRequest, attempt: Attempt | None = None, tries: int = FRESH_TOKENS,
+) -> Reply:
     """Begin a payment and answer with its outcome.  ``tries``: how often, where its token is tokenized anew in the same moment."""
     operation, reference, merchant, engine = request.operation, request.reference, account.merchant, service.engine
     card = await _with_card(service, account, request) if request.card else await _with_token(service, account, request)
@@ -42,10 +54,8 @@ async def pay(service: Service, account: Account, request: ApsRequest, tries: in
         if type(proven) is Reply:
             return proven
         demand = proven
-    if demand is not None and "return_url" in request.given and not three_d_secure.may_leave(account, request.given["return_url"]):
-        return Reply(three_d_secure.NOT_ALLOWED)
     initiation, channel = INITIATIONS.get(request.eci, ECOMMERCE)
-    operation_id = engine.new_id()
+    operation_id = attempt.payment_id if attempt else engine.new_id()
     command = Command(KINDS[operation.name], request.amount, request.currency, operation_id)
     if command.kind is Kind.AUTHORIZATION:
         command = command._replace(hold_seconds=hold_seconds(
@@ -53,16 +63,19 @@ async def pay(service: Service, account: Account, request: ApsRequest, tries: in
             channel=channel,
         ))
     shown = card_fields(service, account, card)
+    key, source, told = (order_key(reference), "api", None) if attempt is None else attempt[1:]
+    if told:
+        shown |= told
     result = await engine.execute(_intent((
-        merchant.merchant_id, merchant.identifier, operation_id, command, DOOR, account.actor, "api",
-        content_of(service, request, stored.card_id), reference, order_key(reference), False, details_of(request, shown),
+        merchant.merchant_id, merchant.identifier, operation_id, command, DOOR, account.actor, source,
+        content_of(service, request, stored.card_id), reference, key, False, details_of(request, shown),
         service.route(merchant, stored.brand), card, None, initiation, channel, settings.magic_amounts,
-        None if card.token is None else lambda fresh: details_of(request, card_fields(service, account, fresh)), demand, False,
+        None if card.token is None else lambda fresh: details_of(request, card_fields(service, account, fresh) | (told or {})), demand, False,
     )))
     if result.refusal is Refusal.TOKEN_IN_FLOW and tries > 1:       # what was taken from the code box is in hand
-        return await pay(service, account, request._replace(security_code=card.security_code), tries - 1)
+        return await pay(service, account, request._replace(security_code=card.security_code), attempt, tries - 1)
     if result.card is not None:
-        shown = card_fields(service, account, result.card)
+        shown = card_fields(service, account, result.card) | (told or {})
     shown["fort_id"] = str(operation_id)
     return reply_to(request, result, card, shown, service.base_url)
 

@@ -63,7 +63,7 @@ class Returning:
         """The request's own, else that of the TOKENIZATION it belongs to, else the channel's; a foreign origin is nobody's address."""
         given = echo.get("return_url") or await self._tokenized(merchant.merchant_id, echo.get("merchant_reference", ""))
         if given:
-            return given if may_return(given, merchant.settings.source_urls, self._is_live) else ""
+            return given if may_return(given, merchant.settings.return_origins, self._is_live) else ""
         return merchant.settings.at("return_url", channel_of(echo))     # type: ignore[no-any-return]
 
 

@@ -49,8 +49,8 @@ def demand_of(account: Account, request: ApsRequest, brand: str) -> Demand | Non
 
 def may_leave(account: Account, url: str) -> bool:
     """Whether a payer's browser may be sent to an address that a request names."""
-    origins = account.merchant.settings.source_urls
-    return (account.settings.sandbox and not origins) or may_return(url, origins, not account.settings.sandbox)
+    origins = account.settings.return_origins
+    return origins is None or may_return(url, origins, True)
 
 
 async def proven(service: Service, account: Account, request: ApsRequest, demand: Demand, card_id: int) -> Demand | Reply:

@@ -2,6 +2,14 @@
 -- The payment whose first operation holds this key.
 SELECT payment_id FROM operations WHERE merchant_id = $1 AND key = $2;
 
+-- latest_attempt --
+-- The payment of the last attempt that was made on a page after the first: KEY#2 to KEY#9.
+SELECT o.payment_id
+FROM generate_series(9, 2, -1) AS n
+JOIN operations o ON o.merchant_id = $1 AND o.key = $2 || '#' || n
+ORDER BY n DESC
+LIMIT 1;
+
 -- payment --
 -- One payment's row.
 SELECT p.payment_id, p.currency, p.status, p.purchase, p.authorized, p.captured, p.voided, p.expired,

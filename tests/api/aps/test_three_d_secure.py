@@ -152,7 +152,7 @@ def test_a_rule_is_chosen_by_the_first_pattern_that_fits():
 ])
 async def test_where_a_payer_may_be_sent_back_to(one: Process, origins: str, url: str, code: str):
     """An address of an origin that the merchant did not name is refused before anything begins."""
-    here = await shop(one, source_urls=origins)
+    here = await shop(one, return_origins=origins)
     one.issuers.challenge()
     assert (await here.purchase("U-1", return_url=url))["response_code"] == code
 
@@ -290,7 +290,7 @@ async def test_an_enrolment_needs_a_card_an_address_and_the_service(one: Process
     assert await here.code(**params, merchant_3ds_url="https://shop.example/") == "00001"
     assert await here.code(**params, merchant_3ds_url="javascript:alert(1)", token_name="T") == "00002"
     assert await here.code(**params, merchant_3ds_url="https://shop.example/", token_name="none") == "45044"
-    limited = await shop(one, "Limited", source_urls="https://shop.example")
+    limited = await shop(one, "Limited", return_origins="https://shop.example")
     assert (await enrol(limited, merchant_3ds_url="https://evil.example/"))["response_code"] == "00040"
     off = await shop(one, "Without", service_three_d_secure="off")
     assert (await enrol(off))["response_code"] == "00093"

@@ -1,0 +1,51 @@
+"""Returns: how a payer's browser is sent back to an APS shop, with the signed answer in its hands.
+
+Decides the address (the request's own, else the channel's), whether the browser may go there at all, and how: by POST, or by GET where
+the account says so.  Refuses to know what the answer says.
+"""
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ringfence.api.aps.answers import fields_of
+from ringfence.api.aps.door import Account
+from ringfence.api.aps.fields import CHECKS
+from ringfence.engine.browser import Return
+from ringfence.engine.return_address import may_return, query_names
+
+REDIRECTION, MERCHANT_PAGE = "redirection", "merchant_page"
+MISSING, NOT_ALLOWED, MALFORMED = "00037", "00040", "00002"
+ANY = ("http:", "https:")
+
+
+def address_of(account: Account, channel: str, params: Mapping[str, str]) -> tuple[str, str]:
+    """Where to go back to, and why not: the address, "" and a response code where there is none that may be used.
+
+    ``params`` need not be a request that is right: what is wrong with one is told at its address, too.  An account's own address was given
+    by the merchant and is always good.
+    """
+    url = params.get("return_url", "")
+    if not url:
+        url = account.merchant.settings.at("return_url", channel)
+        return (url, "") if url else ("", MISSING)
+    if not CHECKS["return_url"](url):
+        return "", MALFORMED
+    origins = account.settings.return_origins
+    if not may_return(url, origins or (), origins is not None):
+        return "", NOT_ALLOWED
+    return url, ""
+
+
+def back(account: Account, channel: str, url: str, body: dict[str, object], language: str) -> Return:
+    """The way back with an answer.  By GET only where none of its names is in the address's own query already: a client reads both
+    from one place, and would find the wrong one."""
+    fields = fields_of(body, account.credential)
+    method = account.merchant.settings.at("return_method", channel)
+    if method == "GET" and not query_names(url).isdisjoint(fields):
+        method = "POST"
+    return Return(url, method, fields, language)
+
+
+def framed_by(account: Account) -> tuple[str, ...]:
+    """Whose pages may show a merchant page in a frame: those that a browser may be sent back to."""
+    return ANY if account.settings.return_origins is None else account.settings.return_origins

@@ -1,0 +1,28 @@
+"""Whether the pages can be looked at with a real browser here; and if not, how many tests did not run because of that.
+
+Debian's Chromium, or one at ``RINGFENCE_TEST_CHROMIUM``.  With ``RINGFENCE_TEST_BROWSER=required``, which CI sets, a missing one fails.
+Screenshots go to the folder ``RINGFENCE_TEST_SCREENSHOTS``, by default ``build/screenshots``.
+"""
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+from pathlib import Path
+
+CHROMIUM = os.environ.get("RINGFENCE_TEST_CHROMIUM") or shutil.which("chromium") or "/usr/bin/chromium"
+SCREENSHOTS = Path(os.environ.get("RINGFENCE_TEST_SCREENSHOTS") or Path(__file__).parents[2] / "build" / "screenshots")
+ARGUMENTS = ["--no-sandbox", "--disable-dev-shm-usage"]
+AXE = Path(__file__).parent / "vendor" / "axe-4.14.1.min.js"
+
+
+def missing() -> str:
+    """What a browser test lacks here, "" for nothing."""
+    if not os.access(CHROMIUM, os.X_OK):
+        return f"there is no Chromium at {CHROMIUM} (on Debian: apt-get install chromium fonts-noto-core)"
+    return "" if importlib.util.find_spec("playwright") else "the package playwright is not installed"
+
+
+def is_required() -> bool:
+    """Whether a missing browser fails the run."""
+    return os.environ.get("RINGFENCE_TEST_BROWSER") == "required"
