@@ -3,9 +3,9 @@ from __future__ import annotations
 
 from ringfence.api.aps.door import Account, Reply, Service
 from ringfence.api.aps.wire import ApsRequest
-from ringfence.engine.vault import CardErased, NameTaken, NotFound
+from ringfence.engine.vault import NameTaken, Token
 
-UPDATED, CREATION_FAILED = "18063", "061"
+UPDATED, CREATION_FAILED, NAME_TAKEN = "18063", "061", "114"
 
 
 async def tokenize(service: Service, account: Account, request: ApsRequest) -> Reply:
@@ -15,22 +15,20 @@ async def tokenize(service: Service, account: Account, request: ApsRequest) -> R
     stored = await vault.keep(merchant_id, request.card.number)
     if stored.sealed is None:
         return Reply(failure + CREATION_FAILED)
-    code = request.operation.success
-    made = await vault.create_token(
+    code, token = request.operation.success, await vault.create_token(
         merchant_id, stored, name=request.token_name or service.new_token_name(), expiry=request.card.expiry, holder=request.card.holder)
-    if isinstance(made, NameTaken):
+    if isinstance(token, NameTaken):
         known = await vault.token(merchant_id, request.token_name, fresh=True)
         if known is None or known.card.card_id != stored.card_id:
-            return Reply(failure + "114")
-        code, made = UPDATED, await vault.update_token(
+            return Reply(failure + NAME_TAKEN)
+        code, token = UPDATED, await vault.update_token(
             merchant_id, request.token_name, active=True, expiry=request.card.expiry, holder=request.card.holder or None)
-    if isinstance(made, NameTaken | NotFound | CardErased):
+    if not isinstance(token, Token):
         return Reply(failure + CREATION_FAILED)
-    assert not isinstance(made, tuple) or hasattr(made, "expiry")
     fields: dict[str, object] = {
-        "token_name": made.name, "card_number": vault.masked(stored, account.settings.mask_first), "card_bin": stored.bin,
-        "expiry_date": made.expiry,
+        "token_name": token.name, "card_number": vault.masked(stored, account.settings.mask_first), "card_bin": stored.bin,
+        "expiry_date": token.expiry,
     }
-    if made.holder:
-        fields["card_holder_name"] = made.holder
+    if token.holder:
+        fields["card_holder_name"] = token.holder
     return Reply(code, fields)
