@@ -348,6 +348,7 @@ LADDER: tuple[tuple[str, str], ...] = (
     ("its brand is known", "00039"),
     ("the security code has the brand's length", "00002"),
     ("no other value holds the card number", "00002"),
+    ("a browser may be sent to `return_url`", "00040"),
     ("the caller's address is allowed", "00040"),
     ("the service is on: tokens", "00038"),
     ("the service is on: SDK tokens", "00068"),

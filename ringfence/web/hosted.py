@@ -174,7 +174,7 @@ class _Desk:
         session, _, form = found
         return pages.render(
             "card", session.asked.language, status=status, framed_by=form.framed_by, session=session, asked=session.asked, form=form,
-            is_payment=session.purpose == PAYMENT, mark=self._sessions.mark(session), problems=problems, typed=typed)
+            is_payment=session.purpose == PAYMENT, mark=self._sessions.mark(session), problems=problems, typed=_repeatable(typed))
 
 
 FIELDS = {"card_number": "number", "expiry_month": "month", "expiry_year": "year", "security_code": "code", "card_holder": "holder"}
@@ -187,6 +187,13 @@ def typed_of(fields: Mapping[str, str]) -> Typed:
     for name in ("number", "month", "year", "code"):
         texts[name] = "".join([_ascii(sign) for sign in texts[name] if sign != " " and (name != "number" or sign not in "-\u2010\u2011\u2012\u2013")])
     return Typed(**texts, remember=fields.get("remember") == "yes", saved=fields.get("card") == "saved")
+
+
+def _repeatable(typed: Typed) -> Typed:
+    """What a page may show again of what was typed: no number and no code, also not in another field's place."""
+    month, year = (text if len(text) <= 4 else "" for text in (typed.month, typed.year))
+    holder = "" if any(sign.isdigit() for sign in typed.holder) else typed.holder
+    return Typed(month=month, year=year, holder=holder, remember=typed.remember, saved=typed.saved)
 
 
 def _ascii(sign: str) -> str:
