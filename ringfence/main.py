@@ -20,11 +20,12 @@ from typing import Any
 import asyncpg
 
 from ringfence.api import openapi
+from ringfence.api.aps import recurring as plan_charges
 from ringfence.api.aps.app import PaymentApi
 from ringfence.api.aps.door import DOOR, card_facts
 from ringfence.api.aps.door import Service as ApsService
 from ringfence.api.http import App, Door, root, service_routes
-from ringfence.background import abandoned, deliveries, dropped, expiry, follower, recovery, retention, reversals, stepping
+from ringfence.background import abandoned, deliveries, dropped, expiry, follower, recovery, recurring, retention, reversals, stepping
 from ringfence.background.worker import Background, Chore, Queue
 from ringfence.config import Config
 from ringfence.core.business_day import business_day
@@ -43,12 +44,13 @@ from ringfence.engine.lane import Lane, NotCommitted
 from ringfence.engine.metrics import DELIVERED, NOT_DELIVERED, Counters, Metrics
 from ringfence.engine.numbering import RENEW_SECONDS, Counted, NoNumberFree, Numbering
 from ringfence.engine.outcome_lane import OutcomeLane
+from ringfence.engine.plan_terms import Invoice
 from ringfence.engine.reading import Reading
 from ringfence.engine.recovery import PostgresDesk, Recovery
 from ringfence.engine.timeline import Stepped
 from ringfence.engine.vault import Vault
 from ringfence.failures import Exit, Failure
-from ringfence.operators import Advance, admin_of, notifiers_of, policy_of, rules_of
+from ringfence.operators import Advance, admin_of, notifiers_of, plan_desk_of, policy_of, rules_of
 from ringfence.processors.processor import Ask, Processor
 from ringfence.processors.simulator import Simulator, is_test_number
 from ringfence.storage import database
@@ -92,6 +94,7 @@ class Foundation:
     lanes: dict[str, Lane]
     engine: Engine
     reading: Reading
+    invoice: Invoice | None             # what sends the invoices of plans
     nudge: Callable[[], object]
     ends: AsyncExitStack
 
@@ -210,6 +213,7 @@ async def _foundation(
         Chore("worker number", numbering.renew, RENEW_SECONDS, alone=False),
     ]
     queues: list[Queue] = []
+    invoice: Invoice | None = None          # nobody sends payment links here
     if works:
         # Opened when there is something to expire.
         in_bulk = Lane(lambda: holds_due.connect(database_url, application_name=f"ringfence bulk intents {number}"), numbers=INTENT_LANES)
@@ -225,8 +229,12 @@ async def _foundation(
             follower.chore(due, directory, notifiers_of(config), clock.now, nudge),
             retention.chore(reports, policy_of(config), clock.now),
         ]
+        charge = plan_charges.charger(aps_service(
+            bulk, reading, vault, keyring, processor, numbering.new_name, clock), sandbox=not config.is_live)
+        runner = recurring.Runner(
+            due, directory, charge, plan_desk_of(config), now=clock.now, waiting=lambda: sum(engine.waiting), invoice=invoice)
         queues = [
-            recovery.queue(ends_doubts), reversals.queue(due, desk, engine, plan, clock.now),
+            recovery.queue(ends_doubts), reversals.queue(due, desk, engine, plan, clock.now), recurring.queue(runner),
             deliveries.queue(
                 due, rules_of(config), now=clock.now, waiting=lambda: sum(engine.waiting),
                 count=lambda delivered: counters.add(DELIVERED if delivered else NOT_DELIVERED)),
@@ -242,17 +250,15 @@ async def _foundation(
     noticing = asyncio.create_task(keys.keep_noticing(pool, keyring, f"worker {number} of process {os.getpid()}"))
     ends.push_async_callback(_cancelled, noticing)
     return Foundation(
-        config, clock, counters, pool, reports, keyring, numbering.new_name, directory, vault, processor, lanes, engine, reading, nudge_all, ends)
+        config, clock, counters, pool, reports, keyring, numbering.new_name, directory, vault, processor, lanes, engine, reading, invoice,
+        nudge_all, ends)
 
 
 def doors(base: Foundation, metrics: Metrics) -> Worker:
     """What callers and operators reach over HTTP."""
     config, directory, clock = base.config, base.directory, base.clock
-    aps = PaymentApi(ApsService(
-        engine=base.engine, reading=base.reading, vault=base.vault, content_key=base.keyring.content_key,
-        route=lambda merchant, brand: base.processor.name, new_token_name=base.new_name, new_sdk_token=base.new_name,
-        now=clock.now,
-    ), directory, sandbox=not config.is_live)
+    aps = PaymentApi(aps_service(
+        base.engine, base.reading, base.vault, base.keyring, base.processor, base.new_name, clock), directory, sandbox=not config.is_live)
     by_path = {"/FortAPI/paymentApi": Door(aps.handle, config.body_limit)}
 
     async def ready() -> list[str]:
@@ -271,9 +277,19 @@ def doors(base: Foundation, metrics: Metrics) -> Worker:
 
     operators = admin_of(
         config, admin_token(config), base.reports, base.keyring, clock, directory, everywhere, base.ends, by_key=base.pool,
-        advance=_advance(base), drops=base.processor.drops)
+        advance=_advance(base), drops=base.processor.drops, invoices=base.invoice is not None)
     routes = [*service_routes(ready=ready, metrics=metrics), *openapi.routes(), *operators]
     return Worker(root(by_path, routes, base.counters), by_path, base.counters, ready, base.ends.aclose)
+
+
+def aps_service(
+    engine: Engine, reading: Reading, vault: Vault, keyring: keys.Keyring, processor: Simulator, new_name: Callable[[], str],
+    clock: Clock | WallClock,
+) -> ApsService:
+    """What is behind the APS door, with this engine."""
+    return ApsService(
+        engine=engine, reading=reading, vault=vault, content_key=keyring.content_key, route=lambda merchant, brand: processor.name,
+        new_token_name=new_name, new_sdk_token=new_name, now=clock.now)
 
 
 def _advance(base: Foundation) -> Advance:

@@ -37,6 +37,7 @@ SOURCES = (
     Source("recoveries of doubts", SQL.jobs, SQL.next_job, SQL.jobs_due, ("recovery",)),
     Source("doubts go to review", SQL.deadlines, SQL.next_deadline),
     Source("reversals", SQL.jobs, SQL.next_job, SQL.jobs_due, ("reversal",)),
+    Source("plans", SQL.jobs, SQL.next_job, SQL.jobs_due, ("plan",)),
     Source("webhook attempts", SQL.attempts),
     Source("looks at webhook endpoints", "", SQL.next_job, SQL.jobs_due, ("delivery",)),
     Source("SDK tokens end", SQL.sdk_tokens, SQL.next_sdk_token),

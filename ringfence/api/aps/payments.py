@@ -24,10 +24,25 @@ _intent, _card = partial(tuple.__new__, Intent), partial(tuple.__new__, CardInHa
 
 async def pay(service: Service, account: Account, request: ApsRequest) -> Reply:
     """Begin a payment and answer with its outcome."""
-    operation, reference, merchant, engine = request.operation, request.reference, account.merchant, service.engine
-    card = await _with_card(service, account, request) if request.card else await _with_token(service, account, request)
+    card = await _with_card(service, account, request) if request.card else await with_token(service, account, request)
     if type(card) is Reply:
         return card
+    shown = card_fields(service, account, card)
+    intent = intent_of(service, account, request, card, shown, "api")
+    if type(intent) is Reply:
+        return intent
+    result = await service.engine.execute(intent)
+    if result.card is not None:
+        shown = card_fields(service, account, result.card)
+    shown["fort_id"] = str(intent.payment_id)
+    return reply_to(request, result, card, shown)
+
+
+def intent_of(
+    service: Service, account: Account, request: ApsRequest, card: CardInHand, shown: dict[str, object], source: str
+) -> Intent | Reply:
+    """A payment with this card, on its way to the engine; or why this card cannot be used so.  ``shown``: ``card_fields`` of it."""
+    operation, reference, merchant = request.operation, request.reference, account.merchant
     stored, settings = card.stored, merchant.settings
     if message := brand_message(operation, request.eci, stored.brand, request.given.get("payment_option", "")):
         return Reply(operation.failure + message)
@@ -35,24 +50,21 @@ async def pay(service: Service, account: Account, request: ApsRequest) -> Reply:
     if options is not None and stored.brand not in options:
         return Reply(f"{operation.failure}003")
     initiation, channel = INITIATIONS.get(request.eci, ECOMMERCE)
-    operation_id = engine.new_id()
+    if initiation is Initiation.RECURRING and request.given.get("recurring_mode") == "UNSCHEDULED":
+        initiation = Initiation.UNSCHEDULED
+    operation_id = service.engine.new_id()
     command = Command(KINDS[operation.name], request.amount, request.currency, operation_id)
     if command.kind is Kind.AUTHORIZATION:
         command = command._replace(hold_seconds=hold_seconds(
             merchant_days=settings.hold_days, door_seconds=DOOR_SECONDS[DOOR], brand=stored.brand, initiation=initiation,
             channel=channel,
         ))
-    shown = card_fields(service, account, card)
-    result = await engine.execute(_intent((
-        merchant.merchant_id, merchant.identifier, operation_id, command, DOOR, account.actor, "api",
+    return _intent((
+        merchant.merchant_id, merchant.identifier, operation_id, command, DOOR, account.actor, source,
         content_of(service, request, stored.card_id), reference, order_key(reference), False, details_of(request, shown),
         service.route(merchant, stored.brand), card, None, initiation, channel, settings.magic_amounts,
         None if card.token is None else lambda fresh: details_of(request, card_fields(service, account, fresh)),
-    )))
-    if result.card is not None:
-        shown = card_fields(service, account, result.card)
-    shown["fort_id"] = str(operation_id)
-    return reply_to(request, result, card, shown)
+    ))
 
 
 def reply_to(request: ApsRequest, result: Result, card: CardInHand, fields: dict[str, object]) -> Reply:
@@ -104,7 +116,8 @@ def card_fields(service: Service, account: Account, card: CardInHand) -> dict[st
     return fields
 
 
-async def _with_token(service: Service, account: Account, request: ApsRequest) -> CardInHand | Reply:
+async def with_token(service: Service, account: Account, request: ApsRequest) -> CardInHand | Reply:
+    """The card behind the request's token, or why there is none."""
     merchant_id, name, vault = account.merchant.merchant_id, request.token_name, service.vault
     token = vault.cached_token(merchant_id, name) or await vault.token(merchant_id, name)
     kind = KINDS[request.operation.name]
