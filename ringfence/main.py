@@ -229,8 +229,10 @@ async def _foundation(
             follower.chore(due, directory, notifiers_of(config), clock.now, nudge),
             retention.chore(reports, policy_of(config), clock.now),
         ]
+        # Lanes of their own, opened when there is something to charge: the expirer's are held over its chunks.
+        planned = engine_on(lane("plan intents", INTENT_LANES), lane("plan outcomes", OUTCOME_LANES))
         charge = plan_charges.charger(aps_service(
-            bulk, reading, vault, keyring, processor, numbering.new_name, clock), sandbox=not config.is_live)
+            planned, reading, vault, keyring, processor, numbering.new_name, clock), sandbox=not config.is_live)
         runner = recurring.Runner(
             due, directory, charge, plan_desk_of(config), now=clock.now, waiting=lambda: sum(engine.waiting), invoice=invoice)
         queues = [

@@ -108,7 +108,7 @@ class Runner:
             if self._invoice is None:
                 return Unfit("nobody sends invoices here", False, None)
             return Paid(None, None, await self._invoice(merchant, plan, period.due_date))
-        if not begun.is_new and (known := await self._known(begun)):
+        if not begun.is_new and (known := await self._known(begun)) is not None:
             return known
         charged = await self._charge(Order(
             merchant, begun.reference, plan.token_name, period.minor, plan.currency, plan.email, plan.description))

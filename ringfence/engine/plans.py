@@ -173,7 +173,7 @@ class Plans:
             if row.kind == Kind.CHARGE:
                 card = await rows.card(connection, row.merchant_id, row.token_name)
                 if row.hard_card is not None and (card is None or card[0] == row.hard_card):
-                    return NotNow(f"its card was declined for good ({row.reason}); give it another with a new token first")
+                    return NotNow(f"{row.reason}; give it another card first, by the token of one")
             now = self._now()
             if not charge_missed:
                 row = await self._pass_over(connection, row, now)
