@@ -140,7 +140,7 @@ async def _resume(services: Services, request: Request) -> Response:
 async def _due(services: Services, request: Request) -> Response:
     now, given = services.now(), request.query_params.get("until")
     length = parse_duration(given) if given else SOON
-    until = now + length if length is not None else parse_instant(given or "")
+    until = now + min(length, 2 * FAR) if length is not None else parse_instant(given or "")
     if until is None or not now <= until <= now + FAR:
         raise BadInput("until", "must be an instant such as 2026-11-21T12:00:00Z, or a length such as 40d, at most ten years ahead")
     found = await services.plans.due(_number_of(services, request), until, _limit(request))

@@ -264,6 +264,40 @@ async def test_two_who_believe_that_the_job_is_theirs_charge_once(club: Members,
     await one.prove()
 
 
+async def test_who_comes_back_late_changes_nothing(club: Members, one: Process):
+    """The decline that it brings was noted by another, who is at the next attempt already."""
+    await club.plan()
+    one.processor.say(Declined("51"))
+    one.now.now = BEGIN
+    charge, reached, going_on = club.charge, asyncio.Event(), asyncio.Event()
+
+    async def sleepy(order):
+        charged = await charge(order)
+        reached.set()
+        await going_on.wait()
+        return charged
+
+    club.charge = sleepy
+    (job,) = await club.claimed(lease=0.0)
+    late = asyncio.create_task(club.runner.run(job))
+    await reached.wait()
+    club.charge = charge
+    other = Members(one, club.here)
+    await other.work()                                      # notes the decline
+    one.now.now = BEGIN + 2 * DAY
+    held = one.processor.hold()
+    (job,) = await other.claimed()
+    second = asyncio.create_task(other.runner.run(job))
+    await held.arrived.wait()
+    going_on.set()
+    await late
+    assert await club.periods() == ["01-31 asked"] and len(await club.notices()) == 1
+    held.release()
+    await second
+    assert await club.payments() == {"20260131": [("declined", 2500), ("approved", 2500)]}
+    assert [told["notice"] for told in await club.notices()] == ["plan_failed", "plan_charged"]
+
+
 async def test_a_reference_that_the_merchant_used_itself_is_not_taken_for_ours(club: Members, one: Process):
     """The plan goes on under the next number; the merchant's payment is neither counted nor charged again."""
     assert (await club.here.purchase(reference("20260131"), 100))["response_code"] == "14000"
