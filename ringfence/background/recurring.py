@@ -81,20 +81,16 @@ class Runner:
         if merchant is None:            # made a moment ago, by another process
             await jobs.later(self.pool, job, self.now() + timedelta(seconds=1))
             return
-        async with borrowed(self.pool) as connection:
-            endpoint = await self.desk.endpoint(connection, merchant, self.now())
-        for _ in range(AT_A_STRETCH):
-            begun = await _Look(self, job, merchant, endpoint).begin()
-            if begun is None:
-                return
+        endpoint = await self.desk.endpoint_of(self.pool, merchant, self.now())
+        begun, charges = await _Look(self, job, merchant, endpoint).begin(), 0
+        while begun is not None:
             await self._give_way()
-            end = await self._carried_out(merchant, begun)
+            end, charges = await self._carried_out(merchant, begun), charges + 1
             if isinstance(end, Doubt):
                 asked_at = begun.period.next_at
                 await jobs.later(self.pool, job, when_next(self.now(), asked_at), "nobody knows yet what became of the charge")
                 return
-            await _Look(self, job, merchant, endpoint).ended(begun, end)
-        await jobs.later(self.pool, job, self.now())
+            begun = await _Look(self, job, merchant, endpoint).ended(begun, end, goes_on=charges < AT_A_STRETCH)
 
     async def _give_way(self) -> None:
         until = time.monotonic() + POLITE_SECONDS
@@ -154,42 +150,45 @@ class _Look:
             if plan is None:
                 await jobs.done(self._connection, self._job)
                 return None
-            before = plan
-            while True:
-                unfinished = await rows.unfinished(self._connection, plan)
-                match core.next_step(terms_of(plan), standing_of(plan), unfinished, self._now):
-                    case core.Resolve(period):
-                        begun: Begun | None = Begun(plan, period, False)
-                    case core.Wait(until):
-                        await (jobs.done(self._connection, self._job) if until is None else jobs.later(self._connection, self._job, until))
-                        begun = None
-                    case core.Finish():
-                        plan = plan._replace(status=Status.ENDED, reason="its last due date is over", changed_at=self._now)
-                        plan = await self._tell(plan, "ended", reason=plan.reason)
+            return await self._next(plan, plan)
+
+    async def _next(self, plan: PlanRow, stored: PlanRow) -> Begun | None:
+        """See ``begin``; the plan is saved where it differs from what is ``stored``."""
+        while True:
+            unfinished = await rows.unfinished(self._connection, plan)
+            match core.next_step(terms_of(plan), standing_of(plan), unfinished, self._now):
+                case core.Resolve(period):
+                    begun: Begun | None = Begun(plan, period, False)
+                case core.Wait(until):
+                    await (jobs.done(self._connection, self._job) if until is None else jobs.later(self._connection, self._job, until))
+                    begun = None
+                case core.Finish():
+                    plan = plan._replace(status=Status.ENDED, reason="its last due date is over", changed_at=self._now)
+                    plan = await self._tell(plan, "ended", reason=plan.reason)
+                    continue
+                case core.Announce(place, day):
+                    plan = plan._replace(announced=place)
+                    plan = await self._tell(plan, "upcoming", due_date=day, amount=plan.minor)
+                    continue
+                case core.Skip(place, until):
+                    plan = await self._skip(plan, place, until)
+                    continue
+                case core.Open(place, day, at):
+                    plan = plan._replace(place=place + 1)
+                    begun = await self._attempt(plan, Period(place, day, plan.minor, State.OPEN, 0, 0, at, None))
+                    if begun is None:
                         continue
-                    case core.Announce(place, day):
-                        plan = plan._replace(announced=place)
-                        plan = await self._tell(plan, "upcoming", due_date=day, amount=plan.minor)
+                case core.Ask(period):
+                    begun = await self._attempt(plan, period)
+                    if begun is None:
                         continue
-                    case core.Skip(place, until):
-                        plan = await self._skip(plan, place, until)
-                        continue
-                    case core.Open(place, day, at):
-                        plan = plan._replace(place=place + 1)
-                        begun = await self._attempt(plan, Period(place, day, plan.minor, State.OPEN, 0, 0, at, None))
-                        if begun is None:
-                            continue
-                    case core.Ask(period):
-                        begun = await self._attempt(plan, period)
-                        if begun is None:
-                            continue
-                if plan != before:
-                    await rows.save(self._connection, plan)
-                return begun._replace(plan=plan) if begun else None
+            if plan != stored:
+                await rows.save(self._connection, plan)
+            return begun and begun._replace(plan=plan)
 
     async def _attempt(self, plan: PlanRow, period: Period) -> Begun | None:
         """Begin an attempt, unless the scheme's limits make it wait."""
-        if plan.kind == Kind.CHARGE and (at := await self._allowed_at(plan)) > self._now:
+        if plan.kind == Kind.CHARGE and self._merchant.settings.plan_retry_limits and (at := await self._allowed_at(plan)) > self._now:
             reason = "waits: the card was declined as often as its scheme allows"
             await rows.save_period(self._connection, plan, period._replace(next_at=at), self._now, reason=reason)
             return None
@@ -200,11 +199,8 @@ class _Look:
 
     async def _allowed_at(self, plan: PlanRow) -> datetime:
         limits = self._merchant.settings.plan_retry_limits
-        card = await rows.card(self._connection, plan.merchant_id, plan.token_name) if limits else None
-        if card is None:
-            return self._now
-        declines = await rows.declines(self._connection, plan.merchant_id, card[0], self._now - longest(limits))
-        return allowed_at(card[1], declines, self._now, limits)
+        brand, declines = await rows.declines(self._connection, plan.merchant_id, plan.token_name, self._now - longest(limits))
+        return allowed_at(brand, declines, self._now, limits)
 
     async def _skip(self, plan: PlanRow, place: int, until: int) -> PlanRow:
         days = [(at, day) for at in range(place, until) if (day := due_date(schedule_of(plan), at))]
@@ -214,27 +210,32 @@ class _Look:
 
     # -- the second transaction
 
-    async def ended(self, begun: Begun, end: Paid | Refused | Nothing | Unfit) -> None:
-        """Store what came of an attempt, unless somebody else was quicker."""
+    async def ended(self, begun: Begun, end: Paid | Refused | Nothing | Unfit, *, goes_on: bool) -> Begun | None:
+        """Store what came of an attempt, unless somebody else was quicker, and go on as ``begin`` does or leave the rest for later."""
         async with borrowed(self._runner.pool) as self._connection, self._connection.transaction():
             plan = await rows.lock(self._connection, self._job.merchant_id, self._job.subject)
             if plan is None:
-                return
-            asked = begun.period
+                return None
+            stored, asked = plan, begun.period
             period = next((one for one in await rows.unfinished(self._connection, plan) if one.place == asked.place), None)
-            if period is None or period.state is not State.ASKED or period.attempts != asked.attempts:
-                return
-            plan = plan._replace(changed_at=self._now)
-            match end:
-                case Paid():
-                    plan = await self._paid(plan, period, end)
-                case Refused():
-                    plan = await self._refused(plan, period, end)
-                case Nothing():
-                    plan = await self._nothing(plan, period, end)
-                case Unfit():
-                    plan = await self._unfit(plan, period, end)
+            if period is not None and period.state is State.ASKED and period.attempts == asked.attempts:
+                plan = await self._applied(plan._replace(changed_at=self._now), period, end)
+            if goes_on:
+                return await self._next(plan, stored)
             await rows.save(self._connection, plan)
+            await jobs.later(self._connection, self._job, self._now)
+            return None
+
+    async def _applied(self, plan: PlanRow, period: Period, end: Paid | Refused | Nothing | Unfit) -> PlanRow:
+        match end:
+            case Paid():
+                return await self._paid(plan, period, end)
+            case Refused():
+                return await self._refused(plan, period, end)
+            case Nothing():
+                return await self._nothing(plan, period, end)
+            case Unfit():
+                return await self._unfit(plan, period, end)
 
     async def _paid(self, plan: PlanRow, period: Period, end: Paid) -> PlanRow:
         is_invoice = plan.kind == Kind.INVOICE

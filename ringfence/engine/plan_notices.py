@@ -14,6 +14,7 @@ from ringfence.engine import webhooks
 from ringfence.engine.directory import Merchant
 from ringfence.engine.plan_terms import Render
 from ringfence.engine.settings import policy_of
+from ringfence.storage.borrowing import borrowed
 from ringfence.storage.plans import PlanRow
 
 DOOR = "plans"
@@ -47,6 +48,13 @@ class Desk:
             return None
         policy = policy_of(merchant.settings, accepts=frozenset(), seconds=self._seconds)
         return await webhooks.endpoint_at(connection, now, (merchant.merchant_id, DOOR, url), policy)
+
+    async def endpoint_of(self, pool: asyncpg.Pool, merchant: Merchant, now: datetime) -> int | None:
+        """The same, with a connection of its own where one is needed."""
+        if not merchant.settings.plan_url:
+            return None
+        async with borrowed(pool) as connection:
+            return await self.endpoint(connection, merchant, now)
 
     async def tell(
         self, connection: asyncpg.Connection, merchant: Merchant, endpoint: int | None, row: PlanRow, now: datetime, event: str,

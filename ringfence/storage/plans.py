@@ -192,9 +192,10 @@ async def chargeable(connection: Connection, merchant_id: int, token_name: str) 
     return row and Chargeable(*row)
 
 
-async def declines(connection: Connection, merchant_id: int, card_id: int, since: datetime) -> list[datetime]:
-    """When plans were declined with this card, in order."""
-    return [row[0] for row in await connection.fetch(SQL.declines, merchant_id, card_id, since)]
+async def declines(connection: Connection, merchant_id: int, token_name: str, since: datetime) -> tuple[str, list[datetime]]:
+    """The brand of the card behind a token ("" for none), and when plans were declined with it, in order."""
+    row = await connection.fetchrow(SQL.declines, merchant_id, token_name, since)
+    return (row[0], row[1]) if row else ("", [])
 
 
 async def asked_under(connection: Connection, merchant_id: int, key: str) -> Asked | None:

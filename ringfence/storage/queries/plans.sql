@@ -76,12 +76,15 @@ SELECT t.active, c.brand, c.first_reference, c.blocked FROM tokens t JOIN cards 
 WHERE t.merchant_id = $1::integer AND t.token_name = $2::text;
 
 -- declines --
--- When plans were declined with a card ($2) since $3, in order, the last 1000 of them.
-SELECT d.ended_at FROM (
-    SELECT a.ended_at FROM plan_attempts a
-    WHERE a.merchant_id = $1::integer AND a.card_id = $2::bigint AND a.result = 'declined' AND a.ended_at > $3::timestamptz
-    ORDER BY a.ended_at DESC LIMIT 1000) d
-ORDER BY d.ended_at;
+-- The brand of the card behind a token ($2), and when plans were declined with it since $3, in order, the last 1000 of them.
+SELECT c.brand, ARRAY(
+    SELECT d.ended_at FROM (
+        SELECT a.ended_at FROM plan_attempts a
+        WHERE a.merchant_id = $1::integer AND a.card_id = c.card_id AND a.result = 'declined' AND a.ended_at > $3::timestamptz
+        ORDER BY a.ended_at DESC LIMIT 1000) d
+    ORDER BY d.ended_at)
+FROM tokens t JOIN cards c USING (merchant_id, card_id)
+WHERE t.merchant_id = $1::integer AND t.token_name = $2::text;
 
 -- asked_under --
 -- The operation that holds a key, with its latest outcome and its payment's status; nulls for what is not there yet.
