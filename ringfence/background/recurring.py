@@ -45,6 +45,9 @@ POLITE_SECONDS, POLITE_LOOK_SECONDS = 0.02, 0.002
 NOT_ASKED_PAUSE, NOT_ASKED_AT_MOST = timedelta(minutes=15), timedelta(days=1)
 """An attempt that nobody could be asked for is repeated after so long, twice as long each time."""
 
+UNANSWERED = Declined("68")
+"""What follows from an attempt that nobody answered, and that was reversed: as from a decline that was nobody's word."""
+
 
 class Begun(NamedTuple):
     """An attempt that has begun.  ``is_new``: by us, just now."""
@@ -257,7 +260,7 @@ class _Look:
         await self._note(plan, period, end, end.result)
         if end.result == "reversed":
             return await self._after(
-                plan, period._replace(declines=period.declines + 1), Declined("68"), end.card_id, payment_id=end.payment_id)
+                plan, period._replace(declines=period.declines + 1), UNANSWERED, end.card_id, payment_id=end.payment_id)
         pause = timedelta() if end.result == "taken" else min(NOT_ASKED_PAUSE * 2 ** min(period.attempts - 1, 10), NOT_ASKED_AT_MOST)
         return await self._open_again(plan, period, self._now + pause, f"attempt {period.attempts}: {end.result}")
 
@@ -280,10 +283,10 @@ class _Look:
                 "merchant_advice_code": declined.advice}
         match judged:
             case Again(at) if not is_over:
-                plan = await self._open_again(plan, period, at, f"declined with {declined.response_code}")
+                plan = await self._open_again(plan, period, at, _in_short(declined))
                 return await self._tell(plan, "failed", **said, next_attempt_at=at.isoformat())
             case Again():
-                await self._failed(plan, period, f"declined with {declined.response_code}; the plan is over")
+                await self._failed(plan, period, f"{_in_short(declined)}; the plan is over")
                 return await self._tell(plan, "failed", **said)
             case Over(hard, reason):
                 plan = await self._tell(plan, "failed", **said, reason=reason)
@@ -335,3 +338,7 @@ class _Look:
 
     async def _tell(self, plan: PlanRow, event: str, **more: object) -> PlanRow:
         return await self._runner.desk.tell(self._connection, self._merchant, self._endpoint, plan, self._now, event, **more)
+
+
+def _in_short(declined: Declined) -> str:
+    return "nobody answered, and it was reversed" if declined is UNANSWERED else f"declined with {declined.response_code}"
