@@ -22,7 +22,7 @@ import asyncpg
 from ringfence.api import openapi
 from ringfence.api.aps import recurring as plan_charges
 from ringfence.api.aps.app import PaymentApi
-from ringfence.api.aps.door import DOOR, card_facts
+from ringfence.api.aps.door import DOOR, card_facts, order_key
 from ringfence.api.aps.door import Service as ApsService
 from ringfence.api.http import App, Door, root, service_routes
 from ringfence.background import abandoned, deliveries, dropped, expiry, follower, recovery, recurring, retention, reversals, stepping
@@ -234,7 +234,7 @@ async def _foundation(
         charge = plan_charges.charger(aps_service(
             planned, reading, vault, keyring, processor, numbering.new_name, clock), sandbox=not config.is_live)
         runner = recurring.Runner(
-            due, directory, charge, plan_desk_of(config), now=clock.now, waiting=lambda: sum(engine.waiting), invoice=invoice)
+            due, directory, charge, plan_desk_of(config), key_of=order_key, now=clock.now, waiting=lambda: sum(engine.waiting), invoice=invoice)
         queues = [
             recovery.queue(ends_doubts), reversals.queue(due, desk, engine, plan, clock.now), recurring.queue(runner),
             deliveries.queue(

@@ -71,12 +71,13 @@ class Runner:
     """One process's plans."""
 
     def __init__(
-        self, pool: asyncpg.Pool, directory: Directory, charge: Charge, desk: Desk, *, now: Callable[[], datetime],
+        self, pool: asyncpg.Pool, directory: Directory, charge: Charge, desk: Desk, *, key_of: Callable[[str], str], now: Callable[[], datetime],
         waiting: Callable[[], int] = lambda: 0, invoice: Invoice | None = None,
     ) -> None:
-        """``now`` is business time; ``waiting``: how many live requests wait for a commit; ``invoice`` sends invoices, where anybody does."""
+        """``key_of``: the key that an order's reference claims; ``now`` is business time; ``waiting``: how many live requests wait for a
+        commit; ``invoice`` sends invoices, where anybody does."""
         self.pool, self._directory, self._charge, self.desk = pool, directory, charge, desk
-        self.now, self._waiting, self._invoice = now, waiting, invoice
+        self.now, self._waiting, self._invoice, self._key_of = now, waiting, invoice, key_of
 
     async def run(self, job: Job) -> None:
         """Do what is due of a plan, and give its job back."""
@@ -130,7 +131,7 @@ class Runner:
     async def _known(self, begun: Begun) -> End | None:
         """What became of the attempt, by its key; ``None`` where nothing was asked under it."""
         async with borrowed(self.pool) as connection:
-            found = await rows.asked_under(connection, begun.plan.merchant_id, f"aps:{begun.reference}")
+            found = await rows.asked_under(connection, begun.plan.merchant_id, self._key_of(begun.reference))
         if found is None:
             return None
         if found.actor != ACTOR:

@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from ringfence.api.aps import recurring as door
+from ringfence.api.aps.door import order_key
 from ringfence.background.recurring import Runner
 from ringfence.core.plan import reference_of
 from ringfence.engine.plan_notices import Desk
@@ -40,7 +41,7 @@ class Members:
         desk = Desk(door.notices(), seconds=5.0)
         self.plans = Plans(one.pool, one.now, desk, door.judge(one.now, sandbox=True), invoices=invoice is not None)
         self.charge: Charge = door.charger(one.api._service, sandbox=True)
-        self.runner = Runner(one.pool, one.directory, self._charged, desk, now=one.now, invoice=invoice)
+        self.runner = Runner(one.pool, one.directory, self._charged, desk, key_of=order_key, now=one.now, invoice=invoice)
         self.orders: list[str] = []             # what the door was asked for
 
     async def _charged(self, order: Order) -> Charged:
