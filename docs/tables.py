@@ -26,7 +26,7 @@ from ringfence.core.expiry import DOOR_SECONDS, HOUR, SCHEME_DAYS
 from ringfence.core.ledger import KINDS, book_of
 from ringfence.core.payment import ALLOWED, NOT_ALLOWED
 from ringfence.core.standing import Status
-from ringfence.engine import metrics
+from ringfence.engine import metrics, plan_notices
 from ringfence.engine.settings import DEFAULTS, ROWS, as_texts
 from ringfence.failures import Exit
 from ringfence.processors.simulator.scenarios import EXACT, RANGES, SCENARIOS, test_cards
@@ -209,6 +209,11 @@ def ranges() -> str:
 
 # ------------------------------------------------------------------------------------------------------ APS
 
+def notices_of_plans() -> str:
+    """What merchants are told of plans."""
+    return table(("`notice`", "says"), ((code(f"plan_{name}"), what) for name, what in plan_notices.NOTICES.items()))
+
+
 def aps_operations() -> str:
     """What the APS endpoint can be asked."""
     return table(("operation", "named by", "success", "refusals and declines", "mandatory"), (
@@ -349,6 +354,8 @@ LADDER: tuple[tuple[str, str], ...] = (
     ("the security code has the brand's length", "00002"),
     ("no other value holds the card number", "00002"),
     ("a browser may be sent to `return_url`", "00040"),
+    ("counts of an agreement are not zero, and its last day is a day", "00002"),
+    ("that day is not over", "00110"),
     ("the caller's address is allowed", "00040"),
     ("the service is on: tokens", "00038"),
     ("the service is on: SDK tokens", "00068"),
@@ -368,7 +375,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "hold": kinds("hold"), "money": kinds("money"), "debt": kinds("debt"), "doubt": kinds("doubt"),
     "cards": card_rows(0, -_EXACT - _BRANDS), "brand-cards": card_rows(-_EXACT - _BRANDS, -_EXACT), "known-cards": card_rows(-_EXACT, None),
     "ranges": ranges,
-    "report-columns": report_columns, "aps-operations": aps_operations, "aps-answers": aps_parameters_by_operation, "aps-variants": aps_variants, "aps-fields": aps_fields,
+    "report-columns": report_columns, "plan-notices": notices_of_plans, "aps-operations": aps_operations,
+    "aps-answers": aps_parameters_by_operation, "aps-variants": aps_variants, "aps-fields": aps_fields,
     "aps-unavailable": aps_unavailable, "aps-declines": aps_declines, "aps-ladder": aps_ladder,
 }
 

@@ -23,9 +23,10 @@ from starlette.requests import Request
 from ringfence.api import openapi, streaming
 from ringfence.api.aps import hosted as aps_hosted
 from ringfence.api.aps import pages as aps_pages
+from ringfence.api.aps import recurring as plan_charges
 from ringfence.api.aps import tokenization
 from ringfence.api.aps.app import PaymentApi
-from ringfence.api.aps.door import DOOR, card_facts
+from ringfence.api.aps.door import DOOR, card_facts, order_key
 from ringfence.api.aps.door import Service as ApsService
 from ringfence.api.aps.report_rows import WORDS
 from ringfence.api.aps.reporting import ReportingApi
@@ -39,6 +40,7 @@ from ringfence.background import (
     expiry,
     follower,
     recovery,
+    recurring,
     reports,
     retention,
     reversals,
@@ -68,6 +70,7 @@ from ringfence.engine.lane import Lane, NotCommitted
 from ringfence.engine.metrics import DELIVERED, NOT_DELIVERED, Counters, Metrics
 from ringfence.engine.numbering import RENEW_SECONDS, Counted, NoNumberFree, Numbering
 from ringfence.engine.outcome_lane import OutcomeLane
+from ringfence.engine.plan_terms import Invoice
 from ringfence.engine.reading import Reading
 from ringfence.engine.recovery import PostgresDesk, Recovery
 from ringfence.engine.reporting import Maker, Reporting
@@ -76,7 +79,7 @@ from ringfence.engine.sessions import Sessions, finishing
 from ringfence.engine.timeline import Stepped
 from ringfence.engine.vault import Vault
 from ringfence.failures import Exit, Failure
-from ringfence.operators import Advance, admin_of, notifiers_of, policy_of, rules_of
+from ringfence.operators import Advance, admin_of, notifiers_of, plan_desk_of, policy_of, rules_of
 from ringfence.processors.processor import Ask, Processor
 from ringfence.processors.simulator import SimulatedAccessControl, Simulator, is_test_number
 from ringfence.storage import database
@@ -128,6 +131,7 @@ class Foundation:
     challenges: Challenges
     ahead: Ahead
     sessions: Sessions
+    invoice: Invoice | None             # what sends the invoices of plans
     nudge: Callable[[], object]
     ends: AsyncExitStack
 
@@ -262,6 +266,7 @@ async def _foundation(
         Chore("worker number", numbering.renew, RENEW_SECONDS, alone=False),
     ]
     queues: list[Queue] = []
+    invoice: Invoice | None = None          # nobody sends payment links here
     if works:
         # Opened when there is something to expire.
         in_bulk = Lane(lambda: holds_due.connect(database_url, application_name=f"ringfence bulk intents {number}"), numbers=INTENT_LANES)
@@ -279,8 +284,15 @@ async def _foundation(
             page_sessions.chore(sessions, directory, config.retention_delivery_days, clock.now),
             retention.chore(reporters, policy_of(config), clock.now),
         ]
+        # Lanes of their own, opened when there is something to charge: the expirer's are held over its chunks.
+        planned = engine_on(lane("plan intents", INTENT_LANES), lane("plan outcomes", OUTCOME_LANES))
+        charge = plan_charges.charger(aps_service(
+            planned, reading, vault, keyring, processor, numbering.new_name, clock, code_box), sandbox=not config.is_live)
+        runner = recurring.Runner(
+            due, directory, charge, plan_desk_of(config), key_of=order_key, now=clock.now, waiting=lambda: sum(engine.waiting), invoice=invoice)
         queues = [
             recovery.queue(ends_doubts), challenges.queue(after_challenges), reversals.queue(due, desk, engine, plan, clock.now),
+            recurring.queue(runner),
             deliveries.queue(
                 due, rules_of(config), now=clock.now, waiting=lambda: sum(engine.waiting),
                 count=lambda delivered: counters.add(DELIVERED if delivered else NOT_DELIVERED)),
@@ -298,17 +310,15 @@ async def _foundation(
     ends.push_async_callback(_cancelled, noticing)
     return Foundation(
         config, clock, counters, pool, reporters, keyring, numbering.new_name, directory, vault, processor, lanes, engine, reading, code_box,
-        access_control, after_challenges, ahead, sessions, nudge_all, ends)
+        access_control, after_challenges, ahead, sessions, invoice, nudge_all, ends)
 
 
 def doors(base: Foundation, metrics: Metrics) -> Worker:
     """What callers and operators reach over HTTP."""
     config, directory, clock = base.config, base.directory, base.clock
-    service = ApsService(
-        engine=base.engine, reading=base.reading, vault=base.vault, content_key=base.keyring.content_key,
-        route=lambda merchant, brand: base.processor.name, new_token_name=base.new_name, new_sdk_token=base.new_name,
-        now=clock.now, code_box=base.code_box, base_url=config.base_url or f"{config.scheme}://{config.host}:{config.port}", ahead=base.ahead,
-    )
+    service = aps_service(
+        base.engine, base.reading, base.vault, base.keyring, base.processor, base.new_name, clock, base.code_box,
+        base_url=config.base_url or f"{config.scheme}://{config.host}:{config.port}", ahead=base.ahead)
     aps = PaymentApi(service, directory, sandbox=not config.is_live)
     returning = Returning(base.reading, directory, is_live=config.is_live, tokenized=_return_of_tokenization(base.vault))
     by_path = {"/FortAPI/paymentApi": Door(aps.handle, config.body_limit)}
@@ -342,7 +352,7 @@ def doors(base: Foundation, metrics: Metrics) -> Worker:
 
     operators = admin_of(
         config, admin_token(config), base.reporters, base.keyring, clock, directory, everywhere, base.ends, by_key=base.pool,
-        advance=_advance(base), drops=base.processor.drops, nudge=base.nudge)
+        advance=_advance(base), drops=base.processor.drops, nudge=base.nudge, invoices=base.invoice is not None)
     routes = [
         streaming.door("/FortAPI/reportingApi", reports_door.handle, config.body_limit), *service_routes(ready=ready, metrics=metrics),
         *openapi.routes(), *operators, *static_files.routes(), *pages]
@@ -384,6 +394,16 @@ def _bank_desk(base: Foundation, returning: Returning, finish: three_d_secure.Fi
         return tuple(dict.fromkeys(filter(None, origins)))
 
     return three_d_secure.Desk(base.challenges, base.access_control, finish, door_of, framers, base.clock.now)
+
+
+def aps_service(
+    engine: Engine, reading: Reading, vault: Vault, keyring: keys.Keyring, processor: Simulator, new_name: Callable[[], str],
+    clock: Clock | WallClock, code_box: CodeBox, *, base_url: str = "", ahead: Ahead | None = None,
+) -> ApsService:
+    """What is behind the APS door, with this engine."""
+    return ApsService(
+        engine=engine, reading=reading, vault=vault, content_key=keyring.content_key, route=lambda merchant, brand: processor.name,
+        new_token_name=new_name, new_sdk_token=new_name, now=clock.now, code_box=code_box, base_url=base_url, ahead=ahead)
 
 
 def _advance(base: Foundation) -> Advance:

@@ -13,9 +13,9 @@ import asyncpg
 from starlette.routing import Route
 
 from ringfence.api import clock as clocks
-from ringfence.api import events, reports, retention, reviews, tokens, webhooks
+from ringfence.api import events, plans, reports, retention, reviews, tokens, webhooks
 from ringfence.api.admin import Services, admin_routes, guard
-from ringfence.api.aps import notifications, report_formats, reporting
+from ringfence.api.aps import notifications, recurring, report_formats, reporting
 from ringfence.api.aps.door import DOOR, attempt_key, order_key, verification_key
 from ringfence.api.aps.hosted import ATTEMPTS
 from ringfence.config import Config
@@ -24,6 +24,8 @@ from ringfence.engine.clock import Clock, ClockError, WallClock
 from ringfence.engine.directory import Directory
 from ringfence.engine.feed import Notifier
 from ringfence.engine.keys import Keyring
+from ringfence.engine.plan_notices import Desk as PlanDesk
+from ringfence.engine.plans import Plans
 from ringfence.engine.proof import Totals, prove
 from ringfence.engine.reporting import Reporting
 from ringfence.engine.retention import Desk, Policy
@@ -39,12 +41,13 @@ Advance = Callable[[datetime | timedelta], Awaitable[Stepped]]
 def admin_of(
     config: Config, token: str, pool: asyncpg.Pool, keyring: Keyring, clock: Clock | WallClock, directory: Directory,
     everywhere: Callable[[], Awaitable[None]], ends: AsyncExitStack, *, by_key: asyncpg.Pool | None = None, advance: Advance | None = None,
-    drops: Drops = timeline.none, nudge: Callable[[], object] = lambda: None,
+    drops: Drops = timeline.none, nudge: Callable[[], object] = lambda: None, invoices: bool = False,
 ) -> list[Route]:
     """The operator's routes; ``everywhere`` as in ``api.admin.Services``.
 
     ``by_key``: connections for the feed, which looks again and again and must not wait for a proof or a story; ``pool`` without them.
-    Without ``advance`` nobody serves, and the clock moves at once.  ``drops``: when the issuer gives up holds; ``nudge`` has the background look now.
+    Without ``advance`` nobody serves, and the clock moves at once.  ``drops``: when the issuer gives up holds; ``nudge`` has the background look
+    now.  ``invoices``: whether somebody sends the invoices of plans.
     """
     asked = _ever if config.frozen_at else asked_about
 
@@ -75,6 +78,8 @@ def admin_of(
         *tokens.routes(guarded, tokens.Services(pool, directory)),
         *reports.routes(guarded, reports.Services(
             Reporting(pool, clock.now, nudge), directory, reporting.understood, report_formats.unsigned, report_formats.CONTENT_TYPES)),
+        *plans.routes(guarded, plans.Services(directory, Plans(
+            pool, clock.now, plan_desk_of(config), recurring.judge(clock.now, sandbox=not config.is_live), invoices=invoices), clock.now)),
         *retention.routes(guarded, Desk(pool, policy_of(config), clock.now)),
     ]
 
@@ -82,6 +87,11 @@ def admin_of(
 def notifiers_of(config: Config) -> Mapping[str, Notifier]:
     """Each door's own words for what merchants are told."""
     return {DOOR: notifications.notifier(config.webhook_seconds)}
+
+
+def plan_desk_of(config: Config) -> PlanDesk:
+    """What tells merchants of their plans."""
+    return PlanDesk(recurring.notices(), seconds=config.webhook_seconds)
 
 
 def rules_of(config: Config) -> addresses.Rules:

@@ -29,6 +29,7 @@ COMMANDS: dict[str, Entry] = {
     "pay": Entry("ringfence.cli.pay", "pay", "Make a payment against the running sandbox."),
     "card": Entry("ringfence.cli.card", "card", "Check a card, and see which cards were presented again."),
     "merchant": Entry("ringfence.cli.merchant", "merchant", "Create, list, show and set merchants."),
+    "plan": Entry("ringfence.cli.plan", "plan", "Make and keep plans: payments that repeat."),
     "clock": Entry("ringfence.cli.clock", "clock", "Show, advance and freeze the sandbox's clock."),
     "trigger": Entry("ringfence.cli.trigger", "trigger", "Make an event happen in the sandbox."),
     "listen": Entry("ringfence.cli.listen", "listen", "Show events as they happen, and forward them."),

@@ -56,7 +56,7 @@ def pay(operation: str, amount: str, currency: str, card: str | None, expiry: st
     shop = credential(config, known, merchant)
     asked = {OPERATIONS[operation]: operation, "merchant_reference": reference or _reference(operation)}
     if operation in NAMES_AMOUNT:
-        asked |= {"amount": str(_minor(amount, currency)), "currency": currency}
+        asked |= {"amount": str(minor_of(amount, currency)), "currency": currency}
     if operation in BEGINS:
         asked |= {"customer_email": "payer@shop.example", "customer_ip": "192.0.2.1"}
         asked |= {"token_name": token} if token else _card(known["test_cards"], card, expiry, code)
@@ -87,7 +87,8 @@ def _reference(operation: str) -> str:
     return secrets.token_hex(8)
 
 
-def _minor(amount: str, currency: str) -> int:
+def minor_of(amount: str, currency: str) -> int:
+    """An amount in major units, as a person writes it, in minor units.  Raises ``click.UsageError``."""
     if currency not in CURRENCIES:
         raise click.UsageError(f"{currency!r} is not a currency of ISO 4217.")
     try:

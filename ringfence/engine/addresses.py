@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
@@ -118,16 +118,21 @@ def port_of(parts: SplitResult) -> int:
     return parts.port or DEFAULT_PORTS[parts.scheme]
 
 
-def judge(rules: Rules, rows: Iterable[str] = ("feedback_url", "notification_url")) -> Callable[[Settings, Settings], list[SettingError]]:
+def judge(rules: Rules, rows: Iterable[str] = ("feedback_url", "notification_url", "plan_url")) -> Callable[[Settings, Settings], list[SettingError]]:
     """What the directory asks before it stores a change: every address that is new is judged, in every channel."""
     assert set(rows) <= ROWS.keys()
 
     def judged(before: Settings, after: Settings) -> list[SettingError]:
         errors = []
         for row in rows:
-            known = getattr(before, row)
-            for channel, url in sorted(getattr(after, row).items()):
+            known, wanted = (_by_channel(getattr(settings, row)) for settings in (before, after))
+            for channel, url in sorted(wanted.items()):
                 if url and known.get(channel) != url and (why := problem(url, rules)):
                     errors.append(SettingError(f"{row}.{channel}" if channel else row, why))
         return errors
     return judged
+
+
+def _by_channel(value: str | Mapping[str, str]) -> Mapping[str, str]:
+    """The addresses of a row, by channel; ``""`` for all."""
+    return {"": value} if isinstance(value, str) else value

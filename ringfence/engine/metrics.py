@@ -27,6 +27,9 @@ _JOBS = "Jobs that were run, by queue; a failed one comes again."
 _DELIVERIES = "Attempts to deliver a webhook, by result."
 _DOUBTS = "Unknown outcomes that ended, by how."
 
+QUEUES = ("recovery", "reversal", "challenge", "delivery", "plan", "report")
+"""Kinds of jobs."""
+
 #: The counters, in the order of their columns.  The constants below are their places.
 COUNTERS: tuple[Metric, ...] = (
     Metric("ringfence_requests_total", _REQUESTS, (("door", "aps"),)),
@@ -43,8 +46,7 @@ COUNTERS: tuple[Metric, ...] = (
     Metric("ringfence_crashes_total", "Requests that ended in an exception: bugs, or lost infrastructure."),
     Metric("ringfence_worker_restarts_total", "Workers that died and were replaced."),
     Metric("ringfence_database_restarts_total", "Times the private PostgreSQL died and was started again."),
-    *(Metric("ringfence_jobs_total", _JOBS, (("queue", queue), ("result", result)))
-      for queue in ("recovery", "reversal", "delivery", "report", "challenge") for result in ("done", "failed")),
+    *(Metric("ringfence_jobs_total", _JOBS, (("queue", queue), ("result", result))) for queue in QUEUES for result in ("done", "failed")),
     Metric("ringfence_deliveries_total", _DELIVERIES, (("result", "delivered"),)),
     Metric("ringfence_deliveries_total", _DELIVERIES, (("result", "failed"),)),
     Metric("ringfence_doubts_ended_total", _DOUBTS, (("how", "approved"),)),
@@ -52,15 +54,11 @@ COUNTERS: tuple[Metric, ...] = (
     Metric("ringfence_doubts_ended_total", _DOUBTS, (("how", "reversed"),)),
 )
 (REQUESTS_APS, REQUESTS_OTHER, APPROVED, DECLINED, UNKNOWN, REFUSED, OTHER, INTENT_BATCHES, OUTCOME_BATCHES,
- INTENT_MESSAGES, OUTCOME_MESSAGES, CRASHES, WORKER_RESTARTS, DATABASE_RESTARTS, RECOVERIES, RECOVERIES_FAILED, REVERSALS, REVERSALS_FAILED,
- DELIVERIES, DELIVERIES_FAILED, REPORTS, REPORTS_FAILED, CHALLENGES, CHALLENGES_FAILED, DELIVERED, NOT_DELIVERED,
+ INTENT_MESSAGES, OUTCOME_MESSAGES, CRASHES, WORKER_RESTARTS, DATABASE_RESTARTS, *_QUEUES, DELIVERED, NOT_DELIVERED,
  DOUBT_APPROVED, DOUBT_DECLINED, DOUBT_REVERSED) = range(len(COUNTERS))
 
 #: The counters of a queue: its jobs that were done, and those that failed.
-JOBS = {
-    "recovery": (RECOVERIES, RECOVERIES_FAILED), "reversal": (REVERSALS, REVERSALS_FAILED), "delivery": (DELIVERIES, DELIVERIES_FAILED),
-    "report": (REPORTS, REPORTS_FAILED), "challenge": (CHALLENGES, CHALLENGES_FAILED),
-}
+JOBS = dict(zip(QUEUES, zip(_QUEUES[::2], _QUEUES[1::2], strict=True), strict=True))
 
 #: Upper bounds of the latency histograms, in seconds.
 BOUNDS = (0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1.024, 2.048, 4.096, 8.192)

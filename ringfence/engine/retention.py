@@ -141,6 +141,8 @@ class _Run:
              lambda merchant_id: self._details(merchant_id, personal)),
             ("holders", f"the token is switched off and was made more than {policy.personal_days} days ago",
              lambda merchant_id: self._chunks(rows.count_holders, rows.erase_holders, merchant_id, personal)),
+            ("plans", f"the plan is over and has not changed for {policy.personal_days} days",
+             lambda merchant_id: self._chunks(rows.count_plans, rows.erase_plans, merchant_id, personal)),
             ("deliveries", f"the delivery ended more than {policy.delivery_days} days ago",
              lambda merchant_id: self._chunks(rows.count_deliveries, rows.erase_deliveries, merchant_id, ended)),
             ("sdk_tokens", "the token ended more than a day ago",

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from ringfence.core.commands import MAX_MINOR
 from ringfence.core.money import CURRENCIES
+from ringfence.core.retries import Limit
 from ringfence.engine.feed import Policy
 
 CHANNELS = ("redirection", "merchant_page", "trusted", "recurring", "moto", "mobile_sdk", "batch", "invoicing")
@@ -123,6 +124,29 @@ def _read_origins(text: str) -> tuple[str, ...]:
     return origins
 
 
+def _read_days(text: str) -> tuple[int, ...]:
+    days = tuple(int(part) for part in text.split(",") if part.strip())
+    if list(days) != sorted(set(days)) or len(days) > 30 or any(not 1 <= day <= 90 for day in days):
+        raise ValueError
+    return days
+
+
+DAYS = Rule(_read_days, lambda value: ",".join(map(str, value)), "at most 30 growing numbers of days, 1 to 90, such as 2,6,13; empty for none")
+
+
+def _read_limits(text: str) -> tuple[Limit, ...]:
+    found = []
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        match = re.fullmatch(r"([A-Za-z]+):(\d{1,4})/(\d{1,3})", part, re.ASCII)
+        if match is None or match[1].upper() not in PAYMENT_OPTIONS or not 1 <= int(match[2]) <= 1000 or not 1 <= int(match[3]) <= 365:
+            raise ValueError
+        found.append(Limit(match[1].upper(), int(match[2]), int(match[3])))
+    return tuple(found)
+
+
+LIMITS = Rule(_read_limits, lambda value: ",".join(f"{one.brand}:{one.most}/{one.days}" for one in value),
+              "BRAND:DECLINES/DAYS separated by commas, such as VISA:15/30; empty for no limits")
+
 ORIGINS = Rule(_read_origins, ",".join, "addresses without a path such as https://shop.example, separated by commas; empty for any")
 
 
@@ -225,6 +249,14 @@ class Settings:
         one_of("payment", "strict"), "payment",
         "strict: an event waits until the one before it of its payment is delivered or given up, not only tried once")
     feedback_at_once: int = setting(whole(1, 50, "requests"), 10, "deliveries to one address in flight together")
+
+    # plans: payments that the service repeats by itself
+    plan_url: str = setting(ADDRESS, "", "notices of plans go here")
+    plan_retry_days: tuple[int, ...] = setting(
+        DAYS, (2, 6, 13), "when a declined charge of a plan is tried again, in days from its first try")
+    plan_retry_limits: tuple[Limit, ...] = setting(
+        LIMITS, (Limit("VISA", 15, 30), Limit("MASTERCARD", 10, 1), Limit("MASTERCARD", 35, 30)),
+        "so many declined tries of a card in so many days; the next waits")
 
     def at(self, key: str, channel: str) -> Any:
         """The value of a per-channel row for one channel."""

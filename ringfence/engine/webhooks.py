@@ -300,6 +300,26 @@ async def handed_out(connection: asyncpg.Connection, now: datetime, placed: Sequ
     return await rows.keep_deliveries(connection, [_delivery(one, number, now) for one, number in placed]) if placed else 0
 
 
+async def endpoint_at(connection: asyncpg.Connection, now: datetime, place: Place, policy: Policy) -> int:
+    """The number of an endpoint (merchant, door, URL), made where it is new and changed where it is told otherwise now; not within a
+    transaction."""
+    return (await _kept(connection, now, {place: _row(policy)}))[place]
+
+
+async def hand_in(
+    connection: asyncpg.Connection, now: datetime, merchant_id: int, endpoint: int, subject: int, sequence: int, event: str, purpose: str,
+    body: bytes,
+) -> None:
+    """Within a transaction: a JSON message about something that is no payment, on its way and due at once.
+
+    It stands among deliveries with ``subject`` in a payment's place, which therefore must be no payment's id; of one subject, messages
+    follow each other by their sequence.  One that the endpoint has already changes nothing.
+    """
+    await _wake(connection, now, [(merchant_id, endpoint)])
+    await rows.keep_deliveries(connection, [DeliveryRow(
+        merchant_id, endpoint, subject, sequence, event, purpose, "application/json", body, "waiting", 0, 0, now, now, None)])
+
+
 async def _kept(
     connection: asyncpg.Connection, now: datetime, wanted: Mapping[Place, PolicyRow], *, keep_policies: bool = False,
 ) -> dict[Place, int]:

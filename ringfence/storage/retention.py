@@ -96,6 +96,16 @@ async def erase_holders(connection: asyncpg.Connection, merchant_id: int, made_b
     return len(await connection.fetch(SQL.erase_holders, merchant_id, made_by, limit))
 
 
+async def count_plans(connection: asyncpg.Connection, merchant_id: int, changed_by: datetime) -> int:
+    """How many plans that are over, not changed after ``changed_by``, still know their customer."""
+    return await connection.fetchval(SQL.count_plans, merchant_id, changed_by)
+
+
+async def erase_plans(connection: asyncpg.Connection, merchant_id: int, changed_by: datetime, limit: int) -> int:
+    """Forget the customer of the next ones; how many."""
+    return len(await connection.fetch(SQL.erase_plans, merchant_id, changed_by, limit))
+
+
 async def count_deliveries(connection: asyncpg.Connection, merchant_id: int, ended_by: datetime, payment_id: int = 0) -> int:
     """How many deliveries, ended by ``ended_by``, still have body or log; ``payment_id`` 0: of all payments."""
     return await connection.fetchval(SQL.count_deliveries, merchant_id, ended_by, payment_id)

@@ -131,3 +131,5 @@ def test_only_addresses_that_change_are_judged_and_each_is_named():
     assert [error.key for error in judge(LIVE)(before, after)] == ["feedback_url.moto"]
     assert [error.key for error in judge(LIVE)(DEFAULTS, before)] == ["feedback_url", "notification_url"]
     assert judge(SANDBOX)(DEFAULTS, before) == []
+    plans = settings(plan_url="http://10.0.0.1/")
+    assert [error.key for error in judge(LIVE)(DEFAULTS, plans)] == ["plan_url"] and judge(LIVE)(plans, plans) == []

@@ -20,6 +20,7 @@ from ringfence.engine.rotation import rotate
 from ringfence.engine.vault import NotFound, Token
 from ringfence.storage import retention as rows
 from ringfence.storage.retention import PaymentName
+from tests.background.planning import members
 from tests.engine.composition import CARD, MASTER_KEY, NOW, Process, Shop, process, shop
 
 pytestmark = pytest.mark.anyio
@@ -103,7 +104,7 @@ async def test_a_card_goes_when_nothing_needs_it_and_nothing_else_notices(one: P
     """Brand and digits stay.  The proof holds, a refund cites the original, the number pays again under a new record, and a
     rotation passes over what is empty."""
     await here.purchase("OLD-1", "1000")
-    assert await run(one) == {"cards": 0, "details": 0, "holders": 0, "deliveries": 0, "sdk_tokens": 0, "reports": 0}
+    assert await run(one) == {"cards": 0, "details": 0, "holders": 0, "plans": 0, "deliveries": 0, "sdk_tokens": 0, "reports": 0}
     one.now.now += 101 * DAY
     await one.prove()
     assert (await run(one))["cards"] == 1 and await erased(one) == [True]
@@ -274,6 +275,20 @@ async def test_names_behind_tokens_go_once_they_are_switched_off_and_old(one: Pr
         "On": "TAHIRA EXAMPLE", "Off": "", "Young": "TAHIRA EXAMPLE"}
 
 
+async def test_the_customer_of_a_plan_is_forgotten_once_it_is_over_and_old(one: Process):
+    """One that goes on, or was ended a short while ago, knows whom it charges."""
+    club = await members(one)
+    for name in ("old", "young", "active"):
+        await club.plan(name)
+    await club.end("old")
+    one.now.now += DAY
+    await club.end("young")
+    one.now.now += 200 * DAY - timedelta(hours=1)
+    assert (await run(one, dry_run=True))["plans"] == (await run(one))["plans"] == 1 and (await run(one))["plans"] == 0
+    assert {row["plan_id"]: (row["email"], row["description"]) for row in await one.fetch("SELECT plan_id, email, description FROM plans")} == {
+        "old": ("", ""), "young": ("sara@example.com", "Gym one month"), "active": ("sara@example.com", "Gym one month")}
+
+
 async def test_body_and_log_of_a_delivery_go_after_its_end_and_the_delivery_stays(one: Process, here: Shop):
     """One that waits keeps both, however old it is."""
     payment_id = int((await here.purchase("P-1", "1000"))["fort_id"])
@@ -315,7 +330,7 @@ async def test_a_dry_run_says_the_same_numbers_and_changes_nothing(one: Process,
     one.now.now += 300 * DAY
     before = await everything_stored(one)
     would = await run(one, dry_run=True)
-    assert would == {"cards": 14, "details": 16, "holders": 14, "deliveries": 16, "sdk_tokens": 16, "reports": 0}
+    assert would == {"cards": 14, "details": 16, "holders": 14, "plans": 0, "deliveries": 16, "sdk_tokens": 16, "reports": 0}
     shown = await retention.show(one.pool, POLICY, one.now())
     assert {line.what: line.count for line in shown.lines} == would and all(line.reason for line in shown.lines)
     assert await everything_stored(one) == before

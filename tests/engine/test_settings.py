@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import pytest
 
+from ringfence.core.retries import Limit
 from ringfence.engine.feed import Policy
 from ringfence.engine.settings import CHANNELS, DEFAULTS, ROWS, Settings, as_texts, changed, differing, policy_of
 
@@ -11,6 +12,9 @@ GOOD = [
     ("three_d_secure_rules", "", ()), ("hold_days", "5", 5), ("channel_moto", "OFF", False), ("currencies", "aed, SAR", frozenset({"AED", "SAR"})), ("currencies", "", frozenset()),
     ("payment_options", "visa", frozenset({"VISA"})), ("card_mask", "8-4", "8-4"), ("verify_minor", "1", 1), ("feedback_format", "FORM", "form"),
     ("feedback_tail", "50", 50), ("feedback_order", "STRICT", "strict"), ("feedback_at_once", "50", 50),
+    ("plan_retry_days", "1, 3,7", (1, 3, 7)), ("plan_retry_days", "", ()), ("plan_retry_limits", "", ()),
+    ("plan_retry_limits", "visa:20/30, AMEX:5/1", (Limit("VISA", 20, 30), Limit("AMEX", 5, 1))),
+    ("plan_url", "https://shop.example/plans", "https://shop.example/plans"),
 ]
 BAD = [
     ("three_d_secure", "maybe"), ("three_d_secure_rules", "low"), ("three_d_secure_rules", "a b:off"), ("three_d_secure_rules", "a:always"),
@@ -19,6 +23,9 @@ BAD = [
     ("return_url", "https://user:secret@shop.example/"), ("card_mask", "16-0"), ("service_fraud", "on"), ("unheard_of", "1"),
     ("feedback_tail", "51"), ("feedback_order", "loose"), ("feedback_at_once", "0"), ("feedback_at_once", "51"),
     ("return_url.nowhere", "https://shop.example/"), ("hold_days.moto", "5"), ("response_type", "XML"), ("verify_minor", "1000000000000"),
+    ("plan_retry_days", "3,1"), ("plan_retry_days", "1,1"), ("plan_retry_days", "0"), ("plan_retry_days", "91"), ("plan_retry_days", "soon"),
+    ("plan_retry_limits", "VISA"), ("plan_retry_limits", "BITCOIN:1/1"), ("plan_retry_limits", "VISA:0/30"), ("plan_retry_limits", "VISA:15/0"),
+    ("plan_url", "ftp://shop.example/"), ("plan_url.moto", "https://shop.example/"),
 ]
 
 

@@ -21,6 +21,10 @@ def sandbox():
         running.json("pay", "--reference", "PAID")
         unknown = next(card["number"] for card in running.description["test_cards"] if card["scenario"] == "0307")
         running.command("pay", "--reference", "DOUBT", "--card", unknown)
+        running.command("pay", "--set", "token_name=T1", "--set", "remember_me=YES")
+        today = running.json("clock", "show")["now"][:10]
+        for plan in ("gym", "box"):
+            running.command("plan", "create", plan, "--token", "T1", "--amount", "25.00", "--currency", "AED", "--email", "a@b.co", "--start", today)
         running.json("clock", "advance", "1s")
         yield running
 
@@ -81,6 +85,14 @@ ASKED = [
     ("get", "/admin/reports/{merchant}/{reference}", "/admin/reports/RingfenceOne/R", None, 200),
     ("get", "/admin/reports/{merchant}/{reference}", "/admin/reports/RingfenceOne/none", None, 404),
     ("get", "/admin/reports/{merchant}/{reference}/rows", "/admin/reports/RingfenceOne/R/rows?format=pdf", None, 400),
+    ("get", "/admin/plans", "/admin/plans", None, 200),
+    ("post", "/admin/plans", "/admin/plans", {"merchant": "RingfenceOne"}, 400),
+    ("get", "/admin/plans/due", "/admin/plans/due?until=90d", None, 200),
+    ("get", "/admin/plans/{merchant}/{plan}", "/admin/plans/RingfenceOne/gym", None, 200),
+    ("patch", "/admin/plans/{merchant}/{plan}", "/admin/plans/RingfenceOne/gym", {"amount": 3000}, 200),
+    ("post", "/admin/plans/{merchant}/{plan}/pause", "/admin/plans/RingfenceOne/gym/pause", {}, 200),
+    ("post", "/admin/plans/{merchant}/{plan}/resume", "/admin/plans/RingfenceOne/gym/resume", {}, 200),
+    ("post", "/admin/plans/{merchant}/{plan}/end", "/admin/plans/RingfenceOne/box/end", {}, 200),
     ("get", "/admin/retention", "/admin/retention", None, 200),
     ("post", "/admin/retention", "/admin/retention", {"dry_run": True}, 200),
 ]

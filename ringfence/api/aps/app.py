@@ -15,6 +15,7 @@ from ringfence.api.aps.codes import UNKNOWN_OUTCOME, refusal_message
 from ringfence.api.aps.door import DOOR, Account, Reply, Service
 from ringfence.api.aps.wire import ApsRequest, WireError
 from ringfence.core.refusals import Refusal
+from ringfence.engine import directory
 from ringfence.engine.directory import Directory, Merchant
 from ringfence.engine.lane import CONNECTION_LOST
 
@@ -99,16 +100,16 @@ class PaymentApi:
         credential = self._directory.credential(*address)
         if credential is None or credential.door != DOOR:
             return wire.unknown_access_code(params)
-        made = Account(
-            merchant,
-            Credential(
-                merchant.identifier, credential.public_name, credential.request_phrase, credential.response_phrase,
-                credential.algorithm,
-            ),
-            wire_settings(merchant, sandbox=self._sandbox), f"{DOOR}:{credential.public_name}",
-        )
+        made = account_of(merchant, credential, f"{DOOR}:{credential.public_name}", sandbox=self._sandbox)
         self._accounts[address] = made
         return made
+
+
+def account_of(merchant: Merchant, credential: directory.Credential, actor: str, *, sandbox: bool) -> Account:
+    """A merchant as the wire wants it, speaking with one of its credentials; ``actor`` is who its operations are noted for."""
+    spoken = Credential(
+        merchant.identifier, credential.public_name, credential.request_phrase, credential.response_phrase, credential.algorithm)
+    return Account(merchant, spoken, wire_settings(merchant, sandbox=sandbox), actor)
 
 
 def wire_settings(merchant: Merchant, *, sandbox: bool) -> Settings:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Set
-from datetime import datetime
+from datetime import date, datetime, timedelta
 from functools import partial
 from typing import NamedTuple
 
@@ -77,6 +77,23 @@ def climb(
     if operation is None:
         return error(params, endpoint.unavailable[_named_operation(params)])
 
+    return _climbed(params, operation, settings, now, source_ip, pairs)
+
+
+def unsigned(params: dict[str, str], settings: Settings, now: datetime) -> ApsRequest | WireError:
+    """The same ladder for what this service asks by itself on a merchant's behalf: signed by nobody, and from nowhere.
+
+    ``params`` as a client would send them, but for the signature.
+    """
+    operation = operation_of(params)
+    assert type(operation) is Operation, "we know our own operations"
+    return _climbed({**params, "signature": "0"}, operation, settings._replace(sources=None), now, "", None)
+
+
+def _climbed(
+    params: dict[str, str], operation: Operation, settings: Settings, now: datetime, source_ip: str, pairs: str | None,
+) -> ApsRequest | WireError:
+    """The rungs above the signature, which covers ``pairs`` (``None``: there was none)."""
     given = {name: value for name, value in params.items() if value} if "" in params.values() else params
     variant = operations.variant_of(operation, given)
     extra = NONE if operation.accepts.issuperset(params) else params.keys() - operation.accepts
@@ -86,11 +103,12 @@ def climb(
         or _missing(given, operation, variant, settings, features)
         or _malformed(given)
         or _not_written(given, operation)
-        or ambiguous(pairs, given)
+        or (pairs is not None and ambiguous(pairs, given))
         or implausible(given, settings, now)
+        or _disagreeing(given, now)
         or _switched_off(given, operation, variant, settings, features, source_ip)
     )
-    if broken is not None:
+    if broken:
         return error(params, *broken)
     return accepted(given, operation, variant, settings)
 
@@ -149,6 +167,8 @@ def _missing(
         for name in variant.mandatory:
             if name not in given:
                 return "00001", name
+        if given.get("recurring_mode") in COUNTED and "recurring_transactions_count" not in given:
+            return "00001", "recurring_transactions_count"
         if settings.fraud and "customer_ip" not in given and variant.eci != "RECURRING":
             return "00001", "customer_ip"
     return None
@@ -221,6 +241,31 @@ def implausible(given: dict[str, str], settings: Settings, now: datetime) -> Bro
     return None
 
 
+COUNTED = frozenset({"FIXED", "VARIABLE"})
+"""Recurring modes of a known number of payments."""
+
+AGREEMENT = frozenset({"recurring_mode", "recurring_transactions_count", "recurring_expiry_date", "recurring_days_between_payments"})
+"""Parameters whose values must agree with each other or with the day; requests that have one climb the ladder every time."""
+
+
+def _disagreeing(given: dict[str, str], now: datetime) -> Broken:
+    """6: an agreement about repeated payments that can be one: counts above nothing, a last day that exists and is not over."""
+    for name in ("recurring_transactions_count", "recurring_days_between_payments"):
+        if name in given and not int(given[name]):
+            return "00002", name
+    if (last := given.get("recurring_expiry_date")) is not None:
+        try:
+            day = date.fromisoformat(last)
+        except ValueError:
+            return "00002", "recurring_expiry_date"
+        if day < (now - _WESTERNMOST).date():
+            return ("00110",)
+    return None
+
+
+_WESTERNMOST = timedelta(hours=12)
+"""A day is over when it is so everywhere: the parameter names no time zone."""
+
 SHORTEST_NUMBER = 12
 """Digits of the shortest card number: a value that holds the request's own is not repeated."""
 
@@ -239,8 +284,8 @@ def _switched_off(
         return (FEATURES_ABSENT[min(features)],)
     if variant is None:
         return None
-    if variant.channel not in settings.channels:
-        return ("00046",)
+    if variant.channel not in settings.channels or (variant.eci == "MOTO" and "moto" not in settings.channels):
+        return ("00046",)                           # a card by telephone needs both channels, the trusted one and this
     if variant.eci == "RECURRING" and operation.name != "PURCHASE":
         return ("00112",)                           # a recurring payment is a purchase
     if "statement_descriptor" in given and not settings.statement_descriptor:

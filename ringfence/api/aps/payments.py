@@ -38,10 +38,37 @@ async def pay(
     service: Service, account: Account, request: ApsRequest, attempt: Attempt | None = None, tries: int = FRESH_TOKENS,
 ) -> Reply:
     """Begin a payment and answer with its outcome.  ``tries``: how often, where its token is tokenized anew in the same moment."""
-    operation, reference, merchant, engine = request.operation, request.reference, account.merchant, service.engine
-    card = await _with_card(service, account, request) if request.card else await _with_token(service, account, request)
+    card = await _with_card(service, account, request) if request.card else await with_token(service, account, request)
     if type(card) is Reply:
         return card
+    shown = card_fields(service, account, card)
+    if attempt is not None:
+        shown |= attempt.told
+    intent = intent_of(service, account, request, card, shown, attempt.source if attempt else "api", attempt)
+    if type(intent) is Reply:
+        return intent
+    if intent.demand is not None and request.card is not None and not EXTERNAL.isdisjoint(request.given):
+        proven = await three_d_secure.proven(service, account, request, intent.demand, card.stored.card_id)
+        if type(proven) is Reply:
+            return proven
+        intent = intent._replace(demand=proven)
+    result = await service.engine.execute(intent)
+    if result.refusal is Refusal.TOKEN_IN_FLOW and tries > 1:       # what was taken from the code box is in hand
+        return await pay(service, account, request._replace(security_code=card.security_code), attempt, tries - 1)
+    if result.card is not None:
+        shown = card_fields(service, account, result.card)
+        if attempt is not None:
+            shown |= attempt.told
+    shown["fort_id"] = str(intent.payment_id)
+    return reply_to(request, result, card, shown, service.base_url)
+
+
+def intent_of(
+    service: Service, account: Account, request: ApsRequest, card: CardInHand, shown: dict[str, object], source: str,
+    attempt: Attempt | None = None,
+) -> Intent | Reply:
+    """A payment with this card, on its way to the engine; or why this card cannot be used so.  ``shown``: ``card_fields`` of it."""
+    operation, reference, merchant = request.operation, request.reference, account.merchant
     stored, settings = card.stored, merchant.settings
     if message := brand_message(operation, request.eci, stored.brand, request.given.get("payment_option", "")):
         return Reply(operation.failure + message)
@@ -49,35 +76,23 @@ async def pay(
     if options is not None and stored.brand not in options:
         return Reply(f"{operation.failure}003")
     demand = three_d_secure.demand_of(account, request, stored.brand)
-    if demand is not None and request.card is not None and not EXTERNAL.isdisjoint(request.given):
-        proven = await three_d_secure.proven(service, account, request, demand, stored.card_id)
-        if type(proven) is Reply:
-            return proven
-        demand = proven
     initiation, channel = INITIATIONS.get(request.eci, ECOMMERCE)
-    operation_id = attempt.payment_id if attempt else engine.new_id()
+    if initiation is Initiation.RECURRING and request.given.get("recurring_mode") == "UNSCHEDULED":
+        initiation = Initiation.UNSCHEDULED
+    operation_id = attempt.payment_id if attempt else service.engine.new_id()
     command = Command(KINDS[operation.name], request.amount, request.currency, operation_id)
     if command.kind is Kind.AUTHORIZATION:
         command = command._replace(hold_seconds=hold_seconds(
             merchant_days=settings.hold_days, door_seconds=DOOR_SECONDS[DOOR], brand=stored.brand, initiation=initiation,
             channel=channel,
         ))
-    shown = card_fields(service, account, card)
-    key, source, told = (order_key(reference), "api", None) if attempt is None else attempt[1:]
-    if told:
-        shown |= told
-    result = await engine.execute(_intent((
+    key, told = (order_key(reference), None) if attempt is None else (attempt.key, attempt.told)
+    return _intent((
         merchant.merchant_id, merchant.identifier, operation_id, command, DOOR, account.actor, source,
         content_of(service, request, stored.card_id), reference, key, False, details_of(request, shown),
         service.route(merchant, stored.brand), card, None, initiation, channel, settings.magic_amounts,
         None if card.token is None else lambda fresh: details_of(request, card_fields(service, account, fresh) | (told or {})), demand, False,
-    )))
-    if result.refusal is Refusal.TOKEN_IN_FLOW and tries > 1:       # what was taken from the code box is in hand
-        return await pay(service, account, request._replace(security_code=card.security_code), attempt, tries - 1)
-    if result.card is not None:
-        shown = card_fields(service, account, result.card) | (told or {})
-    shown["fort_id"] = str(operation_id)
-    return reply_to(request, result, card, shown, service.base_url)
+    ))
 
 
 def reply_to(request: ApsRequest, result: Result, card: CardInHand, fields: dict[str, object], base_url: str = "") -> Reply:
@@ -136,7 +151,8 @@ def card_fields(service: Service, account: Account, card: CardInHand) -> dict[st
     return fields
 
 
-async def _with_token(service: Service, account: Account, request: ApsRequest) -> CardInHand | Reply:
+async def with_token(service: Service, account: Account, request: ApsRequest) -> CardInHand | Reply:
+    """The card behind the request's token, or why there is none."""
     merchant_id, name, vault = account.merchant.merchant_id, request.token_name, service.vault
     token = vault.cached_token(merchant_id, name) or await vault.token(merchant_id, name)
     kind = KINDS[request.operation.name]

@@ -17,6 +17,7 @@ from typing import NamedTuple
 from ringfence.api.aps.accounts import Credential, Settings
 from ringfence.api.aps.ambiguity import LENGTHENING, LONG
 from ringfence.api.aps.fields import FIELDS, LOOSE
+from ringfence.api.aps.ladder import AGREEMENT
 from ringfence.api.aps.operations import REPORTING, Operation, Variant
 from ringfence.api.aps.signature import Spelling, digest, spelling
 
@@ -65,11 +66,11 @@ def remember(shape: Shape, params: Mapping[str, str], operation: Operation, vari
     """Keep a plan for the shape of an accepted request.
 
     Not where a parameter was sent empty: it counts as not sent, which the names do not tell.  Nor where the account restricts addresses
-    or payment options: a value decides there.
+    or payment options, or where a repeated payment's agreement is told: values decide there.
     """
     settings = shape[-1]
     restricted = settings.sources is not None or settings.payment_options is not None
-    if restricted or "" in params.values() or len(PLANS) >= MOST:
+    if restricted or not AGREEMENT.isdisjoint(params) or "" in params.values() or len(PLANS) >= MOST:
         return
     names = sorted(params.keys() - {"signature"})
     PLANS[shape] = Plan(

@@ -108,6 +108,24 @@ FROM batch b
 WHERE t.merchant_id = $1::integer AND t.token_name = b.token_name
 RETURNING t.token_name;
 
+-- count_plans --
+-- How many plans that have ended or stopped, and have not changed after $2 (business time), still know their customer.
+SELECT count(*) FROM plans
+WHERE merchant_id = $1::integer AND status IN ('ended', 'stopped') AND email <> '' AND changed_at <= $2::timestamptz;
+
+-- erase_plans --
+-- Forget the customer of the next of them that nobody holds.
+WITH batch AS MATERIALIZED (
+    SELECT number FROM plans
+    WHERE merchant_id = $1::integer AND status IN ('ended', 'stopped') AND email <> '' AND changed_at <= $2::timestamptz
+    ORDER BY number
+    LIMIT $3::integer
+    FOR UPDATE SKIP LOCKED)
+UPDATE plans p SET email = '', description = ''
+FROM batch b
+WHERE p.merchant_id = $1::integer AND p.number = b.number
+RETURNING p.number;
+
 -- count_deliveries --
 -- Deliveries that ended by $2 (business time) and still have their body or their log; of one payment ($3) or of all (0).
 SELECT count(*) FROM deliveries d

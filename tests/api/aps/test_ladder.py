@@ -16,6 +16,7 @@ from tests.api.aps.dialogue import (
     CREATE_TOKEN,
     CREDENTIAL,
     EVERY_OPERATION,
+    SETTINGS,
     TOKEN_PURCHASE,
     ask,
     read,
@@ -23,6 +24,8 @@ from tests.api.aps.dialogue import (
     told,
     without,
 )
+
+RECURRING = {**without(TOKEN_PURCHASE, "customer_ip"), "eci": "RECURRING"}
 
 ILLEGIBLE = [
     b"", b"null", b"[]", b'"text"', b"7", b"{", b'{"a":1}x', b"command=PURCHASE&amount=1", b"<xml/>", b'{"a":"\xff"}', b'{"a":"\\ud800"}',
@@ -99,6 +102,17 @@ RUNGS = [
     ({**CARD_PURCHASE, "merchant_reference": f"A-{CARD_PURCHASE['card_number']}"}, "00002", "Invalid parameter format: merchant_reference"),
     ({**CARD_PURCHASE, "token_name": CARD_PURCHASE["card_number"]}, "00002", "Invalid parameter format: token_name"),
     ({**CARD_PURCHASE, "card_number": "345678901234564"}, "00002", "Invalid parameter format: card_security_code"),
+    # 6: an agreement about repeated payments
+    ({**RECURRING, "recurring_mode": "FIXED"}, "00001", "Missing parameter: recurring_transactions_count"),
+    ({**RECURRING, "recurring_mode": "VARIABLE"}, "00001", "Missing parameter: recurring_transactions_count"),
+    ({**TOKEN_PURCHASE, "recurring_mode": "FIXED"}, "00001", "Missing parameter: recurring_transactions_count"),
+    ({**RECURRING, "recurring_mode": "SOMETIMES"}, "00033", "Parameter value not allowed: recurring_mode"),
+    ({**RECURRING, "recurring_mode": "FIXED", "recurring_transactions_count": "0"}, "00002", "Invalid parameter format: recurring_transactions_count"),
+    ({**RECURRING, "recurring_days_between_payments": "000"}, "00002", "Invalid parameter format: recurring_days_between_payments"),
+    ({**RECURRING, "recurring_expiry_date": "2026-02-30"}, "00002", "Invalid parameter format: recurring_expiry_date"),
+    ({**RECURRING, "recurring_expiry_date": "2026-1-30"}, "00002", "Invalid parameter format: recurring_expiry_date"),
+    ({**RECURRING, "recurring_expiry_date": "2026-01-03"}, "00110", "Contradicting parameters, please refer to the integration guide"),
+    ({**RECURRING, "agreement_id": "A-1"}, "00002", "Invalid parameter format: agreement_id"),
     # 7: what the service or this operation does not have
     ({**TOKEN_PURCHASE, "digital_wallet": "APPLE_PAY"}, "00014", "Inactive payment option"),
     ({**without(TOKEN_PURCHASE, "token_name"), "digital_wallet": "APPLE_PAY", "apple_header": {"a": "b"}}, "00014", "Inactive payment option"),
@@ -156,6 +170,15 @@ SWITCHES = [
     (Settings(channels=frozenset({"merchant_page"})), CARD_PURCHASE, "", "00046"),
     (Settings(channels=frozenset({"merchant_page"})), {**TOKEN_PURCHASE, "eci": "MOTO"}, "", "00046"),
     (Settings(channels=frozenset({"merchant_page"})), {**TOKEN_PURCHASE, "eci": "RECURRING"}, "", "00046"),
+    (Settings(channels=frozenset({"merchant_page", "trusted", "moto"})), RECURRING, "", "00046"),
+    (Settings(channels=frozenset({"recurring"})), RECURRING, "", None),
+    (Settings(channels=frozenset({"moto"})), {**TOKEN_PURCHASE, "eci": "MOTO"}, "", None),
+    (Settings(channels=frozenset({"trusted"})), {**CARD_PURCHASE, "eci": "MOTO"}, "", "00046"),
+    (Settings(channels=frozenset({"moto"})), {**CARD_PURCHASE, "eci": "MOTO"}, "", "00046"),
+    (Settings(channels=frozenset({"trusted", "moto"})), {**CARD_PURCHASE, "eci": "MOTO"}, "", None),
+    (Settings(channels=frozenset({"merchant_page", "moto", "recurring"})), CARD_PURCHASE, "", "00046"),
+    (SETTINGS, {**RECURRING, "recurring_mode": "UNSCHEDULED"}, "", None),
+    (SETTINGS, {**RECURRING, "recurring_mode": "VARIABLE", "recurring_transactions_count": "12", "recurring_expiry_date": "2026-01-05"}, "", None),
     (Settings(services=frozenset()), CREATE_TOKEN, "", "00038"),
     (Settings(services=frozenset()), {**COMMON, "service_command": "SDK_TOKEN", "device_id": "d"}, "", "00068"),
     (Settings(services=frozenset()), {**COMMON, "query_command": "CHECK_VERIFY_CARD_STATUS", "merchant_reference": "V"}, "", "00093"),

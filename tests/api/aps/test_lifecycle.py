@@ -449,6 +449,39 @@ async def test_a_recurring_payment(here: Shop, one: Process):
     assert await here.code(**{**fields, "command": "PURCHASE", "merchant_reference": "REC-5", "token_name": "MADA"}) == "13113"
 
 
+async def test_the_example_of_a_recurring_payment(one: Process):
+    """As the integration guide prints it: a token that the customer has paid with, no address, an amount as a number."""
+    shop_ = await shop(one, "Subscribers")
+    name = "79D4D15A30DE2401E053321E320A16E2"
+    await shop_.token(name)
+    body = {"command": "PURCHASE", "eci": "RECURRING", "merchant_reference": "SUB-7-0003", "token_name": name, "customer_email": "a@b.co",
+            "amount": 1000, "currency": "SAR", "language": "en"}
+    early = await shop_.ask(**body)
+    assert (early["response_code"], early["response_message"]) == ("13088", "Token name was not created for this transaction")
+    assert (await shop_.purchase("SUB-7-0001", token_name=name, currency="SAR"))["response_code"] == "14000"
+    answer = await shop_.ask(**body)                        # what was refused did not use the reference up
+    assert {key: answer[key] for key in ("response_code", "eci", "token_name", "card_number", "amount")} == {
+        "response_code": "14000", "eci": "RECURRING", "token_name": name, "card_number": "400000******0004", "amount": "1000"}
+    assert answer["fort_id"] and answer["authorization_code"]
+
+
+@pytest.mark.parametrize(("mode", "initiation"), [
+    ({}, "recurring"), ({"recurring_mode": "FIXED", "recurring_transactions_count": "12"}, "recurring"),
+    ({"recurring_mode": "VARIABLE", "recurring_transactions_count": "12"}, "recurring"), ({"recurring_mode": "UNSCHEDULED"}, "unscheduled"),
+])
+async def test_an_agreement_says_who_began_the_payment(here: Shop, one: Process, mode: dict, initiation: str):
+    """The issuer hears whether there is a schedule; the answer repeats agreement, mode and count, and neither last day nor pace."""
+    name = f"AGREED{len(mode)}{mode.get('recurring_mode', '')}"
+    await here.token(name, card_number="5123450000000024")
+    await here.purchase(f"{name}-0", token_name=name)
+    silent = {"recurring_expiry_date": "2030-01-01", "recurring_days_between_payments": "30"} if mode else {}
+    answer = await here.ask(command="PURCHASE", eci="RECURRING", merchant_reference=f"{name}-1", amount="500", currency="AED",
+                            customer_email="a@b.co", token_name=name, agreement_id="AG7", **mode, **silent)
+    assert answer["response_code"] == "14000" and one.processor.asked[-1].initiation == initiation
+    assert one.processor.asked[-1].cited_reference
+    assert {key: answer.get(key) for key in (*mode, "agreement_id")} == {**mode, "agreement_id": "AG7"} and not silent.keys() & answer.keys()
+
+
 async def test_channels_and_options_that_are_off(one: Process):
     """Refused before anybody is asked."""
     narrow = await shop(one, "Narrow", channel_trusted="off", channel_moto="off", channel_recurring="off", payment_options="VISA", currencies="AED,SAR",

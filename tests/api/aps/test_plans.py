@@ -24,7 +24,7 @@ SHAPES = [
     *EVERY_OPERATION,
     {**TOKEN_PURCHASE, "return_url": "https://shop.example/?order=1", "customer_name": "Umm Kulthūm أم"},
     {**TOKEN_PURCHASE, "eci": "MOTO", "card_security_code": "739", "language": "ar"},
-    {**TOKEN_PURCHASE, "eci": "RECURRING", "agreement_id": "A1", "recurring_mode": "FIXED", "recurring_expiry_date": "2030-01-01"},
+    {**TOKEN_PURCHASE, "eci": "RECURRING", "agreement_id": "A1"},
     {**TOKEN_PURCHASE, "device_fingerprint": "0400abc==;x=", "payment_option": "VISA", "cart_details": "{a=b}"},
     {**CARD_PURCHASE, "token_name": "T0ken_9", "remember_me": "YES", "card_holder_name": "A B", "order_description": "#1 new_"},
     {**without(CAPTURE, "merchant_reference"), "fort_id": "99999999999999999999", "order_description": "part"},
@@ -254,6 +254,19 @@ def test_the_plans_are_bounded(monkeypatch):
     for names in list(permutations(CAPTURE))[:10]:
         assert isinstance(both_ways(signed({name: CAPTURE[name] for name in names})), ApsRequest)
     assert len(plans.PLANS) == 3
+
+
+AGREED = {**TOKEN_PURCHASE, "eci": "RECURRING", "recurring_mode": "FIXED", "recurring_transactions_count": "12"}
+
+
+def test_an_agreement_climbs_every_time():
+    """Its values must agree with each other and with the day, which names do not tell."""
+    for _ in range(2):
+        assert isinstance(both_ways(signed(AGREED)), ApsRequest)
+        assert isinstance(both_ways(signed({**AGREED, "recurring_expiry_date": "2030-01-01", "recurring_days_between_payments": "30"})), ApsRequest)
+        assert both_ways(signed({**AGREED, "recurring_expiry_date": "2020-01-01"})).code == "00110"
+        assert both_ways(signed({**AGREED, "recurring_transactions_count": "0"})).code == "00002"
+    assert not plans.PLANS
 
 
 def test_no_plan_holds_a_value():

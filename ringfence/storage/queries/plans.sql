@@ -1,0 +1,117 @@
+-- insert_plan --
+-- Make a plan, its number one above the merchant's last; nothing is returned where its name or number is taken.
+INSERT INTO plans (merchant_id, number, plan_id, status, kind, token_name, minor, currency, email, description, start, every, unit,
+                   anchor, zone, until, count, missed, failed, notice_days, place, announced, created_at, changed_at)
+SELECT $1::integer, coalesce((SELECT max(p.number) FROM plans p WHERE p.merchant_id = $1::integer), 0) + 1, $2, 'active', $3, $4, $5, $6,
+       $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, 0, -1, $19, $19
+ON CONFLICT DO NOTHING
+RETURNING number;
+
+-- plan --
+-- One plan by its name.
+SELECT * FROM plans WHERE merchant_id = $1::integer AND plan_id = $2::text;
+
+-- lock_plan --
+-- One plan by its number, held until the commit: what is decided about it is decided here.
+SELECT * FROM plans WHERE merchant_id = $1::integer AND number = $2::bigint FOR UPDATE;
+
+-- save_plan --
+-- Store what has changed of a plan that is held.
+UPDATE plans
+SET version = version + 1, status = $3, reason = $4, token_name = $5, minor = $6, email = $7, description = $8, until = $9, count = $10,
+    missed = $11, failed = $12, notice_days = $13, place = $14, announced = $15, charged = $16, notices = $17, hard_card = $18,
+    paused_at = $19, changed_at = $20
+WHERE merchant_id = $1::integer AND number = $2::bigint;
+
+-- plans --
+-- Plans in the order of their numbers: of one merchant ($1) or all, in one state ($2), behind another one ($3, $4), at most $5.
+SELECT * FROM plans p
+WHERE ($1::integer IS NULL OR p.merchant_id = $1) AND ($2::text IS NULL OR p.status = $2)
+  AND ($3::integer IS NULL OR (p.merchant_id, p.number) > ($3, $4::bigint))
+ORDER BY p.merchant_id, p.number LIMIT $5;
+
+-- unfinished --
+-- A plan's periods that are open or asked for.
+SELECT place, due_date, minor, state, attempts, declines, next_at, first_at
+FROM plan_periods WHERE merchant_id = $1::integer AND number = $2::bigint AND state IN ('open', 'asked')
+ORDER BY place;
+
+-- save_period --
+-- Store a period of a plan that is held.
+INSERT INTO plan_periods AS p VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+ON CONFLICT (merchant_id, number, place) DO UPDATE
+SET state = excluded.state, attempts = excluded.attempts, declines = excluded.declines, next_at = excluded.next_at,
+    first_at = excluded.first_at, payment_id = excluded.payment_id, link = excluded.link, reason = excluded.reason,
+    changed_at = excluded.changed_at;
+
+-- pass_over --
+-- Store periods ($3 places, $4 due dates) of a plan that is held as skipped.
+INSERT INTO plan_periods
+SELECT $1::integer, $2::bigint, s.place, s.due_date, $5::bigint, 'skipped', 0, 0, $7::timestamptz, NULL, NULL, '', $6::text, $7::timestamptz
+FROM unnest($3::integer[], $4::date[]) AS s (place, due_date)
+ON CONFLICT DO NOTHING;
+
+-- drop_open --
+-- Give up what is open of a plan that came to its end.
+UPDATE plan_periods SET state = 'dropped', reason = $3::text, changed_at = $4::timestamptz
+WHERE merchant_id = $1::integer AND number = $2::bigint AND state = 'open';
+
+-- hasten_open --
+-- What is open of a plan is due at once.
+UPDATE plan_periods SET next_at = least(next_at, $3::timestamptz)
+WHERE merchant_id = $1::integer AND number = $2::bigint AND state = 'open';
+
+-- note_attempt --
+-- Store what came of an attempt, once.
+INSERT INTO plan_attempts VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT DO NOTHING;
+
+-- card --
+-- The card behind a token: its number, and its brand.
+SELECT c.card_id, c.brand FROM tokens t JOIN cards c USING (merchant_id, card_id)
+WHERE t.merchant_id = $1::integer AND t.token_name = $2::text;
+
+-- chargeable --
+-- A token and what its card may do.
+SELECT t.active, c.brand, c.first_reference, c.blocked FROM tokens t JOIN cards c USING (merchant_id, card_id)
+WHERE t.merchant_id = $1::integer AND t.token_name = $2::text;
+
+-- declines --
+-- The brand of the card behind a token ($2), and when plans were declined with it since $3, in order, the last 1000 of them.
+SELECT c.brand, ARRAY(
+    SELECT d.ended_at FROM (
+        SELECT a.ended_at FROM plan_attempts a
+        WHERE a.merchant_id = $1::integer AND a.card_id = c.card_id AND a.result = 'declined' AND a.ended_at > $3::timestamptz
+        ORDER BY a.ended_at DESC LIMIT 1000) d
+    ORDER BY d.ended_at)
+FROM tokens t JOIN cards c USING (merchant_id, card_id)
+WHERE t.merchant_id = $1::integer AND t.token_name = $2::text;
+
+-- asked_under --
+-- The operation that holds a key, with its latest outcome and its payment's status; nulls for what is not there yet.
+SELECT o.payment_id, o.actor, o.card_id, l.result, l.response_code, l.advice, p.status
+FROM operations o
+LEFT JOIN LATERAL (
+    SELECT x.result, x.response_code, x.advice FROM outcomes x
+    WHERE x.merchant_id = o.merchant_id AND x.payment_id = o.payment_id AND x.operation_id = o.operation_id
+    ORDER BY x.attempt DESC LIMIT 1) l ON true
+LEFT JOIN payments p ON p.merchant_id = o.merchant_id AND p.payment_id = o.payment_id
+WHERE o.merchant_id = $1::integer AND o.key = $2::text AND o.key IS NOT NULL;
+
+-- periods --
+-- A plan's periods, the last ones first.
+SELECT place, due_date, minor, state, attempts, declines, next_at, first_at, payment_id, link, reason, changed_at
+FROM plan_periods WHERE merchant_id = $1::integer AND number = $2::bigint
+ORDER BY place DESC LIMIT $3;
+
+-- attempts --
+-- The attempts of a plan's periods from a place on, the last ones first.
+SELECT place, attempt, reference, card_id, payment_id, result, response_code, advice, ended_at
+FROM plan_attempts WHERE merchant_id = $1::integer AND number = $2::bigint AND place >= $3
+ORDER BY place DESC, attempt DESC LIMIT 1000;
+
+-- due --
+-- Plans with something to be done up to $2, of one merchant ($1) or all, the next first, at most $3.
+SELECT j.due_at, p.*
+FROM jobs j JOIN plans p ON p.merchant_id = j.merchant_id AND p.number = j.subject
+WHERE j.queue = 'plan' AND ($1::integer IS NULL OR j.merchant_id = $1) AND j.due_at <= $2::timestamptz
+ORDER BY j.due_at, j.merchant_id, j.subject LIMIT $3;
