@@ -54,6 +54,7 @@ from ringfence.processors.simulator import Simulator, is_test_number
 from ringfence.storage import database
 from ringfence.storage import expiry as holds_due
 from ringfence.storage.jobs import IN_ORDER
+from ringfence.web import static_files
 
 OUTCOME_LANES, INTENT_LANES = range(1_024), range(1_024, 2_048)
 """The numbers that lanes may hold; those of outcomes name chains, and stay few."""
@@ -272,7 +273,7 @@ def doors(base: Foundation, metrics: Metrics) -> Worker:
     operators = admin_of(
         config, admin_token(config), base.reports, base.keyring, clock, directory, everywhere, base.ends, by_key=base.pool,
         advance=_advance(base), drops=base.processor.drops)
-    routes = [*service_routes(ready=ready, metrics=metrics), *openapi.routes(), *operators]
+    routes = [*service_routes(ready=ready, metrics=metrics), *openapi.routes(), *operators, *static_files.routes()]
     return Worker(root(by_path, routes, base.counters), by_path, base.counters, ready, base.ends.aclose)
 
 
