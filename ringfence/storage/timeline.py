@@ -39,6 +39,8 @@ SOURCES = (
     Source("reversals", SQL.jobs, SQL.next_job, SQL.jobs_due, ("reversal",)),
     Source("webhook attempts", SQL.attempts),
     Source("looks at webhook endpoints", "", SQL.next_job, SQL.jobs_due, ("delivery",)),
+    Source("messages", SQL.jobs, SQL.next_job, SQL.jobs_due, ("message",)),
+    Source("payment links expire", SQL.links, SQL.next_link),
     Source("SDK tokens end", SQL.sdk_tokens, SQL.next_sdk_token),
     Source("retention runs", SQL.daily, "", SQL.daily_due, ("retention",)),
 )

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable
 
-from ringfence.api.aps import explain, maintenance, payments, services, wire
+from ringfence.api.aps import explain, links, maintenance, payments, services, wire
 from ringfence.api.aps.accounts import Credential, Settings
 from ringfence.api.aps.answers import format_answer, format_error
 from ringfence.api.aps.codes import UNKNOWN_OUTCOME, refusal_message
@@ -36,6 +36,8 @@ HANDLERS: dict[str, Handler] = {
     "SDK_TOKEN": services.sdk_token,
     "VERIFY_CARD": services.verify_card,
     "CHECK_VERIFY_CARD_STATUS": services.check_verification,
+    "PAYMENT_LINK": links.payment_link,
+    "CHECK_PAYMENT_LINK_STATUS": links.check_payment_link,
 }
 MOVES_MONEY = frozenset({"AUTHORIZATION", "PURCHASE", "CAPTURE", "VOID_AUTHORIZATION", "REFUND", "VERIFY_CARD"})
 
@@ -111,7 +113,8 @@ def wire_settings(merchant: Merchant, *, sandbox: bool) -> Settings:
     """A merchant's settings as the wire wants them."""
     of = merchant.settings
     channels = {name for name in ("merchant_page", "trusted", "moto", "recurring") if getattr(of, f"channel_{name}")}
-    on = {"tokenization": of.service_tokenization, "verify_card": of.service_verify_card, "mobile_sdk": of.channel_mobile_sdk}
+    on = {"tokenization": of.service_tokenization, "verify_card": of.service_verify_card, "mobile_sdk": of.channel_mobile_sdk,
+          "payment_links": of.service_payment_links and of.channel_invoicing}
     return Settings(
         sandbox=sandbox, fraud=of.service_fraud, channels=frozenset(channels),
         services=frozenset(name for name, switched in on.items() if switched),

@@ -15,6 +15,7 @@ from ringfence.core.commands import Kind
 from ringfence.core.refusals import Refusal
 from ringfence.engine.directory import Merchant
 from ringfence.engine.engine import Engine
+from ringfence.engine.links import Desk as LinkDesk
 from ringfence.engine.reading import Reading
 from ringfence.engine.vault import Vault
 
@@ -48,6 +49,7 @@ class Service(NamedTuple):
     new_token_name: Callable[[], str]
     new_sdk_token: Callable[[], str]
     now: Callable[[], datetime]             # business time, UTC
+    links: LinkDesk | None = None           # where payment links are served
 
 
 class Reply(NamedTuple):

@@ -194,6 +194,8 @@ def implausible(given: dict[str, str], settings: Settings, now: datetime) -> Bro
         return ("00013",)
     if (amount := given.get("amount")) is not None and not int(amount):
         return ("00005",)
+    if "request_expiry_date" in given and (broken := _bad_link(given, now)) is not None:
+        return broken
     number = given.get("card_number", "")
     expiry = given.get("expiry_date")
     if expiry is not None and (message := cards.expiry_message(expiry, now, number, settings.sandbox)):
@@ -206,6 +208,20 @@ def implausible(given: dict[str, str], settings: Settings, now: datetime) -> Bro
         for name, value in given.items():
             if number in value and name != "card_number":
                 return "00002", name            # a reference or a name is kept and shown, a card number never
+    return None
+
+
+def _bad_link(given: dict[str, str], now: datetime) -> Broken:
+    """6: a payment link that ends in the future, and someone to send it to."""
+    try:
+        ends = datetime.fromisoformat(given["request_expiry_date"])
+    except ValueError:                              # no such day, or no such offset
+        return "00002", "request_expiry_date"
+    if ends <= now:
+        return "00002", "request_expiry_date"
+    named = given.get("notification_type", "").split(",")
+    if "SMS" in named and "NONE" not in named and "customer_phone" not in given:
+        return "00001", "customer_phone"
     return None
 
 

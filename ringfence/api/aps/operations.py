@@ -125,14 +125,19 @@ OPERATIONS: dict[tuple[str, str], Operation] = {(row.key, row.name): row for row
          optional=frozenset({"settlement_reference", "card_holder_name", "eci"}), silent=frozenset({"card_security_code"}),
          result=frozenset({"payment_option", "card_bin"}) | _ACQUIRER, service="verify_card"),
     _row("query_command=CHECK_VERIFY_CARD_STATUS", "12000", "11", ("merchant_reference",), result=_TRANSACTION, service="verify_card"),
+    _row("service_command=PAYMENT_LINK", "48000", "49",
+         ("merchant_reference", "amount", "currency", "customer_email", "request_expiry_date", "notification_type"),
+         optional=frozenset({"customer_phone", "customer_name", "order_description", "return_url", "payment_option", "link_command",
+                             "payment_link_id"}),
+         result=frozenset({"payment_link"}), service="payment_links"),
+    _row("query_command=CHECK_PAYMENT_LINK_STATUS", "12000", "11", one_of=("payment_link_id", "merchant_reference"),
+         result=frozenset({"payment_link", "payment_link_status", "request_expiry_date", "amount", "currency"}), service="payment_links"),
 )}
 
 SERVICE_INACTIVE, ELSEWHERE = "00093", "00034"
 #: Known by name and not served at this address: the caller hears that the service is inactive, never that its command is unknown.
 UNAVAILABLE: dict[tuple[str, str], str] = {
     ("service_command", "TOKENIZATION"): ELSEWHERE,                 # a browser's form post to the payment page
-    ("service_command", "PAYMENT_LINK"): SERVICE_INACTIVE,
-    ("query_command", "CHECK_PAYMENT_LINK_STATUS"): SERVICE_INACTIVE,
     ("service_command", "UPLOAD_BATCH_FILE"): SERVICE_INACTIVE,
     ("service_command", "GET_BATCH_RESULTS"): SERVICE_INACTIVE,
     ("service_command", "PROCESS_BATCH"): SERVICE_INACTIVE,

@@ -172,7 +172,7 @@ def test_only_the_loose_fields_can_hold_an_equals_sign():
 
 def test_names_that_end_with_another_are_known():
     """Exactly these could be mistaken at their equals sign."""
-    assert {"service_command", "query_command", "new_token_name", "recurring_expiry_date"} == LONG
+    assert {"service_command", "query_command", "new_token_name", "recurring_expiry_date", "link_command", "request_expiry_date"} == LONG
 
 
 def test_fraud_fields_are_accepted_for_payments_and_never_repeated():
