@@ -18,13 +18,14 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
+from starlette.routing import BaseRoute
 
 from ringfence.api import openapi
 from ringfence.api.aps.app import PaymentApi
 from ringfence.api.aps.door import DOOR, card_facts
 from ringfence.api.aps.door import Service as ApsService
 from ringfence.api.http import App, Door, root, service_routes
-from ringfence.background import abandoned, deliveries, dropped, expiry, follower, recovery, retention, reversals, stepping
+from ringfence.background import abandoned, deliveries, dropped, expiry, follower, messages, recovery, retention, reversals, stepping
 from ringfence.background.worker import Background, Chore, Queue
 from ringfence.config import Config
 from ringfence.core.business_day import business_day
@@ -40,6 +41,9 @@ from ringfence.engine.engine import Engine
 from ringfence.engine.intent_lane import IntentLane
 from ringfence.engine.key_sources import KeySource, KeyUnreadable
 from ringfence.engine.lane import Lane, NotCommitted
+from ringfence.engine.links import QUEUE as MESSAGES
+from ringfence.engine.links import Desk as LinkDesk
+from ringfence.engine.links import Opened
 from ringfence.engine.metrics import DELIVERED, NOT_DELIVERED, Counters, Metrics
 from ringfence.engine.numbering import RENEW_SECONDS, Counted, NoNumberFree, Numbering
 from ringfence.engine.outcome_lane import OutcomeLane
@@ -48,13 +52,15 @@ from ringfence.engine.recovery import PostgresDesk, Recovery
 from ringfence.engine.timeline import Stepped
 from ringfence.engine.vault import Vault
 from ringfence.failures import Exit, Failure
+from ringfence.linking import desk_of, post_of
 from ringfence.operators import Advance, admin_of, notifiers_of, policy_of, rules_of
 from ringfence.processors.processor import Ask, Processor
 from ringfence.processors.simulator import Simulator, is_test_number
 from ringfence.storage import database
 from ringfence.storage import expiry as holds_due
 from ringfence.storage.jobs import IN_ORDER
-from ringfence.web import static_files
+from ringfence.web import inbox, static_files
+from ringfence.web import links as link_pages
 
 OUTCOME_LANES, INTENT_LANES = range(1_024), range(1_024, 2_048)
 """The numbers that lanes may hold; those of outcomes name chains, and stay few."""
@@ -93,6 +99,7 @@ class Foundation:
     lanes: dict[str, Lane]
     engine: Engine
     reading: Reading
+    links: LinkDesk
     nudge: Callable[[], object]
     ends: AsyncExitStack
 
@@ -211,6 +218,7 @@ async def _foundation(
         Chore("worker number", numbering.renew, RENEW_SECONDS, alone=False),
     ]
     queues: list[Queue] = []
+    link_desk = desk_of(config, pool, keyring, clock.now, numbering.next, lambda: nudge(MESSAGES))
     if works:
         # Opened when there is something to expire.
         in_bulk = Lane(lambda: holds_due.connect(database_url, application_name=f"ringfence bulk intents {number}"), numbers=INTENT_LANES)
@@ -231,6 +239,7 @@ async def _foundation(
             deliveries.queue(
                 due, rules_of(config), now=clock.now, waiting=lambda: sum(engine.waiting),
                 count=lambda delivered: counters.add(DELIVERED if delivered else NOT_DELIVERED)),
+            messages.queue(due, link_desk, directory, post_of(config)),
         ]
     nudge_all = stepping.nudges(nudge, [one.name for one in (*chores, *queues)])
     if works and isinstance(clock, Clock) and config.frozen_at is None:
@@ -243,7 +252,8 @@ async def _foundation(
     noticing = asyncio.create_task(keys.keep_noticing(pool, keyring, f"worker {number} of process {os.getpid()}"))
     ends.push_async_callback(_cancelled, noticing)
     return Foundation(
-        config, clock, counters, pool, reports, keyring, numbering.new_name, directory, vault, processor, lanes, engine, reading, nudge_all, ends)
+        config, clock, counters, pool, reports, keyring, numbering.new_name, directory, vault, processor, lanes, engine, reading, link_desk,
+        nudge_all, ends)
 
 
 def doors(base: Foundation, metrics: Metrics) -> Worker:
@@ -252,7 +262,7 @@ def doors(base: Foundation, metrics: Metrics) -> Worker:
     aps = PaymentApi(ApsService(
         engine=base.engine, reading=base.reading, vault=base.vault, content_key=base.keyring.content_key,
         route=lambda merchant, brand: base.processor.name, new_token_name=base.new_name, new_sdk_token=base.new_name,
-        now=clock.now,
+        now=clock.now, links=base.links,
     ), directory, sandbox=not config.is_live)
     by_path = {"/FortAPI/paymentApi": Door(aps.handle, config.body_limit)}
 
@@ -272,9 +282,23 @@ def doors(base: Foundation, metrics: Metrics) -> Worker:
 
     operators = admin_of(
         config, admin_token(config), base.reports, base.keyring, clock, directory, everywhere, base.ends, by_key=base.pool,
-        advance=_advance(base), drops=base.processor.drops)
-    routes = [*service_routes(ready=ready, metrics=metrics), *openapi.routes(), *operators, *static_files.routes()]
+        advance=_advance(base), drops=base.processor.drops, desk=base.links)
+    routes = [*service_routes(ready=ready, metrics=metrics), *openapi.routes(), *operators, *static_files.routes(), *_pages_of(base)]
     return Worker(root(by_path, routes, base.counters), by_path, base.counters, ready, base.ends.aclose)
+
+
+def _pages_of(base: Foundation) -> list[BaseRoute]:
+    """What payers of links see, and in a sandbox what they were sent."""
+    is_secure = (base.config.base_url or base.config.scheme).startswith("https")
+    return [
+        *link_pages.routes(link_pages.Services(base.links, base.directory, _no_card_page, not base.config.is_live, is_secure)),
+        *([] if base.config.is_live else inbox.routes(base.reports, admin_token(base.config))),
+    ]
+
+
+async def _no_card_page(opened: Opened) -> str | None:
+    """Where the card page of a link is; nowhere, while this service has none."""
+    return None
 
 
 def _advance(base: Foundation) -> Advance:

@@ -13,7 +13,7 @@ import asyncpg
 from starlette.routing import Route
 
 from ringfence.api import clock as clocks
-from ringfence.api import events, retention, reviews, webhooks
+from ringfence.api import events, links, retention, reviews, webhooks
 from ringfence.api.admin import Services, admin_routes, guard
 from ringfence.api.aps import notifications
 from ringfence.api.aps.door import DOOR, order_key, verification_key
@@ -23,12 +23,13 @@ from ringfence.engine.clock import Clock, ClockError, WallClock
 from ringfence.engine.directory import Directory
 from ringfence.engine.feed import Notifier
 from ringfence.engine.keys import Keyring
+from ringfence.engine.links import Desk as LinkDesk
 from ringfence.engine.proof import Totals, prove
 from ringfence.engine.retention import Desk, Policy
 from ringfence.engine.story import Window, asked_about, explain
 from ringfence.engine.timeline import Drops, Stepped, Upcoming
 from ringfence.processors.simulator import totals
-from ringfence.simulator_desk import desk
+from ringfence.simulator_desk import desk as simulators
 
 Advance = Callable[[datetime | timedelta], Awaitable[Stepped]]
 """Moves business time to an instant or by a length, with all that fires on the way."""
@@ -37,12 +38,12 @@ Advance = Callable[[datetime | timedelta], Awaitable[Stepped]]
 def admin_of(
     config: Config, token: str, pool: asyncpg.Pool, keyring: Keyring, clock: Clock | WallClock, directory: Directory,
     everywhere: Callable[[], Awaitable[None]], ends: AsyncExitStack, *, by_key: asyncpg.Pool | None = None, advance: Advance | None = None,
-    drops: Drops = timeline.none,
+    drops: Drops = timeline.none, desk: LinkDesk,
 ) -> list[Route]:
     """The operator's routes; ``everywhere`` as in ``api.admin.Services``.
 
     ``by_key``: connections for the feed, which looks again and again and must not wait for a proof or a story; ``pool`` without them.
-    Without ``advance`` nobody serves, and the clock moves at once.  ``drops``: when the issuer gives up holds.
+    ``desk`` serves payment links.  Without ``advance`` nobody serves, and the clock moves at once.  ``drops``: when the issuer gives up holds.
     """
     asked = _ever if config.frozen_at else asked_about
 
@@ -63,13 +64,14 @@ def admin_of(
         return Stepped(clock.advance(until if isinstance(until, timedelta) else until - clock.now()), 1, [], False)
 
     guarded, notifiers = guard(token), notifiers_of(config)
-    simulator = None if config.is_live else desk(config.data / "simulator", config.seed, ends.callback)
+    simulator = None if config.is_live else simulators(config.data / "simulator", config.seed, ends.callback)
     return [
         *admin_routes(guarded, Services(config.is_live, directory, everywhere, proof, story, simulator)),
         *clocks.routes(guarded, clocks.Services(clock, due, advance or at_once)),
         *events.routes(guarded, events.Services(by_key or pool, directory, notifiers)),
         *webhooks.routes(guarded, webhooks.Services(pool, directory, notifiers, rules_of(config), clock.now)),
         *reviews.routes(guarded, reviews.Services(pool, directory, clock.now, asked)),
+        *links.routes(guarded, links.Services(desk, directory, None if config.is_live else pool)),
         *retention.routes(guarded, Desk(pool, policy_of(config), clock.now)),
     ]
 

@@ -191,7 +191,7 @@ def test_the_description_has_every_endpoint():
     nothing: Any = None
     config = read({})
     assert isinstance(config, Config)
-    operators = admin_of(config, "token", nothing, nothing, WallClock(), nothing, nothing, AsyncExitStack())
+    operators = admin_of(config, "token", nothing, nothing, WallClock(), nothing, nothing, AsyncExitStack(), desk=nothing)
     served = [*operators, *openapi.routes(), *service_routes(ready=nothing, metrics=nothing)]
     endpoints = {(route.path, method.lower()) for route in served if isinstance(route, Route) for method in route.methods or () if method != "HEAD"}
     described = {(path, method) for path, methods in openapi.document()["paths"].items() for method in methods}

@@ -289,11 +289,13 @@ async def merchant_of(desk: Desk, link_id: int) -> int | None:
         return await rows.merchant_of(connection, link_id)
 
 
-async def listed(desk: Desk, merchant_id: int, *, below: int, limit: int) -> list[Link]:
-    """A merchant's links with numbers below one, the newest first."""
+async def listed(desk: Desk, merchants: Sequence[int], *, below: int, limit: int) -> list[Link]:
+    """The links of merchants with numbers below one, the newest first."""
     async with borrowed(desk.pool) as connection:
-        numbers = await rows.page(connection, merchant_id, below, limit)
-    return sorted(await _found(desk, merchant_id, numbers=numbers), key=lambda one: -one.link_id)
+        page = await rows.page(connection, merchants, below, limit)
+    found = [link for merchant_id in {one for one, _ in page}
+             for link in await _found(desk, merchant_id, numbers=[number for one, number in page if one == merchant_id])]
+    return sorted(found, key=lambda one: -one.link_id)
 
 
 async def messages(desk: Desk, link: Link) -> list[Sent]:

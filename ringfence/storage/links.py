@@ -142,9 +142,9 @@ def _row(found: asyncpg.Record) -> Row:
     return Row(*values[:4], terms, *values[17:])
 
 
-async def page(connection: Connection, merchant_id: int, below: int, limit: int) -> list[int]:
-    """The numbers of a merchant's links below one, the newest first."""
-    return [row[0] for row in await connection.fetch(SQL.page, merchant_id, below, limit)]
+async def page(connection: Connection, merchants: Sequence[int], below: int, limit: int) -> list[tuple[int, int]]:
+    """Merchant and number of these merchants' links with numbers below one, the newest first."""
+    return [(row[0], row[1]) for row in await connection.fetch(SQL.page, merchants, below, limit)]
 
 
 async def merchant_of(connection: Connection, link_id: int) -> int | None:

@@ -62,7 +62,7 @@ async def test_many_links_are_made_in_one_commit_and_each_says_how_it_went(one: 
     assert made[1_200:] == [
         Refused(Why.REFERENCE_USED, "merchant_reference"), Refused(Why.PAST, "request_expiry_date"), Refused(Why.TOO_FAR, "request_expiry_date"),
         Refused(Why.AMOUNT, "amount")]
-    page = await links.listed(desk(one), here.account.merchant_id, below=2**62, limit=10)
+    page = await links.listed(desk(one), [here.account.merchant_id], below=2**62, limit=10)
     assert [one.reference for one in page] == [f"INV-{n}" for n in range(1_199, 1_189, -1)]
 
 

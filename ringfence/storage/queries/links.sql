@@ -35,8 +35,12 @@ LEFT JOIN LATERAL (
 WHERE l.merchant_id = $1 AND (l.link_id = ANY($2::bigint[]) OR l.reference = ANY($3::text[]));
 
 -- page --
--- The numbers of a merchant's links, the newest first, below $2.
-SELECT link_id FROM links WHERE merchant_id = $1 AND link_id < $2 ORDER BY link_id DESC LIMIT $3;
+-- Whose links are the newest below $2, of these merchants ($1), the newest first.
+SELECT p.merchant_id, p.link_id FROM unnest($1::integer[]) AS m (merchant_id)
+CROSS JOIN LATERAL (
+    SELECT l.merchant_id, l.link_id FROM links l
+    WHERE l.merchant_id = m.merchant_id AND l.link_id < $2 ORDER BY l.link_id DESC LIMIT $3) p
+ORDER BY p.link_id DESC LIMIT $3;
 
 -- place --
 -- The merchant of a link, by its number alone: for operators, merchant by merchant.
