@@ -44,7 +44,7 @@ COUNTERS: tuple[Metric, ...] = (
     Metric("ringfence_worker_restarts_total", "Workers that died and were replaced."),
     Metric("ringfence_database_restarts_total", "Times the private PostgreSQL died and was started again."),
     *(Metric("ringfence_jobs_total", _JOBS, (("queue", queue), ("result", result)))
-      for queue in ("recovery", "reversal", "delivery") for result in ("done", "failed")),
+      for queue in ("recovery", "reversal", "delivery", "message") for result in ("done", "failed")),
     Metric("ringfence_deliveries_total", _DELIVERIES, (("result", "delivered"),)),
     Metric("ringfence_deliveries_total", _DELIVERIES, (("result", "failed"),)),
     Metric("ringfence_doubts_ended_total", _DOUBTS, (("how", "approved"),)),
@@ -53,10 +53,11 @@ COUNTERS: tuple[Metric, ...] = (
 )
 (REQUESTS_APS, REQUESTS_OTHER, APPROVED, DECLINED, UNKNOWN, REFUSED, OTHER, INTENT_BATCHES, OUTCOME_BATCHES,
  INTENT_MESSAGES, OUTCOME_MESSAGES, CRASHES, WORKER_RESTARTS, DATABASE_RESTARTS, RECOVERIES, RECOVERIES_FAILED, REVERSALS, REVERSALS_FAILED,
- DELIVERIES, DELIVERIES_FAILED, DELIVERED, NOT_DELIVERED, DOUBT_APPROVED, DOUBT_DECLINED, DOUBT_REVERSED) = range(len(COUNTERS))
+ DELIVERIES, DELIVERIES_FAILED, MESSAGES, MESSAGES_FAILED, DELIVERED, NOT_DELIVERED, DOUBT_APPROVED, DOUBT_DECLINED, DOUBT_REVERSED) = range(len(COUNTERS))
 
 #: The counters of a queue: its jobs that were done, and those that failed.
-JOBS = {"recovery": (RECOVERIES, RECOVERIES_FAILED), "reversal": (REVERSALS, REVERSALS_FAILED), "delivery": (DELIVERIES, DELIVERIES_FAILED)}
+JOBS = {"recovery": (RECOVERIES, RECOVERIES_FAILED), "reversal": (REVERSALS, REVERSALS_FAILED), "delivery": (DELIVERIES, DELIVERIES_FAILED),
+        "message": (MESSAGES, MESSAGES_FAILED)}
 
 #: Upper bounds of the latency histograms, in seconds.
 BOUNDS = (0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1.024, 2.048, 4.096, 8.192)
