@@ -2,22 +2,67 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import datetime
+from typing import NamedTuple
 
 import asyncpg
 
-from ringfence.api.aps.door import order_key
+from ringfence.api.aps.door import DOOR, order_key
+from ringfence.api.aps.links import payment_of
 from ringfence.background import mail, sms
 from ringfence.background.messages import Post
 from ringfence.config import Config, base_url
-from ringfence.engine.directory import Merchant
+from ringfence.engine.directory import Directory, Merchant
 from ringfence.engine.keys import Keyring
 from ringfence.engine.link_addresses import Addresses
-from ringfence.engine.links import EMAIL, SMS, Desk
+from ringfence.engine.links import EMAIL, SMS, Desk, Opened
 from ringfence.engine.return_address import may_return
+from ringfence.web.links import Begin
 
 INBOX = "/sandbox/inbox"
+
+
+class CardPage(NamedTuple):
+    """A page that takes a card for a link.  ``given``: the payment as the door ``door`` asks for it, without a card.
+
+    ``minor`` units of ``currency``; ``return_url`` "" where the service says itself how it ended; ``payment_options``: brands, none for all;
+    ``remembers``: the payer may keep the card; ``seconds`` of business time from now.
+    """
+
+    merchant_id: int
+    door: str
+    reference: str
+    given: dict[str, str]
+    language: str
+    minor: int
+    currency: str
+    description: str
+    return_url: str
+    payment_options: tuple[str, ...]
+    remembers: bool
+    seconds: int
+    payment_link_id: int
+
+
+OpenPage = Callable[[CardPage], Awaitable[str | None]]
+"""Opens the page and says its path; ``None`` where something else was tried under this reference, so that there is none."""
+
+
+def begin_on(open_page: OpenPage, desk: Desk, directory: Directory) -> Begin:
+    """How a link that is in its payer's hands becomes a card page: for as long as they are alone with it, of our own store's amounts."""
+    async def begin(opened: Opened) -> str | None:
+        link = opened.link
+        terms, merchant = link.terms, directory.by_id(link.merchant_id)
+        if merchant is None:
+            return None
+        settings, asked = merchant.settings, terms.payment_option
+        return await open_page(CardPage(
+            link.merchant_id, DOOR, link.reference, payment_of(link, merchant), terms.language, terms.minor, terms.currency, terms.description,
+            terms.return_url, (asked,) if asked else tuple(sorted(settings.payment_options)), settings.service_tokenization,
+            max(1, int((opened.until - desk.now()).total_seconds())), link.link_id))
+
+    return begin
 
 
 def desk_of(

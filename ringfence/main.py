@@ -43,7 +43,6 @@ from ringfence.engine.key_sources import KeySource, KeyUnreadable
 from ringfence.engine.lane import Lane, NotCommitted
 from ringfence.engine.links import QUEUE as MESSAGES
 from ringfence.engine.links import Desk as LinkDesk
-from ringfence.engine.links import Opened
 from ringfence.engine.metrics import DELIVERED, NOT_DELIVERED, Counters, Metrics
 from ringfence.engine.numbering import RENEW_SECONDS, Counted, NoNumberFree, Numbering
 from ringfence.engine.outcome_lane import OutcomeLane
@@ -52,7 +51,7 @@ from ringfence.engine.recovery import PostgresDesk, Recovery
 from ringfence.engine.timeline import Stepped
 from ringfence.engine.vault import Vault
 from ringfence.failures import Exit, Failure
-from ringfence.linking import desk_of, post_of
+from ringfence.linking import CardPage, begin_on, desk_of, post_of
 from ringfence.operators import Advance, admin_of, notifiers_of, policy_of, rules_of
 from ringfence.processors.processor import Ask, Processor
 from ringfence.processors.simulator import Simulator, is_test_number
@@ -291,13 +290,14 @@ def _pages_of(base: Foundation) -> list[BaseRoute]:
     """What payers of links see, and in a sandbox what they were sent."""
     is_secure = (base.config.base_url or base.config.scheme).startswith("https")
     return [
-        *link_pages.routes(link_pages.Services(base.links, base.directory, _no_card_page, not base.config.is_live, is_secure)),
+        *link_pages.routes(link_pages.Services(
+            base.links, base.directory, begin_on(_open_page, base.links, base.directory), not base.config.is_live, is_secure)),
         *([] if base.config.is_live else inbox.routes(base.reports, admin_token(base.config))),
     ]
 
 
-async def _no_card_page(opened: Opened) -> str | None:
-    """Where the card page of a link is; nowhere, while this service has none."""
+async def _open_page(page: CardPage) -> str | None:
+    """Where a card page is; nowhere, while this service has none."""
     return None
 
 

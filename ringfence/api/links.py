@@ -57,7 +57,7 @@ SAID: dict[Why, tuple[int, str]] = {
     Why.REFERENCE_DIFFERS: (409, "cannot change"),
     Why.AMOUNT: (400, "must be a whole number of minor units, at least 1"),
     Why.PAST: (400, "must lie in the future"),
-    Why.TOO_FAR: (400, "must lie within a year"),
+    Why.TOO_FAR: (400, "must lie within ten years"),
     Why.MEDIUM_OFF: (409, "names what this merchant or this installation does not send"),
     Why.NO_RECIPIENT: (400, "is missing: there is nowhere to send it to"),
     Why.TOO_MANY_MESSAGES: (409, "it was sent too often; wait an hour"),

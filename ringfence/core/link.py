@@ -61,8 +61,8 @@ NOT_ALLOWED: dict[State, Problem] = {
 
 HOLD = timedelta(minutes=15)
 """How long whoever opened a link has it alone; it lapses by itself."""
-LONGEST = timedelta(days=366)
-"""A link lives no longer; further ahead is no date that anybody means."""
+LONGEST = timedelta(days=3_653)
+"""Ten years: a link lives no longer; further ahead is no date that anybody means."""
 HOUR, PER_HOUR, PER_LINK = timedelta(hours=1), 4, 20
 """So many messages about one link in an hour, and in its life: it is an invoice, not a campaign."""
 

@@ -50,7 +50,7 @@ class Why(StrEnum):
     REFERENCE_DIFFERS = "reference_differs"     # a link's reference cannot change
     AMOUNT = "amount"                           # below one minor unit, or above what a payment can have
     PAST = "past"                               # it would have expired already
-    TOO_FAR = "too_far"                         # it would live for more than a year
+    TOO_FAR = "too_far"                         # it would live for more than ten years
     MEDIUM_OFF = "medium_off"                   # this merchant, or this installation, sends no such messages
     NO_RECIPIENT = "no_recipient"               # nowhere to send it to
     TOO_MANY_MESSAGES = "too_many_messages"

@@ -22,7 +22,7 @@ import asyncpg
 
 from ringfence.api.aps import signature
 from ringfence.api.aps.app import PaymentApi
-from ringfence.api.aps.door import Service, card_facts
+from ringfence.api.aps.door import Service, card_facts, order_key
 from ringfence.core.card import Pan
 from ringfence.core.ids import IdSource
 from ringfence.core.outcomes import Approved, Outcome, Silence, Unknown
@@ -33,6 +33,9 @@ from ringfence.engine.intent_lane import IntentLane
 from ringfence.engine.key_sources import KeySource
 from ringfence.engine.keys import open_keyring
 from ringfence.engine.lane import Lane
+from ringfence.engine.link_addresses import Addresses
+from ringfence.engine.links import MEDIA
+from ringfence.engine.links import Desk as LinkDesk
 from ringfence.engine.outcome_lane import OutcomeLane
 from ringfence.engine.proof import prove
 from ringfence.engine.reading import Reading
@@ -44,6 +47,7 @@ from ringfence.storage import database
 MASTER_KEY = base64.b64encode(os.urandom(32)).decode()
 NOW = datetime(2026, 1, 5, 7, 9, 19, tzinfo=UTC)
 DAY = timedelta(days=1)
+BASE_URL = "https://pay.example"
 OUTCOME_LANES, INTENT_LANES = range(64), range(64, 128)
 
 Answer = Outcome | Callable[[Ask], Outcome | Awaitable[Outcome]]
@@ -226,6 +230,7 @@ class Process:
     vault: Vault
     engine: Engine
     reading: Reading
+    links: LinkDesk
     api: PaymentApi
 
     def __init__(self, dsn: str, place: int, now: Time) -> None:
@@ -406,9 +411,13 @@ async def process(
             new_id=one.new_id, now=one.now,
         )
         one.reading = Reading(one.pool, one.vault)
+        one.links = LinkDesk(
+            one.pool, one.now, one.new_id, Addresses(ring.content_key), lambda: BASE_URL, order_key, frozenset(MEDIA), lambda merchant, url: True,
+            lambda: None)
         one.api = PaymentApi(Service(
             engine=one.engine, reading=one.reading, vault=one.vault, content_key=ring.content_key,
             route=lambda merchant, brand: Script.name, new_token_name=one.new_token_name, new_sdk_token=one.new_token_name, now=one.now,
+            links=one.links,
         ), one.directory, sandbox=True)
         if recovers:
             one.engine.recovery = recovery_of(one, ask_seconds)

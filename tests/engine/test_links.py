@@ -56,7 +56,7 @@ async def test_a_reference_that_an_order_has_used_makes_no_link(one: Process, he
 async def test_many_links_are_made_in_one_commit_and_each_says_how_it_went(one: Process, here: Shop):
     """The answers in the order of the rows, also around those that are refused."""
     made = await links.create_many(desk(one), here.account, [
-        *(order(f"INV-{n}") for n in range(1_200)), order("INV-3"), order("PAST", expires_at=NOW), order("FAR", expires_at=NOW + 400 * DAY),
+        *(order(f"INV-{n}") for n in range(1_200)), order("INV-3"), order("PAST", expires_at=NOW), order("FAR", expires_at=NOW + 4_000 * DAY),
         order("FREE", minor=0)])
     assert [one.reference for one in made[:1_200]] == [f"INV-{n}" for n in range(1_200)]
     assert made[1_200:] == [

@@ -62,14 +62,14 @@ def test_the_oldest_directory_of_all_processes_is_told():
 
 
 def test_a_job_is_counted_by_its_queue_and_by_how_it_went():
-    """Each of the three queues has two counters of its own."""
+    """Each of the four queues has two counters of its own."""
     table = Metrics(1)
     for queue, (done, failed) in metrics.JOBS.items():
         table.row(0).count_job(queue, True)
         table.row(0).count_job(queue, False)
         table.row(0).count_job(queue, False)
         assert (table.total(done), table.total(failed)) == (1, 2), queue
-    assert len({place for places in metrics.JOBS.values() for place in places}) == 6
+    assert len({place for places in metrics.JOBS.values() for place in places}) == 8
 
 
 @pytest.mark.anyio

@@ -89,7 +89,7 @@ def refused(request: ApsRequest, why: Refused) -> Reply:
 
 
 def payment_of(link: Link, merchant: Merchant) -> dict[str, str]:
-    """The AUTHORIZATION or PURCHASE that a link's page makes: what its answers and feedback repeat, ``payment_link_id`` included.
+    """The AUTHORIZATION or PURCHASE that a link's page makes, as a shop would have asked for it; ``payment_link_id`` is told beside it.
 
     All of it is from our own store; the payer's browser has no say in it.
     """
@@ -100,7 +100,7 @@ def payment_of(link: Link, merchant: Merchant) -> dict[str, str]:
         "command": terms.command, "merchant_identifier": merchant.identifier, "access_code": access_code, "merchant_reference": link.reference,
         "amount": str(terms.minor), "currency": terms.currency, "language": terms.language, "customer_email": terms.email,
         "customer_name": terms.name, "order_description": terms.description, "payment_option": terms.payment_option,
-        "return_url": terms.return_url, "eci": "ECOMMERCE", "payment_link_id": str(link.link_id),
+        "return_url": terms.return_url, "eci": "ECOMMERCE",
     }
     return {name: value for name, value in params.items() if value}
 
