@@ -74,7 +74,7 @@ _PAYMENT_SILENT = frozenset(FRAUD) | {
 }
 _PAYMENT_RESULT = frozenset({
     "authorization_code", "knet_ref_number", "third_party_transaction_number", "3ds_url", "acquirer_response_code",
-    "acquirer_response_message", "fraud_comment",
+    "acquirer_response_message", "fraud_comment", "payment_link_id",
 })
 _ACQUIRER = frozenset({"acquirer_response_code", "acquirer_response_message"})
 _TRANSACTION = frozenset({"transaction_status", "transaction_code", "transaction_message"})
