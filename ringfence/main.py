@@ -291,7 +291,7 @@ def _pages_of(base: Foundation) -> list[BaseRoute]:
     is_secure = (base.config.base_url or base.config.scheme).startswith("https")
     return [
         *link_pages.routes(link_pages.Services(
-            base.links, base.directory, begin_on(_open_page, base.links, base.directory), not base.config.is_live, is_secure)),
+            base.links, base.directory, begin_on(_open_page, base.links, base.directory), not base.config.is_live, is_secure, asyncio.Lock())),
         *([] if base.config.is_live else inbox.routes(base.reports, admin_token(base.config))),
     ]
 

@@ -166,8 +166,9 @@ async def invoice(
     """The invoice of a plan for one due date: made and sent once, however often it is asked for.
 
     ``reference`` names plan and due date.  A link that stands there already, of the same amount and from the same actor, is the answer.
+    It can be paid for ``payable`` behind its due date, or behind now where that is past.
     """
-    terms = Terms("PURCHASE", minor, currency, language, "", email, phone, name, description, "", "", media, due_at + payable)
+    terms = Terms("PURCHASE", minor, currency, language, "", email, phone, name, description, "", "", media, max(due_at, desk.now()) + payable)
     made = await create(desk, merchant, Order(reference, terms, actor))
     if isinstance(made, Refused) and made.why is Why.REFERENCE_USED:
         there = await by_reference(desk, merchant, reference)

@@ -160,18 +160,21 @@ class _Run:
                 return Refused(f"Payment {payment_id} of {name.merchant} cannot be erased: {why}.")
             details = [one for one in await rows.details_due(connection, merchant_id, self._now, payment_id - 1, 1) if one[0] == payment_id]
             deliveries = await rows.count_deliveries(connection, merchant_id, self._now, payment_id)
+            invoices = await links.of_payment(connection, merchant_id, payment_id)
             cards = await rows.cards_of(connection, merchant_id, payment_id)
             if not self._dry:
                 cards = await rows.hold_cards(connection, merchant_id, cards)
             free = [one.card_id for one in await rows.cards_of_nobody(connection, merchant_id, cards, self._terms, but=payment_id)]
             if not self._dry:
                 await rows.erase_details(connection, merchant_id, [payment_id], self._now)
+                await links.erase_links(connection, merchant_id, invoices)
                 await rows.erase_deliveries(connection, merchant_id, self._now, max(1, deliveries), payment_id)
                 await rows.erase_cards(connection, merchant_id, free, datetime.now(UTC))
         needed = len(free) < len(cards)
         return Report(self._now, self._policy, self._dry, (
             Line("cards", "another payment or a token needs its card" if needed else "nothing else needs its card", len(free)),
             Line("details", "it was asked for", sum(count for _, count in details)),
+            *([Line("links", "it was asked for", len(invoices))] if invoices else []),
             Line("deliveries", "it was asked for", deliveries),
         ), payment_id)
 

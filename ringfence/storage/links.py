@@ -240,3 +240,13 @@ async def count_personal(connection: Connection, merchant_id: int, by: datetime)
 async def erase_personal(connection: Connection, merchant_id: int, by: datetime, limit: int) -> int:
     """Take it from the next of them; how many."""
     return int((await connection.execute(SQL.erase_personal, merchant_id, by, limit)).split()[-1])
+
+
+async def of_payment(connection: Connection, merchant_id: int, payment_id: int) -> list[int]:
+    """The links of a payment's order that still say who their customer is."""
+    return [row[0] for row in await connection.fetch(SQL.of_payment, merchant_id, payment_id)]
+
+
+async def erase_links(connection: Connection, merchant_id: int, numbers: Sequence[int]) -> None:
+    """Take from these links who their customer is, and what was sent to them."""
+    await connection.execute(SQL.erase_links, merchant_id, numbers)

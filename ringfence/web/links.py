@@ -32,13 +32,14 @@ Begin = Callable[[Opened], Awaitable[str | None]]
 
 
 class Services(NamedTuple):
-    """What the pages work with.  ``is_test``: no money moves here; ``is_secure``: payers come over https."""
+    """What the pages work with.  ``is_test``: no money moves here; ``is_secure``: payers come over https; ``press``: one invoice at a time."""
 
     desk: Desk
     directory: Directory
     begin: Begin
     is_test: bool
     is_secure: bool
+    press: asyncio.Lock
 
 
 def routes(services: Services) -> list[Route]:
@@ -104,7 +105,8 @@ async def _pdf(services: Services, request: Request) -> Response:
         return nowhere(_language(request))
     link, merchant = found
     try:
-        made = await asyncio.to_thread(invoices.pdf, invoices.of(link, merchant.name))
+        async with services.press:
+            made = await asyncio.to_thread(invoices.pdf, invoices.of(link, merchant.name))
     except invoices.PdfMissing:
         return pages.message("link_no_pdf", _language(request, link.terms.language), status=501)
     return Response(made, headers=pages.HEADERS | {"content-disposition": f'inline; filename="invoice-{link.link_id}.pdf"'},

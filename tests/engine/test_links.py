@@ -185,6 +185,9 @@ async def test_an_invoice_of_a_plan_is_made_once_for_each_due_date(one: Process,
     assert isinstance(first, Link) and first.terms.expires_at == NOW + DAY + links.PAYABLE
     assert await bill() == first and await one.value("SELECT count(*) FROM messages") == 1
     assert await bill(901) == Refused(Why.REFERENCE_USED, "merchant_reference")
+    one.now.now += 60 * DAY
+    assert (await links.invoice(desk(one), here.account, reference="LATE", minor=900, currency="AED", email="a@b.co",
+                                due_at=NOW)).terms.expires_at == one.now() + links.PAYABLE
 
 
 async def test_personal_data_of_old_links_can_be_erased(one: Process, here: Shop):
@@ -194,6 +197,19 @@ async def test_personal_data_of_old_links_can_be_erased(one: Process, here: Shop
     found = {row.link_id: row.terms.email for row in await rows.find(one.pool, here.account.merchant_id, [old.link_id, young.link_id])}
     assert found == {old.link_id: "", young.link_id: TERMS.email}
     assert await one.value("SELECT string_agg(recipient, '') FROM messages") == ""
+
+
+async def test_who_asks_to_be_forgotten_is_forgotten_in_the_invoice_too(one: Process, here: Shop):
+    """With everything else of the payment; other links say what they said."""
+    at = desk(one)
+    mine, other = await links.create_many(at, here.account, [order("MINE", media=("email",)), order("OTHER")])
+    paid = await pay(here, await links.open_(at, here.account, mine.link_id, "sara"))
+    assert await rows.of_payment(one.pool, here.account.merchant_id, paid.payment.id) == [mine.link_id]
+    await rows.erase_links(one.pool, here.account.merchant_id, [mine.link_id])
+    assert (await links.by_number(at, mine.merchant_id, mine.link_id)).terms[5:9] == ("", "", "", "")
+    assert (await links.messages(at, mine))[0].recipient == ""
+    assert (await links.by_number(at, other.merchant_id, other.link_id)).terms == TERMS
+    assert await rows.of_payment(one.pool, here.account.merchant_id, paid.payment.id) == []
 
 
 def test_an_address_is_read_by_the_key_that_made_it_and_by_no_other():

@@ -27,7 +27,7 @@ class Site:
 
     def __init__(self, one: Process) -> None:
         self.desk, self.came, self.has_room = desk(one), [], True
-        self.app = Starlette(routes=routes(Services(self.desk, one.directory, self.begin, True, True)))
+        self.app = Starlette(routes=routes(Services(self.desk, one.directory, self.begin, True, True, asyncio.Lock())))
 
     async def begin(self, opened: Opened) -> str | None:
         self.came.append(opened)

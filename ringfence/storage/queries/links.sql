@@ -119,6 +119,22 @@ SELECT b.merchant_id, m.identifier, b.message_id, b.medium, b.recipient, b.sende
 FROM merchants m JOIN inbox b USING (merchant_id)
 WHERE b.message_id = $1 LIMIT 1;
 
+-- of_payment --
+-- The links of a payment's order that still say who their customer is.
+SELECT l.link_id FROM operations o
+JOIN links l ON l.merchant_id = o.merchant_id AND l.reference = o.reference AND (o.key = l.order_key OR o.key LIKE l.order_key || '#%')
+WHERE o.merchant_id = $1 AND o.payment_id = $2 AND o.operation_id = $2
+  AND (l.email <> '' OR l.phone <> '' OR l.name <> '' OR l.description <> '');
+
+-- erase_links --
+-- Take that from these links ($2), and from what was sent about them.
+WITH said AS (
+    UPDATE messages SET recipient = '' WHERE merchant_id = $1 AND link_id = ANY($2::bigint[]) RETURNING message_id
+), arrived AS (
+    DELETE FROM inbox i USING said s WHERE i.merchant_id = $1 AND i.message_id = s.message_id
+)
+UPDATE links SET email = '', phone = '', name = '', description = '' WHERE merchant_id = $1 AND link_id = ANY($2::bigint[]);
+
 -- count_personal --
 -- How many links were made by $2 and still say who their customer is; what may still be paid is left alone.
 SELECT count(*) FROM links
