@@ -61,7 +61,7 @@ def prepare(config: Config, database_url: str, reasons: list[str], say: int) -> 
 async def _prepare(config: Config, database_url: str, reasons: list[str]) -> list[dict[str, object]]:
     if config.is_live:
         if database_url:
-            reasons = reasons + await _sandbox_traces(database_url) + await _unsendable(config, database_url)
+            reasons = reasons + await _sandbox_traces(database_url) + await unsendable(config, database_url)
         if reasons:
             raise Failure(Exit.CONFIGURATION, "Live mode refuses to start:\n" + "\n".join(f"  - {reason}" for reason in reasons))
     if config.frozen_at is not None:
@@ -111,7 +111,7 @@ async def _sandbox_traces(database_url: str) -> list[str]:
     return [f"The database holds sandbox credentials, public to everybody: {', '.join(found)}."] if found else []
 
 
-async def _unsendable(config: Config, database_url: str) -> list[str]:
+async def unsendable(config: Config, database_url: str) -> list[str]:
     """What waits to be sent to payers and has no way to leave, as reasons; an installation that sends nothing needs no mail server."""
     ways = {links.EMAIL: (config.smtp_host, "letters to payers wait and RINGFENCE_SMTP_HOST is not set"),
             links.SMS: (config.sms_url, "SMS to payers wait and RINGFENCE_SMS_URL is not set")}

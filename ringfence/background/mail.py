@@ -72,7 +72,8 @@ def smtp(server: Server) -> Send:
             await aiosmtplib.send(
                 mail, sender=server.sender, recipients=[parcel.recipient], hostname=server.host, port=server.port,
                 username=server.user or None, password=server.password or None, use_tls=server.security == TLS,
-                start_tls=server.security == STARTTLS, timeout=server.seconds)
+                start_tls=server.security == STARTTLS, timeout=server.seconds,
+                local_hostname=server.sender.rpartition("@")[2])        # else it would be looked up, and the loop would wait
         except SMTPRecipientsRefused as refused:
             codes = [one.code for one in refused.recipients]
             raise NotSent(f"the mail server refused the recipient ({codes[0]})", for_good=all(code >= 500 for code in codes)) from None

@@ -97,7 +97,10 @@ class _Delivery:
         compose = letters.by_email if message.medium == EMAIL else letters.by_sms
         letter = compose(link, merchant.name)
         try:
-            if send := self._post.senders.get(message.medium):
+            send = self._post.senders.get(message.medium)
+            if send is None and not self._post.has_inbox:
+                raise NotSent("nothing is configured that sends it")
+            if send is not None:
                 await send(Parcel(str(message.message_id), message.recipient, letter, message.asked_at))
         except NotSent as failed:
             await self._failed(failed, now)

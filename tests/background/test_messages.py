@@ -19,10 +19,13 @@ from ringfence.background import mail, sms
 from ringfence.background.mail import Server
 from ringfence.background.messages import PAUSES, NotSent, Parcel, Post, queue
 from ringfence.background.sms import Provider, filled
+from ringfence.config import Config, read
 from ringfence.engine import inbox, links
 from ringfence.engine.letters import Letter, by_email, by_sms, masked
 from ringfence.engine.links import EMAIL, SMS, Link
+from ringfence.starting import unsendable
 from ringfence.storage import jobs
+from ringfence.storage import links as rows
 from tests.engine.composition import NOW, Process, Shop, process, shop
 from tests.engine.linking import TERMS, desk, order
 
@@ -189,6 +192,24 @@ async def test_a_live_installation_keeps_no_copy(one: Process, here: Shop):
     await links.create(desk(one), here.account, order(media=("email",)))
     await Postman(one, {EMAIL: send}, has_inbox=False).walk()
     assert len(sent) == 1 and not await inbox.listed(one.pool)
+
+
+async def test_what_nothing_can_send_is_never_called_sent(one: Process, here: Shop):
+    """A live installation whose mail server was taken away: the message waits for another one."""
+    made = await links.create(desk(one), here.account, order(media=("email",)))
+    await Postman(one, {}, has_inbox=False).walk()
+    assert await states(one, made) == [("email", "waiting")] and await rows.is_waiting(one.pool, "email")
+
+
+async def test_live_mode_says_what_it_could_not_send(database: str, one: Process, here: Shop):
+    """Only where something waits: an installation without links needs no mail server."""
+    live, served = read({"RINGFENCE_MODE": "live"}), read({
+        "RINGFENCE_MODE": "live", "RINGFENCE_SMTP_HOST": "mail.example", "RINGFENCE_SMTP_FROM": "pay@shop.example"})
+    assert isinstance(live, Config) and isinstance(served, Config)
+    assert await unsendable(live, database) == []
+    await links.create(desk(one), here.account, order(media=("email",)))
+    [reason] = await unsendable(live, database)
+    assert "RINGFENCE_SMTP_HOST" in reason and await unsendable(served, database) == []
 
 
 async def test_whoever_lost_the_job_ends_nothing(one: Process, here: Shop):

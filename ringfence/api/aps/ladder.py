@@ -9,7 +9,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Set
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
 from typing import NamedTuple
 
@@ -214,8 +214,8 @@ def implausible(given: dict[str, str], settings: Settings, now: datetime) -> Bro
 def _bad_link(given: dict[str, str], now: datetime) -> Broken:
     """6: a payment link that ends in the future, and someone to send it to."""
     try:
-        ends = datetime.fromisoformat(given["request_expiry_date"])
-    except ValueError:                              # no such day, or no such offset
+        ends = datetime.fromisoformat(given["request_expiry_date"]).astimezone(UTC)
+    except (ValueError, OverflowError):             # no such day, no such offset, or beyond all calendars
         return "00002", "request_expiry_date"
     if ends <= now:
         return "00002", "request_expiry_date"

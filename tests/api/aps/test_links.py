@@ -48,6 +48,8 @@ def test_the_published_request_is_read_and_signed_as_published():
     ({"request_expiry_date": "2026-01-05T10:09:19+03:00"}, "00002", "request_expiry_date"),         # this very second
     ({"request_expiry_date": "2026-02-30T10:09:19+03:00"}, "00002", "request_expiry_date"),
     ({"request_expiry_date": "2026-01-31"}, "00002", "request_expiry_date"),
+    ({"request_expiry_date": "9999-12-31T23:59:59-23:59"}, "00002", "request_expiry_date"),
+    ({"request_expiry_date": "0001-01-01T00:00:00+23:59"}, "00002", "request_expiry_date"),
     ({"request_expiry_date": "2026-01-31T15:36:55.1+03:00"}, "00032", "request_expiry_date"),
     ({"request_expiry_date": ""}, "00001", "request_expiry_date"),
     ({"notification_type": ""}, "00001", "notification_type"),
