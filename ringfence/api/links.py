@@ -26,7 +26,6 @@ from ringfence.engine.clock import parse_duration, parse_instant
 from ringfence.engine.directory import Directory
 from ringfence.engine.inbox import Arrived
 from ringfence.engine.links import MEDIA, Desk, Link, Order, Refused, Terms, Why
-from ringfence.engine.settings import PAYMENT_OPTIONS
 
 ACTOR = "operator"
 USUAL, MOST = 100, 500
@@ -64,6 +63,7 @@ SAID: dict[Why, tuple[int, str]] = {
     Why.TOO_MANY_TRIES: (409, "it was tried too often"),
     Why.TERMS_MISSING: (409, "the merchant requires terms and conditions and link_terms_url is not set"),
     Why.RETURN_URL: (400, "is not an address of this merchant"),
+    Why.PAYMENT_OPTION: (400, "must be a card brand that this merchant takes"),
 }
 #: What the engine calls a field, and what this API calls it.
 NAMES = {"merchant_reference": "reference", "request_expiry_date": "expires", "notification_type": "send", "customer_email": "email",
@@ -111,8 +111,6 @@ async def _create(services: Services, request: Request) -> Response:
         raise BadInput("currency", "must be an ISO 4217 code that this merchant takes")
     if type(given.get("amount")) is not int:
         raise BadInput("amount", SAID[Why.AMOUNT][1])
-    if values["payment_option"] not in ("", *(merchant.settings.payment_options or PAYMENT_OPTIONS)):
-        raise BadInput("payment_option", "must be a card brand that this merchant takes")
     terms = Terms(
         values["command"], given["amount"], currency, values["language"], "", values["email"], values["phone"], values["name"],
         values["description"], values["payment_option"], values["return_url"], _media(given, "send"), _expires(services, given))

@@ -19,6 +19,7 @@ from ringfence.core.commands import MAX_MINOR
 from ringfence.core.link import Act, Payment, Problem, Standing, State
 from ringfence.engine.directory import Merchant
 from ringfence.engine.link_addresses import Addresses
+from ringfence.engine.settings import PAYMENT_OPTIONS
 from ringfence.storage import links as rows
 from ringfence.storage.borrowing import borrowed
 from ringfence.storage.links import QUEUE, Asked, NewLink, Row, Sent, Terms
@@ -57,6 +58,7 @@ class Why(StrEnum):
     TOO_MANY_TRIES = "too_many_tries"
     TERMS_MISSING = "terms_missing"             # the merchant's terms must be shown, and nobody said where they are
     RETURN_URL = "return_url"                   # no address of this merchant
+    PAYMENT_OPTION = "payment_option"           # no card that this merchant takes
 
 
 class Refused(NamedTuple):
@@ -348,6 +350,8 @@ def _wrong(desk: Desk, merchant: Merchant, terms: Terms, now: datetime) -> Refus
         return Refused(Why.TOO_FAR, "request_expiry_date")
     if terms.return_url and not desk.may_return(merchant, terms.return_url):
         return Refused(Why.RETURN_URL, "return_url")
+    if terms.payment_option and terms.payment_option not in (merchant.settings.payment_options or PAYMENT_OPTIONS):
+        return Refused(Why.PAYMENT_OPTION, "payment_option")
     if merchant.settings.link_terms_required and not merchant.settings.link_terms_url:
         return Refused(Why.TERMS_MISSING)
     return _unsendable(desk, merchant, terms)

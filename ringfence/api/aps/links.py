@@ -31,6 +31,7 @@ LINK_CODES: dict[Why, str] = {
     Why.TOO_MANY_TRIES: "123",
     Why.TERMS_MISSING: "120",
     Why.RETURN_URL: "00040",
+    Why.PAYMENT_OPTION: "00003",
 }
 
 #: ``payment_link_status``.  Only ``Paid`` is known of the real service.

@@ -177,6 +177,9 @@ async def test_a_taken_back_link_is_processed(one: Process, here: Shop):
     ({"link_terms_required": "on", "link_terms_url": "https://shop.example/terms"}, {}, "48000"),
     ({"service_payment_links": "off"}, {}, "00093"),
     ({"channel_invoicing": "off"}, {}, "00093"),
+    ({}, {"payment_option": "KNET"}, "00003"),
+    ({"payment_options": "VISA"}, {"payment_option": "AMEX"}, "00003"),
+    ({"payment_options": "VISA"}, {"payment_option": "VISA"}, "48000"),
     ({}, {"request_expiry_date": "2036-06-01T00:00:00Z"}, "49122"),
 ])
 async def test_what_an_account_may_do(one: Process, here: Shop, settings: dict[str, str], changes: dict[str, str], code: str):
