@@ -95,6 +95,39 @@ def _level(text: str) -> str:
     return text.upper()
 
 
+def _one_of(*words: str) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if text.lower() not in words:
+            raise ValueError(text)
+        return text.lower()
+    return read
+
+
+def _printable(text: str) -> str:
+    if not re.fullmatch(r"[ -~]{1,400}", text, re.ASCII):
+        raise ValueError("not printable")                   # never the value: it may be a secret
+    return text
+
+
+def _mail_address(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_.+\-]{1,64}@[A-Za-z0-9.\-]{1,189}", text, re.ASCII):
+        raise ValueError(text)
+    return text
+
+
+def _sms_url(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.fragment or not re.fullmatch("[!-~]{1,300}", text):
+        raise ValueError(text)
+    return text
+
+
+def _sms_body(text: str) -> str:
+    if "{text}" not in text or len(text) > 4_000:
+        raise ValueError(text)
+    return text
+
+
 def _processor(text: str) -> str:
     if text != "simulator":
         raise ValueError(text)
@@ -181,6 +214,22 @@ VARIABLES: tuple[Variable, ...] = (
              "networks that are not public and may be told all the same; empty: none"),
     Variable("RINGFENCE_WEBHOOK_PORTS", "webhook_ports", _each(_whole(1, 65_535)), Several(), "ports by commas, each 1 to 65535",
              "live: ports beside 443 that may be told"),
+    Variable("RINGFENCE_SMTP_HOST", "smtp_host", _host, "", "a host name or address",
+             "mail server that takes letters to payers; empty: live sends none, the sandbox keeps them in its inbox"),
+    Variable("RINGFENCE_SMTP_PORT", "smtp_port", _whole(1, 65535), 587, "1 to 65535", "its port"),
+    Variable("RINGFENCE_SMTP_SECURITY", "smtp_security", _one_of("starttls", "tls", "none"), "starttls", "starttls, tls or none",
+             "how the way to it is secured; none: not in live mode, but to the own machine"),
+    Variable("RINGFENCE_SMTP_USER", "smtp_user", _printable, "", "1 to 400 printable characters", "user at the mail server"),
+    Variable("RINGFENCE_SMTP_PASSWORD", "smtp_password", _printable, "", "1 to 400 printable characters", "that user's password"),
+    Variable("RINGFENCE_SMTP_FROM", "smtp_from", _mail_address, "", "a mail address", "whom letters come from; needed with a mail server"),
+    Variable("RINGFENCE_SMTP_SECONDS", "smtp_seconds", _seconds(0.5, 120), 20.0, "0.5 to 120", "time for one letter"),
+    Variable("RINGFENCE_SMS_URL", "sms_url", _sms_url, "", "an http or https address, with {to} where the number belongs",
+             "provider of SMS, which is sent a POST; empty: as without a mail server"),
+    Variable("RINGFENCE_SMS_TYPE", "sms_type", _one_of("json", "form"), "json", "json or form", "form of that body"),
+    Variable("RINGFENCE_SMS_BODY", "sms_body", _sms_body, '{"to": "{to}", "text": "{text}"}', "a text with {text} in it",
+             "that body; number and text are escaped for its form"),
+    Variable("RINGFENCE_SMS_AUTHORIZATION", "sms_authorization", _printable, "", "1 to 400 printable characters",
+             "the Authorization header of that request"),
     Variable("RINGFENCE_FROZEN_AT", "frozen_at", _instant, None, "an instant such as 2026-01-05T00:00:00Z",
              "sandbox: business time stands there from the first start, and every run is the same"),
     Variable("RINGFENCE_RETENTION_CARD_DAYS", "retention_card_days", _whole(30, 3_650), 540, "30 to 3650",
@@ -227,6 +276,17 @@ class Config(NamedTuple):
     webhook_seconds: float
     webhook_networks: tuple[Network, ...]
     webhook_ports: tuple[int, ...]
+    smtp_host: str
+    smtp_port: int
+    smtp_security: str
+    smtp_user: str
+    smtp_password: str
+    smtp_from: str
+    smtp_seconds: float
+    sms_url: str
+    sms_type: str
+    sms_body: str
+    sms_authorization: str
     frozen_at: datetime | None
     retention_card_days: int
     retention_personal_days: int
@@ -236,7 +296,7 @@ class Config(NamedTuple):
     log_level: str
 
     def __repr__(self) -> str:
-        hidden = {"database_url", "admin_token"}
+        hidden = {"database_url", "admin_token", "smtp_password", "sms_authorization", "sms_url"}
         shown = (f"{name}={'…' if name in hidden and value else repr(value)}" for name, value in zip(self._fields, self, strict=True))
         return f"Config({', '.join(shown)})"
 
@@ -273,12 +333,36 @@ def read(environment: Mapping[str, str], options: Mapping[str, str] | None = Non
     if (values["tls_cert"] is None) != (values["tls_key"] is None):
         missing = "RINGFENCE_TLS_KEY" if values["tls_key"] is None else "RINGFENCE_TLS_CERT"
         errors.append(ConfigError(missing, "is needed beside the other: a certificate and its key come together"))
+    errors += _mail(values)
     errors += _sandbox_only(values)
     if errors:
         return errors
     values["tls"] = values["tls"] or values["tls_cert"] is not None
     values["data"] = values["data"].expanduser().absolute()
     return Config(**values)
+
+
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+
+def _mail(values: Mapping[str, Any]) -> list[ConfigError]:
+    """What belongs together of a mail server, and what must not leave this machine in the clear."""
+    errors: list[ConfigError] = []
+    if values["smtp_host"] and not values["smtp_from"]:
+        errors.append(ConfigError("RINGFENCE_SMTP_FROM", "is needed beside RINGFENCE_SMTP_HOST: letters come from somebody"))
+    for field in ("smtp_from", "smtp_user", "smtp_password") if not values["smtp_host"] else ():
+        if values[field]:
+            errors.append(ConfigError("RINGFENCE_SMTP_HOST", f"is needed beside {_NAME_OF[field]}"))
+            break
+    if bool(values["smtp_user"]) != bool(values["smtp_password"]):
+        missing = "RINGFENCE_SMTP_PASSWORD" if values["smtp_user"] else "RINGFENCE_SMTP_USER"
+        errors.append(ConfigError(missing, "is needed beside the other: a user and a password come together"))
+    away = values["smtp_host"] and values["smtp_host"] not in LOOPBACK
+    if values["smtp_security"] == "none" and away and (values["mode"] is Mode.LIVE or values["smtp_password"]):
+        errors.append(ConfigError("RINGFENCE_SMTP_SECURITY", "must be starttls or tls: letters and passwords go over no network in the clear"))
+    if values["mode"] is Mode.LIVE and values["sms_url"] and urlsplit(values["sms_url"]).scheme != "https":
+        errors.append(ConfigError("RINGFENCE_SMS_URL", "must begin with https:// in live mode"))
+    return errors
 
 
 def _sandbox_only(values: Mapping[str, Any]) -> list[ConfigError]:
@@ -292,6 +376,14 @@ def _sandbox_only(values: Mapping[str, Any]) -> list[ConfigError]:
     if values["frozen_at"] is not None and not values["background"]:
         errors.append(ConfigError("RINGFENCE_BACKGROUND", "must be on with RINGFENCE_FROZEN_AT: the only process does everything, in order"))
     return errors
+
+
+def base_url(config: Config, port: int) -> str:
+    """How callers reach the service that listens on this port."""
+    if config.base_url:
+        return config.base_url
+    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(config.host, f"[{config.host}]" if ":" in config.host else config.host)
+    return f"{config.scheme}://{host}:{port}"
 
 
 def strangers(environment: Mapping[str, str]) -> list[str]:

@@ -19,6 +19,7 @@ from typing import Any
 
 import asyncpg
 from starlette.requests import Request
+from starlette.routing import BaseRoute
 
 from ringfence.api import openapi, streaming
 from ringfence.api.aps import hosted as aps_hosted
@@ -39,6 +40,7 @@ from ringfence.background import (
     dropped,
     expiry,
     follower,
+    messages,
     recovery,
     recurring,
     reports,
@@ -67,10 +69,11 @@ from ringfence.engine.engine import Engine
 from ringfence.engine.intent_lane import IntentLane
 from ringfence.engine.key_sources import KeySource, KeyUnreadable
 from ringfence.engine.lane import Lane, NotCommitted
+from ringfence.engine.links import QUEUE as MESSAGES
+from ringfence.engine.links import Desk as LinkDesk
 from ringfence.engine.metrics import DELIVERED, NOT_DELIVERED, Counters, Metrics
 from ringfence.engine.numbering import RENEW_SECONDS, Counted, NoNumberFree, Numbering
 from ringfence.engine.outcome_lane import OutcomeLane
-from ringfence.engine.plan_terms import Invoice
 from ringfence.engine.reading import Reading
 from ringfence.engine.recovery import PostgresDesk, Recovery
 from ringfence.engine.reporting import Maker, Reporting
@@ -79,13 +82,15 @@ from ringfence.engine.sessions import Sessions, finishing
 from ringfence.engine.timeline import Stepped
 from ringfence.engine.vault import Vault
 from ringfence.failures import Exit, Failure
+from ringfence.linking import begin_on, desk_of, invoice_of, page_on, post_of
 from ringfence.operators import Advance, admin_of, notifiers_of, plan_desk_of, policy_of, rules_of
 from ringfence.processors.processor import Ask, Processor
 from ringfence.processors.simulator import SimulatedAccessControl, Simulator, is_test_number
 from ringfence.storage import database
 from ringfence.storage import expiry as holds_due
 from ringfence.storage.jobs import IN_ORDER
-from ringfence.web import hosted, static_files, three_d_secure
+from ringfence.web import hosted, inbox, static_files, three_d_secure
+from ringfence.web import links as link_pages
 
 OUTCOME_LANES, INTENT_LANES = range(1_024), range(1_024, 2_048)
 """The numbers that lanes may hold; those of outcomes name chains, and stay few."""
@@ -131,7 +136,7 @@ class Foundation:
     challenges: Challenges
     ahead: Ahead
     sessions: Sessions
-    invoice: Invoice | None             # what sends the invoices of plans
+    links: LinkDesk
     nudge: Callable[[], object]
     ends: AsyncExitStack
 
@@ -266,7 +271,7 @@ async def _foundation(
         Chore("worker number", numbering.renew, RENEW_SECONDS, alone=False),
     ]
     queues: list[Queue] = []
-    invoice: Invoice | None = None          # nobody sends payment links here
+    link_desk = desk_of(config, pool, keyring, clock.now, numbering.next, lambda: nudge(MESSAGES))
     if works:
         # Opened when there is something to expire.
         in_bulk = Lane(lambda: holds_due.connect(database_url, application_name=f"ringfence bulk intents {number}"), numbers=INTENT_LANES)
@@ -289,7 +294,8 @@ async def _foundation(
         charge = plan_charges.charger(aps_service(
             planned, reading, vault, keyring, processor, numbering.new_name, clock, code_box), sandbox=not config.is_live)
         runner = recurring.Runner(
-            due, directory, charge, plan_desk_of(config), key_of=order_key, now=clock.now, waiting=lambda: sum(engine.waiting), invoice=invoice)
+            due, directory, charge, plan_desk_of(config), key_of=order_key, now=clock.now, waiting=lambda: sum(engine.waiting),
+            invoice=invoice_of(link_desk))
         queues = [
             recovery.queue(ends_doubts), challenges.queue(after_challenges), reversals.queue(due, desk, engine, plan, clock.now),
             recurring.queue(runner),
@@ -297,6 +303,7 @@ async def _foundation(
                 due, rules_of(config), now=clock.now, waiting=lambda: sum(engine.waiting),
                 count=lambda delivered: counters.add(DELIVERED if delivered else NOT_DELIVERED)),
             reports.queue(Maker(reporters, WORDS, clock.now)),
+            messages.queue(due, link_desk, directory, post_of(config)),
         ]
     nudge_all = stepping.nudges(nudge, [one.name for one in (*chores, *queues)])
     if works and isinstance(clock, Clock) and config.frozen_at is None:
@@ -310,7 +317,7 @@ async def _foundation(
     ends.push_async_callback(_cancelled, noticing)
     return Foundation(
         config, clock, counters, pool, reporters, keyring, numbering.new_name, directory, vault, processor, lanes, engine, reading, code_box,
-        access_control, after_challenges, ahead, sessions, invoice, nudge_all, ends)
+        access_control, after_challenges, ahead, sessions, link_desk, nudge_all, ends)
 
 
 def doors(base: Foundation, metrics: Metrics) -> Worker:
@@ -318,7 +325,7 @@ def doors(base: Foundation, metrics: Metrics) -> Worker:
     config, directory, clock = base.config, base.directory, base.clock
     service = aps_service(
         base.engine, base.reading, base.vault, base.keyring, base.processor, base.new_name, clock, base.code_box,
-        base_url=config.base_url or f"{config.scheme}://{config.host}:{config.port}", ahead=base.ahead)
+        base_url=config.base_url or f"{config.scheme}://{config.host}:{config.port}", ahead=base.ahead, links=base.links)
     aps = PaymentApi(service, directory, sandbox=not config.is_live)
     returning = Returning(base.reading, directory, is_live=config.is_live, tokenized=_return_of_tokenization(base.vault))
     by_path = {"/FortAPI/paymentApi": Door(aps.handle, config.body_limit)}
@@ -333,7 +340,7 @@ def doors(base: Foundation, metrics: Metrics) -> Worker:
         *hosted.routes(hosted.Hosted(
             base.sessions, {DOOR: desk.cashier}, {aps_pages.PATH: page.enter},
             form_reader(config.body_limit), config.answer_seconds + ASKING_SECONDS + ATTEMPT_SECONDS)),
-        *three_d_secure.routes(_bank_desk(base, returning, {DOOR: finish})),
+        *three_d_secure.routes(_bank_desk(base, returning, {DOOR: finish})), *_pages_of_links(base),
     ]
 
     async def ready() -> list[str]:
@@ -352,11 +359,22 @@ def doors(base: Foundation, metrics: Metrics) -> Worker:
 
     operators = admin_of(
         config, admin_token(config), base.reporters, base.keyring, clock, directory, everywhere, base.ends, by_key=base.pool,
-        advance=_advance(base), drops=base.processor.drops, nudge=base.nudge, invoices=base.invoice is not None)
+        advance=_advance(base), drops=base.processor.drops, nudge=base.nudge, links=base.links)
     routes = [
         streaming.door("/FortAPI/reportingApi", reports_door.handle, config.body_limit), *service_routes(ready=ready, metrics=metrics),
         *openapi.routes(), *operators, *static_files.routes(), *pages]
     return Worker(root(by_path, routes, base.counters), by_path, base.counters, ready, base.ends.aclose)
+
+
+def _pages_of_links(base: Foundation) -> list[BaseRoute]:
+    """What payers of links see, and in a sandbox what they were sent."""
+    is_secure = (base.config.base_url or base.config.scheme).startswith("https")
+    return [
+        *link_pages.routes(link_pages.Services(
+            base.links, base.directory, begin_on(page_on(base.sessions), base.links, base.directory), not base.config.is_live, is_secure,
+            asyncio.Lock())),
+        *([] if base.config.is_live else inbox.routes(base.reporters, admin_token(base.config))),
+    ]
 
 
 def _return_of_tokenization(vault: Vault) -> FromTokenization:
@@ -398,12 +416,12 @@ def _bank_desk(base: Foundation, returning: Returning, finish: three_d_secure.Fi
 
 def aps_service(
     engine: Engine, reading: Reading, vault: Vault, keyring: keys.Keyring, processor: Simulator, new_name: Callable[[], str],
-    clock: Clock | WallClock, code_box: CodeBox, *, base_url: str = "", ahead: Ahead | None = None,
+    clock: Clock | WallClock, code_box: CodeBox, *, base_url: str = "", ahead: Ahead | None = None, links: LinkDesk | None = None,
 ) -> ApsService:
     """What is behind the APS door, with this engine."""
     return ApsService(
         engine=engine, reading=reading, vault=vault, content_key=keyring.content_key, route=lambda merchant, brand: processor.name,
-        new_token_name=new_name, new_sdk_token=new_name, now=clock.now, code_box=code_box, base_url=base_url, ahead=ahead)
+        new_token_name=new_name, new_sdk_token=new_name, now=clock.now, code_box=code_box, base_url=base_url, ahead=ahead, links=links)
 
 
 def _advance(base: Foundation) -> Advance:

@@ -6,17 +6,20 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from contextlib import AsyncExitStack
 from typing import Any
 from urllib.parse import urlsplit
 
+import asyncpg
 from starlette.applications import Starlette
 
 from ringfence.config import Config
 from ringfence.engine import addresses
 from ringfence.engine.directory import Directory
+from ringfence.engine.numbering import Counted, Numbering
 from ringfence.failures import Exit, Failure
+from ringfence.linking import desk_of
 from ringfence.main import clock_of, open_keyring
 from ringfence.operators import admin_of, rules_of
 from ringfence.storage import database
@@ -44,7 +47,21 @@ async def answer(config: Config, database_url: str, method: str, path: str, body
         clock = clock_of(config)
         directory = Directory(pool, keyring, clock.now, judge=addresses.judge(rules_of(config)))
         await directory.load()
-        return await _asked(Starlette(routes=admin_of(config, TOKEN, pool, keyring, clock, directory, nobody_else, ends)), method, path, body)
+        desk = desk_of(config, pool, keyring, clock.now, await _numbers(config, pool, ends) if method == "POST" else _none)
+        routes = admin_of(config, TOKEN, pool, keyring, clock, directory, nobody_else, ends, desk=desk)
+        return await _asked(Starlette(routes=routes), method, path, body)
+
+
+async def _numbers(config: Config, pool: asyncpg.Pool, ends: AsyncExitStack) -> Callable[[], int]:
+    """New ids, for a request that may make something."""
+    numbering = Counted(pool, config.seed) if config.frozen_at else Numbering(pool)
+    await numbering.take()
+    ends.push_async_callback(numbering.give_back)
+    return numbering.next
+
+
+def _none() -> int:
+    raise AssertionError("what only looks makes nothing")
 
 
 async def _asked(app: Starlette, method: str, path: str, body: object) -> tuple[int, Any]:

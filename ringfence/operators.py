@@ -14,6 +14,7 @@ from starlette.routing import Route
 
 from ringfence.api import clock as clocks
 from ringfence.api import events, plans, reports, retention, reviews, tokens, webhooks
+from ringfence.api import links as link_routes
 from ringfence.api.admin import Services, admin_routes, guard
 from ringfence.api.aps import notifications, recurring, report_formats, reporting
 from ringfence.api.aps.door import DOOR, attempt_key, order_key, verification_key
@@ -24,6 +25,7 @@ from ringfence.engine.clock import Clock, ClockError, WallClock
 from ringfence.engine.directory import Directory
 from ringfence.engine.feed import Notifier
 from ringfence.engine.keys import Keyring
+from ringfence.engine.links import Desk as LinkDesk
 from ringfence.engine.plan_notices import Desk as PlanDesk
 from ringfence.engine.plans import Plans
 from ringfence.engine.proof import Totals, prove
@@ -32,7 +34,7 @@ from ringfence.engine.retention import Desk, Policy
 from ringfence.engine.story import Window, asked_about, explain
 from ringfence.engine.timeline import Drops, Stepped, Upcoming
 from ringfence.processors.simulator import totals
-from ringfence.simulator_desk import desk
+from ringfence.simulator_desk import desk as simulators
 
 Advance = Callable[[datetime | timedelta], Awaitable[Stepped]]
 """Moves business time to an instant or by a length, with all that fires on the way."""
@@ -41,13 +43,13 @@ Advance = Callable[[datetime | timedelta], Awaitable[Stepped]]
 def admin_of(
     config: Config, token: str, pool: asyncpg.Pool, keyring: Keyring, clock: Clock | WallClock, directory: Directory,
     everywhere: Callable[[], Awaitable[None]], ends: AsyncExitStack, *, by_key: asyncpg.Pool | None = None, advance: Advance | None = None,
-    drops: Drops = timeline.none, nudge: Callable[[], object] = lambda: None, invoices: bool = False,
+    drops: Drops = timeline.none, nudge: Callable[[], object] = lambda: None, links: LinkDesk,
 ) -> list[Route]:
     """The operator's routes; ``everywhere`` as in ``api.admin.Services``.
 
     ``by_key``: connections for the feed, which looks again and again and must not wait for a proof or a story; ``pool`` without them.
     Without ``advance`` nobody serves, and the clock moves at once.  ``drops``: when the issuer gives up holds; ``nudge`` has the background look
-    now.  ``invoices``: whether somebody sends the invoices of plans.
+    now.  ``links``: what serves payment links.
     """
     asked = _ever if config.frozen_at else asked_about
 
@@ -68,7 +70,7 @@ def admin_of(
         return Stepped(clock.advance(until if isinstance(until, timedelta) else until - clock.now()), 1, [], False)
 
     guarded, notifiers = guard(token), notifiers_of(config)
-    simulator = None if config.is_live else desk(config.data / "simulator", config.seed, ends.callback)
+    simulator = None if config.is_live else simulators(config.data / "simulator", config.seed, ends.callback)
     return [
         *admin_routes(guarded, Services(config.is_live, directory, everywhere, proof, story, simulator)),
         *clocks.routes(guarded, clocks.Services(clock, due, advance or at_once)),
@@ -79,7 +81,8 @@ def admin_of(
         *reports.routes(guarded, reports.Services(
             Reporting(pool, clock.now, nudge), directory, reporting.understood, report_formats.unsigned, report_formats.CONTENT_TYPES)),
         *plans.routes(guarded, plans.Services(directory, Plans(
-            pool, clock.now, plan_desk_of(config), recurring.judge(clock.now, sandbox=not config.is_live), invoices=invoices), clock.now)),
+            pool, clock.now, plan_desk_of(config), recurring.judge(clock.now, sandbox=not config.is_live), invoices=True), clock.now)),
+        *link_routes.routes(guarded, link_routes.Services(links, directory, None if config.is_live else pool)),
         *retention.routes(guarded, Desk(pool, policy_of(config), clock.now)),
     ]
 

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from ringfence.api.admin import credential_json
-from ringfence.config import Config
+from ringfence.config import Config, base_url
+from ringfence.engine import links
 from ringfence.engine.clock import Clock, ClockError, is_moved
 from ringfence.engine.directory import Directory, Merchant
 from ringfence.engine.key_sources import live_reasons as master_key_reasons
@@ -23,6 +24,7 @@ from ringfence.failures import Exit, Failure
 from ringfence.main import admin_token, clock_of, open_keyring
 from ringfence.processors.simulator import test_cards
 from ringfence.storage import database, merchants
+from ringfence.storage import links as messages
 from ringfence.storage.migrations import MigrationError, migrate
 
 SANDBOX_FILE = "sandbox.json"
@@ -59,7 +61,7 @@ def prepare(config: Config, database_url: str, reasons: list[str], say: int) -> 
 async def _prepare(config: Config, database_url: str, reasons: list[str]) -> list[dict[str, object]]:
     if config.is_live:
         if database_url:
-            reasons = reasons + await _sandbox_traces(database_url)
+            reasons = reasons + await _sandbox_traces(database_url) + await unsendable(config, database_url)
         if reasons:
             raise Failure(Exit.CONFIGURATION, "Live mode refuses to start:\n" + "\n".join(f"  - {reason}" for reason in reasons))
     if config.frozen_at is not None:
@@ -109,17 +111,26 @@ async def _sandbox_traces(database_url: str) -> list[str]:
     return [f"The database holds sandbox credentials, public to everybody: {', '.join(found)}."] if found else []
 
 
+async def unsendable(config: Config, database_url: str) -> list[str]:
+    """What waits to be sent to payers and has no way to leave, as reasons; an installation that sends nothing needs no mail server."""
+    ways = {links.EMAIL: (config.smtp_host, "letters to payers wait and RINGFENCE_SMTP_HOST is not set"),
+            links.SMS: (config.sms_url, "SMS to payers wait and RINGFENCE_SMS_URL is not set")}
+    try:
+        connection = await database.connect(database_url, application_name="ringfence start")
+    except (database.DatabaseUnsuitable, database.DatabaseUnavailable):
+        return []                       # said already
+    try:
+        if await connection.fetchval("SELECT to_regclass('messages')") is None:
+            return []
+        return [_sentence(ValueError(f"{said}; cancel their links or say how they leave"))
+                for medium, (way, said) in ways.items() if not way and await messages.is_waiting(connection, medium)]
+    finally:
+        await connection.close()
+
+
 def _sentence(error: Exception) -> str:
     text = str(error).strip() or type(error).__name__
     return text[0].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")
-
-
-def base_url(config: Config, port: int) -> str:
-    """How callers reach the service."""
-    if config.base_url:
-        return config.base_url
-    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(config.host, f"[{config.host}]" if ":" in config.host else config.host)
-    return f"{config.scheme}://{host}:{port}"
 
 
 def merchant_json(merchant: Merchant) -> dict[str, object]:

@@ -53,7 +53,7 @@ _REPORT = fields({
     "dry_run": {"type": "boolean"},
     "payment": {"type": ["string", "null"], "description": "the one payment it was about"},
     "lines": rows({
-        "what": text("cards, details, holders, plans, deliveries or sdk_tokens"), "reason": text("why these go"),
+        "what": text("cards, details, holders, plans, links, deliveries, sdk_tokens or reports"), "reason": text("why these go"),
         "count": {"type": "integer"},
     }, ("what", "reason", "count")),
 }, ("at", "policy", "dry_run", "payment", "lines"))

@@ -27,7 +27,7 @@ from ringfence.core.retries import Again, Over, allowed_at, longest, verdict
 from ringfence.core.schedule import due_date
 from ringfence.engine.directory import Directory, Merchant
 from ringfence.engine.plan_notices import Desk, about
-from ringfence.engine.plan_terms import ACTOR, QUEUE, Charge, Invoice, Order, rules_of, schedule_of, standing_of, terms_of, when_next
+from ringfence.engine.plan_terms import ACTOR, QUEUE, Charge, Invoice, NoInvoice, Order, rules_of, schedule_of, standing_of, terms_of, when_next
 from ringfence.storage import jobs
 from ringfence.storage import plans as rows
 from ringfence.storage.borrowing import borrowed
@@ -107,7 +107,8 @@ class Runner:
         if plan.kind == Kind.INVOICE:
             if self._invoice is None:
                 return Unfit("nobody sends invoices here", False, None)
-            return Paid(None, None, await self._invoice(merchant, plan, period.due_date))
+            link = await self._invoice(merchant, plan, period.due_date)
+            return Unfit(link.why, False, None) if isinstance(link, NoInvoice) else Paid(None, None, link)
         if not begun.is_new and (known := await self._known(begun)) is not None:
             return known
         charged = await self._charge(Order(

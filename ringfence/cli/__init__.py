@@ -38,6 +38,8 @@ COMMANDS: dict[str, Entry] = {
     "review": Entry("ringfence.cli.review", "review", "Look at unknown outcomes, and decide how they end."),
     "proof": Entry("ringfence.cli.proof", "proof", "Prove that no money appeared or vanished."),
     "simulator": Entry("ringfence.cli.simulator", "simulator", "Look at the issuer simulator's book and accounts."),
+    "link": Entry("ringfence.cli.link", "link", "Make payment links, and look after them."),
+    "inbox": Entry("ringfence.cli.inbox", "inbox", "Read what payers were sent in the sandbox."),
     "aps": Entry("ringfence.cli.aps", "aps", "Tools for Amazon Payment Services clients."),
     "report": Entry("ringfence.cli.report", "report", "Have reports of operations made, and download them."),
     "retention": Entry("ringfence.cli.retention", "retention", "Show and erase what is kept too long."),

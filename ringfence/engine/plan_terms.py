@@ -49,7 +49,13 @@ class Charged(NamedTuple):
 Charge = Callable[[Order], Awaitable[Charged]]
 Judge = Callable[[Order], str | None]
 """Why an order would be refused whatever the card, in the door's words; ``None`` where it would not."""
-Invoice = Callable[[Merchant, PlanRow, date], Awaitable[str]]
+class NoInvoice(NamedTuple):
+    """Why an invoice was not sent, and will not be while nothing changes."""
+
+    why: str
+
+
+Invoice = Callable[[Merchant, PlanRow, date], Awaitable[str | NoInvoice]]
 """Send the invoice of a due date, and give its payment link.  Asked again for the same due date, it gives the same link and sends no
 second invoice: ``reference_of`` names it."""
 Render = Callable[[Merchant, Mapping[str, str]], bytes | None]

@@ -16,7 +16,7 @@ import asyncpg
 from ringfence.core.ids import first_id_at, made_at
 from ringfence.core.money import format_minor
 from ringfence.core.payment import Payment
-from ringfence.storage import payments
+from ringfence.storage import links, payments
 from ringfence.storage import retention as rows
 from ringfence.storage.borrowing import borrowed
 from ringfence.storage.retention import FreeCard, PaymentName, Terms
@@ -143,6 +143,8 @@ class _Run:
              lambda merchant_id: self._chunks(rows.count_holders, rows.erase_holders, merchant_id, personal)),
             ("plans", f"the plan is over and has not changed for {policy.personal_days} days",
              lambda merchant_id: self._chunks(rows.count_plans, rows.erase_plans, merchant_id, personal)),
+            ("links", f"the payment link can be paid no more and was made more than {policy.personal_days} days ago",
+             lambda merchant_id: self._chunks(links.count_personal, links.erase_personal, merchant_id, personal)),
             ("deliveries", f"the delivery ended more than {policy.delivery_days} days ago",
              lambda merchant_id: self._chunks(rows.count_deliveries, rows.erase_deliveries, merchant_id, ended)),
             ("sdk_tokens", "the token ended more than a day ago",
@@ -163,18 +165,21 @@ class _Run:
                 return Refused(f"Payment {payment_id} of {name.merchant} cannot be erased: {why}.")
             details = [one for one in await rows.details_due(connection, merchant_id, self._now, payment_id - 1, 1) if one[0] == payment_id]
             deliveries = await rows.count_deliveries(connection, merchant_id, self._now, payment_id)
+            invoices = await links.of_payment(connection, merchant_id, payment_id)
             cards = await rows.cards_of(connection, merchant_id, payment_id)
             if not self._dry:
                 cards = await rows.hold_cards(connection, merchant_id, cards)
             free = [one.card_id for one in await rows.cards_of_nobody(connection, merchant_id, cards, self._terms, but=payment_id)]
             if not self._dry:
                 await rows.erase_details(connection, merchant_id, [payment_id], self._now)
+                await links.erase_links(connection, merchant_id, invoices)
                 await rows.erase_deliveries(connection, merchant_id, self._now, max(1, deliveries), payment_id)
                 await rows.erase_cards(connection, merchant_id, free, datetime.now(UTC))
         needed = len(free) < len(cards)
         return Report(self._now, self._policy, self._dry, (
             Line("cards", "another payment or a token needs its card" if needed else "nothing else needs its card", len(free)),
             Line("details", "it was asked for", sum(count for _, count in details)),
+            *([Line("links", "it was asked for", len(invoices))] if invoices else []),
             Line("deliveries", "it was asked for", deliveries),
         ), payment_id)
 

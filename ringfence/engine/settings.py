@@ -190,7 +190,7 @@ class Settings:
     channel_moto: bool = setting(FLAG, True, "mail and telephone orders (eci MOTO)")
     channel_mobile_sdk: bool = setting(FLAG, True, "tokens for the mobile SDK (SDK_TOKEN)")
     channel_batch: bool = setting(NOT_YET, False, "payments by file")
-    channel_invoicing: bool = setting(NOT_YET, False, "payment links")
+    channel_invoicing: bool = setting(FLAG, True, "payment links and invoices")
 
     # services
     service_tokenization: bool = setting(FLAG, True, "tokens, and remember_me")
@@ -199,7 +199,7 @@ class Settings:
     service_flex_3ds: bool = setting(FLAG, True, "3-D Secure chosen per payment (flex_value, by three_d_secure_rules)")
     service_fraud: bool = setting(NOT_YET, False, "fraud scoring; fraud fields are accepted and signed either way")
     service_installments: bool = setting(NOT_YET, False, "instalment plans")
-    service_payment_links: bool = setting(NOT_YET, False, "PAYMENT_LINK")
+    service_payment_links: bool = setting(FLAG, True, "PAYMENT_LINK and its query")
     service_currency_conversion: bool = setting(NOT_YET, False, "CURRENCY_CONVERSION")
     service_reporting: bool = setting(FLAG, True, "reportingApi: GENERATE_REPORT and DOWNLOAD_REPORT")
 
@@ -233,6 +233,12 @@ class Settings:
         PATTERNS, (), "which flex_value asks for which 3-D Secure; the first that fits counts, where none does three_d_secure does")
 
     statement_descriptor: bool = setting(FLAG, False, "a payment may carry its own descriptor for the cardholder's statement")
+
+    # payment links
+    link_email: bool = setting(FLAG, True, "links may be sent by e-mail (116)")
+    link_sms: bool = setting(FLAG, True, "links may be sent by SMS (116)")
+    link_terms_url: str = setting(ADDRESS, "", "terms and conditions that a link's page leads to")
+    link_terms_required: bool = setting(FLAG, False, "no link without them (120)")
 
     # how answers look, and where they go
     card_mask: str = setting(one_of("6-4", "8-4"), "6-4", "digits of the card number shown at its start and end")

@@ -43,6 +43,8 @@ SOURCES = (
     Source("looks at webhook endpoints", "", SQL.next_job, SQL.jobs_due, ("delivery",)),
     Source("temporary tokens end", SQL.temporary_tokens, SQL.next_temporary_token, SQL.temporary_tokens_due),
     Source("reports", SQL.jobs, SQL.next_job, SQL.jobs_due, ("report",)),
+    Source("messages", SQL.jobs, SQL.next_job, SQL.jobs_due, ("message",)),
+    Source("payment links expire", SQL.links, SQL.next_link),
     Source("SDK tokens end", SQL.sdk_tokens, SQL.next_sdk_token),
     Source("retention runs", SQL.daily, "", SQL.daily_due, ("retention",)),
 )

@@ -22,7 +22,7 @@ import asyncpg
 
 from ringfence.api.aps import signature
 from ringfence.api.aps.app import PaymentApi
-from ringfence.api.aps.door import Service, card_facts
+from ringfence.api.aps.door import Service, card_facts, order_key
 from ringfence.core.authentication import Status
 from ringfence.core.card import Brand, Pan
 from ringfence.core.ids import IdSource
@@ -38,6 +38,9 @@ from ringfence.engine.intent_lane import IntentLane
 from ringfence.engine.key_sources import KeySource
 from ringfence.engine.keys import open_keyring
 from ringfence.engine.lane import Lane
+from ringfence.engine.link_addresses import Addresses
+from ringfence.engine.links import MEDIA
+from ringfence.engine.links import Desk as LinkDesk
 from ringfence.engine.outcome_lane import OutcomeLane
 from ringfence.engine.proof import prove
 from ringfence.engine.reading import Reading
@@ -51,6 +54,7 @@ BASE_URL = "https://pay.example"
 MASTER_KEY = base64.b64encode(os.urandom(32)).decode()
 NOW = datetime(2026, 1, 5, 7, 9, 19, tzinfo=UTC)
 DAY = timedelta(days=1)
+BASE_URL = "https://pay.example"
 OUTCOME_LANES, INTENT_LANES = range(64), range(64, 128)
 
 Answer = Outcome | Callable[[Ask], Outcome | Awaitable[Outcome]]
@@ -271,6 +275,7 @@ class Process:
     engine: Engine
     reading: Reading
     code_box: CodeBox
+    links: LinkDesk
     api: PaymentApi
     challenges: Challenges
     ahead: Ahead
@@ -456,6 +461,9 @@ async def process(
         one.reading = Reading(one.pool, one.vault)
         one.content_key = ring.content_key
         one.code_box = code_box or one.code_box
+        one.links = LinkDesk(
+            one.pool, one.now, one.new_id, Addresses(ring.content_key), lambda: BASE_URL, order_key, frozenset(MEDIA), lambda merchant, url: True,
+            lambda: None)
         doors(one, ask_seconds)
         if recovers:
             one.engine.recovery = recovery_of(one, ask_seconds)
@@ -480,7 +488,7 @@ def doors(one: Process, ask_seconds: float = 30.0) -> None:
     one.api = PaymentApi(Service(
         engine=one.engine, reading=one.reading, vault=one.vault, content_key=one.content_key,
         route=lambda merchant, brand: Script.name, new_token_name=one.new_token_name, new_sdk_token=one.new_token_name, now=one.now,
-        code_box=one.code_box, base_url=BASE_URL, ahead=one.ahead,
+        code_box=one.code_box, base_url=BASE_URL, ahead=one.ahead, links=one.links,
     ), one.directory, sandbox=True)
 
 

@@ -18,7 +18,9 @@ WRONG = {
     "RINGFENCE_PROCESSOR": "bank", "RINGFENCE_LOG_LEVEL": "LOUD", "RINGFENCE_HOST": "a b", "RINGFENCE_SEED": "-1", "RINGFENCE_BODY_LIMIT": "1",
     "RINGFENCE_BACKGROUND": "never", "RINGFENCE_RECOVERY_PAUSES": "1,soon", "RINGFENCE_REVIEW_SECONDS": "59", "RINGFENCE_WEBHOOK_SECONDS": "0",
     "RINGFENCE_WEBHOOK_NETWORKS": "10.1.0.1/16", "RINGFENCE_WEBHOOK_PORTS": "80,,", "RINGFENCE_FROZEN_AT": "2026-01-05T00:00:00",
-    "RINGFENCE_RETENTION_CARD_DAYS": "1", "RINGFENCE_RETENTION_DELIVERY_DAYS": "-1",
+    "RINGFENCE_SMTP_HOST": "a b", "RINGFENCE_SMTP_PORT": "0", "RINGFENCE_SMTP_SECURITY": "perhaps", "RINGFENCE_SMTP_USER": "é",
+    "RINGFENCE_SMTP_PASSWORD": "a\nb", "RINGFENCE_SMTP_FROM": "nobody", "RINGFENCE_SMTP_SECONDS": "0", "RINGFENCE_SMS_URL": "ftp://sms.example",
+    "RINGFENCE_SMS_TYPE": "xml", "RINGFENCE_SMS_BODY": "to {to}", "RINGFENCE_SMS_AUTHORIZATION": "a\nb", "RINGFENCE_RETENTION_CARD_DAYS": "1", "RINGFENCE_RETENTION_DELIVERY_DAYS": "-1",
 }
 
 
@@ -48,6 +50,23 @@ def test_a_certificate_comes_with_its_key():
     """One alone is an error that names the other."""
     errors = read({"RINGFENCE_TLS_CERT": "/cert.pem"})
     assert isinstance(errors, list) and [error.name for error in errors] == ["RINGFENCE_TLS_KEY"]
+
+
+@pytest.mark.parametrize(("given", "named"), [
+    ({"SMTP_HOST": "mail.example"}, ["RINGFENCE_SMTP_FROM"]),
+    ({"SMTP_FROM": "pay@shop.example"}, ["RINGFENCE_SMTP_HOST"]),
+    ({"SMTP_HOST": "mail.example", "SMTP_FROM": "pay@shop.example", "SMTP_USER": "pay"}, ["RINGFENCE_SMTP_PASSWORD"]),
+    ({"SMTP_HOST": "mail.example", "SMTP_FROM": "pay@shop.example", "SMTP_USER": "pay", "SMTP_PASSWORD": "secret", "SMTP_SECURITY": "none"},
+     ["RINGFENCE_SMTP_SECURITY"]),
+    ({"MODE": "live", "SMTP_HOST": "mail.example", "SMTP_FROM": "pay@shop.example", "SMTP_SECURITY": "none"}, ["RINGFENCE_SMTP_SECURITY"]),
+    ({"MODE": "live", "SMS_URL": "http://sms.example/"}, ["RINGFENCE_SMS_URL"]),
+    ({"MODE": "live", "SMTP_HOST": "127.0.0.1", "SMTP_FROM": "pay@shop.example", "SMTP_SECURITY": "none"}, []),
+])
+def test_a_mail_server_is_whole_and_its_way_is_secured(given, named):
+    """What is missing is named; no password goes over a network in the clear, nor does a letter of live mode."""
+    found = read({f"RINGFENCE_{name}": value for name, value in given.items()})
+    assert [error.name for error in found if isinstance(error, config.ConfigError)] == named
+    assert "secret" not in repr(found)
 
 
 def test_several_values_stand_in_one_variable():

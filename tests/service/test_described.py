@@ -25,6 +25,7 @@ def sandbox():
         today = running.json("clock", "show")["now"][:10]
         for plan in ("gym", "box"):
             running.command("plan", "create", plan, "--token", "T1", "--amount", "25.00", "--currency", "AED", "--email", "a@b.co", "--start", today)
+        running.json("link", "create", "--amount", "10.00", "--currency", "AED", "--email", "sara@shop.example", "--send", "email", "--reference", "INV-1")
         running.json("clock", "advance", "1s")
         yield running
 
@@ -93,6 +94,20 @@ ASKED = [
     ("post", "/admin/plans/{merchant}/{plan}/pause", "/admin/plans/RingfenceOne/gym/pause", {}, 200),
     ("post", "/admin/plans/{merchant}/{plan}/resume", "/admin/plans/RingfenceOne/gym/resume", {}, 200),
     ("post", "/admin/plans/{merchant}/{plan}/end", "/admin/plans/RingfenceOne/box/end", {}, 200),
+    ("get", "/admin/links", "/admin/links?limit=1", None, 200),
+    ("get", "/admin/links", "/admin/links?before=x", None, 400),
+    ("post", "/admin/links", "/admin/links", {"merchant": "RingfenceOne", "amount": 100, "currency": "AED"}, 201),
+    ("post", "/admin/links", "/admin/links", {"merchant": "RingfenceOne", "amount": 100, "currency": "AED", "reference": "INV-1"}, 409),
+    ("post", "/admin/links", "/admin/links", {"merchant": "RingfenceOne", "amount": "1", "currency": "AED"}, 400),
+    ("get", "/admin/links/{link}", "/admin/links/{link}", None, 200),
+    ("get", "/admin/links/{link}", "/admin/links/7", None, 404),
+    ("post", "/admin/links/{link}/resend", "/admin/links/{link}/resend", {"by": ["email"]}, 200),
+    ("post", "/admin/links/{link}/resend", "/admin/links/{link}/resend", {"by": ["pigeon"]}, 400),
+    ("post", "/admin/links/{link}/cancel", "/admin/links/{link}/cancel", None, 200),
+    ("post", "/admin/links/{link}/cancel", "/admin/links/{link}/cancel", None, 409),
+    ("get", "/admin/inbox", "/admin/inbox", None, 200),
+    ("get", "/admin/inbox/{message}", "/admin/inbox/{message}", None, 200),
+    ("get", "/admin/inbox/{message}", "/admin/inbox/7", None, 404),
     ("get", "/admin/retention", "/admin/retention", None, 200),
     ("post", "/admin/retention", "/admin/retention", {"dry_run": True}, 200),
 ]
@@ -103,5 +118,8 @@ def test_an_answer_is_what_its_description_says(sandbox: Sandbox, method: str, p
     """Its status is listed, and it has no member that is not."""
     asked = asked.replace("{operation}", call(sandbox, "/admin/reviews?all=1")[1]["reviews"][0]["operation"])
     asked = asked.replace("{delivery}", call(sandbox, "/admin/webhooks/deliveries")[1]["deliveries"][-1]["id"])
+    asked = asked.replace("{link}", next(
+        one["id"] for one in call(sandbox, "/admin/links")[1]["links"] if one["reference"] == "INV-1"))
+    asked = asked.replace("{message}", call(sandbox, "/admin/inbox")[1]["messages"][0]["id"])
     given, answer = call(sandbox, asked, method=method.upper(), body=body)
     assert (given, list(differences(described(path, method, given), answer))) == (status, [])

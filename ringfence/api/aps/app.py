@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable
 
-from ringfence.api.aps import explain, maintenance, payments, services, three_d_secure, tokenization, wire
+from ringfence.api.aps import explain, links, maintenance, payments, services, three_d_secure, tokenization, wire
 from ringfence.api.aps.accounts import Credential, Settings
 from ringfence.api.aps.answers import format_answer, format_error
 from ringfence.api.aps.codes import UNKNOWN_OUTCOME, refusal_message
@@ -41,6 +41,8 @@ HANDLERS: dict[str, Handler] = {
     "DOWNLOAD_REPORT": services.elsewhere,
     "3DS_ENROLLMENT": three_d_secure.enrol,
     "3DS_AUTHENTICATION": three_d_secure.authenticate,
+    "PAYMENT_LINK": links.payment_link,
+    "CHECK_PAYMENT_LINK_STATUS": links.check_payment_link,
 }
 MOVES_MONEY = frozenset({"AUTHORIZATION", "PURCHASE", "CAPTURE", "VOID_AUTHORIZATION", "REFUND", "VERIFY_CARD"})
 
@@ -117,7 +119,8 @@ def wire_settings(merchant: Merchant, *, sandbox: bool) -> Settings:
     of = merchant.settings
     channels = {name for name in ("redirection", "merchant_page", "trusted", "moto", "recurring") if getattr(of, f"channel_{name}")}
     on = {"tokenization": of.service_tokenization, "verify_card": of.service_verify_card, "mobile_sdk": of.channel_mobile_sdk,
-          "reporting": of.service_reporting, "three_d_secure": of.service_three_d_secure}
+          "reporting": of.service_reporting, "three_d_secure": of.service_three_d_secure,
+          "payment_links": of.service_payment_links and of.channel_invoicing}
     return Settings(
         sandbox=sandbox, fraud=of.service_fraud, channels=frozenset(channels),
         services=frozenset(name for name, switched in on.items() if switched),

@@ -17,6 +17,7 @@ from ringfence.engine.ahead import Ahead
 from ringfence.engine.code_box import CodeBox
 from ringfence.engine.directory import Merchant
 from ringfence.engine.engine import Engine
+from ringfence.engine.links import Desk as LinkDesk
 from ringfence.engine.reading import Reading
 from ringfence.engine.vault import Vault
 
@@ -57,6 +58,7 @@ class Service(NamedTuple):
     code_box: CodeBox
     base_url: str = ""                      # how callers reach the service
     ahead: Ahead | None = None              # authentications made ahead of their payments
+    links: LinkDesk | None = None           # where payment links are served
 
 
 class Reply(NamedTuple):

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from itertools import permutations
 from typing import NamedTuple
 
 
@@ -127,6 +128,11 @@ def _values(*allowed: str) -> frozenset[str]:
     return frozenset(allowed)
 
 
+def _lists(*words: str) -> frozenset[str]:
+    """Every way to write some of the words, each once, with commas between them."""
+    return frozenset(",".join(some) for count in range(1, len(words) + 1) for some in permutations(words, count))
+
+
 _YES_NO = _values("YES", "NO")
 
 FIELDS: dict[str, Field] = {
@@ -194,6 +200,12 @@ FIELDS: dict[str, Field] = {
     "return_url":            Field(400, URL),
     "statement_descriptor":  Field(25, TEXT),
     "device_id":             Field(100, DEVICE),
+
+    # payment links
+    "payment_link_id":       Field(20, DIGITS),
+    "link_command":          Field(15, _of("A-Z_"), _values("AUTHORIZATION", "PURCHASE")),
+    "request_expiry_date":   Field(25, INSTANT),
+    "notification_type":     Field(20, re.compile("[A-Z]+(?:,[A-Z]+)*"), _lists("EMAIL", "SMS", "NONE")),
 
     # queries
     "return_third_party_response_codes": Field(3, ALPHA, _YES_NO),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Set
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from typing import NamedTuple
 
@@ -224,6 +224,8 @@ def implausible(given: dict[str, str], settings: Settings, now: datetime) -> Bro
         return ("00013",)
     if (amount := given.get("amount")) is not None and not int(amount):
         return ("00005",)
+    if "request_expiry_date" in given and (broken := _bad_link(given, now)) is not None:
+        return broken
     number = given.get("card_number", "")
     expiry = given.get("expiry_date")
     if expiry is not None and (message := cards.expiry_message(expiry, now, number, settings.sandbox)):
@@ -265,6 +267,20 @@ def _disagreeing(given: dict[str, str], now: datetime) -> Broken:
 
 _WESTERNMOST = timedelta(hours=12)
 """A day is over when it is so everywhere: the parameter names no time zone."""
+
+def _bad_link(given: dict[str, str], now: datetime) -> Broken:
+    """6: a payment link that ends in the future, and someone to send it to."""
+    try:
+        ends = datetime.fromisoformat(given["request_expiry_date"]).astimezone(UTC)
+    except (ValueError, OverflowError):             # no such day, no such offset, or beyond all calendars
+        return "00002", "request_expiry_date"
+    if ends <= now:
+        return "00002", "request_expiry_date"
+    named = given.get("notification_type", "").split(",")
+    if "SMS" in named and "NONE" not in named and "customer_phone" not in given:
+        return "00001", "customer_phone"
+    return None
+
 
 SHORTEST_NUMBER = 12
 """Digits of the shortest card number: a value that holds the request's own is not repeated."""

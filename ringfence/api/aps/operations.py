@@ -82,7 +82,7 @@ _PAYMENT_SILENT = frozenset(FRAUD) | {
 } | EXTERNAL
 _PAYMENT_RESULT = frozenset({
     "authorization_code", "knet_ref_number", "third_party_transaction_number", "3ds_url", "acquirer_response_code",
-    "acquirer_response_message", "fraud_comment",
+    "acquirer_response_message", "fraud_comment", "payment_link_id",
 })
 _ACQUIRER = frozenset({"acquirer_response_code", "acquirer_response_message"})
 _TRANSACTION = frozenset({"transaction_status", "transaction_code", "transaction_message"})
@@ -143,6 +143,13 @@ OPERATIONS: dict[tuple[str, str], Operation] = {(row.key, row.name): row for row
          result=frozenset({"threeds_id", "3ds_url", "3ds_enrolled", "payment_option"}), service="three_d_secure"),
     _row("service_command=3DS_AUTHENTICATION", "44000", "45", ("merchant_reference", "threeds_id"), silent=frozenset({"third_party_body"}),
          result=frozenset({"3ds_eci", "3ds_status", "3ds_xid", "3ds_enrolled", "ver_token"}), service="three_d_secure"),
+    _row("service_command=PAYMENT_LINK", "48000", "49",
+         ("merchant_reference", "amount", "currency", "customer_email", "request_expiry_date", "notification_type"),
+         optional=frozenset({"customer_phone", "customer_name", "order_description", "return_url", "payment_option", "link_command",
+                             "payment_link_id"}),
+         result=frozenset({"payment_link"}), service="payment_links"),
+    _row("query_command=CHECK_PAYMENT_LINK_STATUS", "12000", "11", one_of=("payment_link_id", "merchant_reference"),
+         result=frozenset({"payment_link", "payment_link_status", "request_expiry_date", "amount", "currency"}), service="payment_links"),
 )}
 
 #: 6.2, asked with a form at the payment page, never here.  The card comes with the form, or is typed into our own page.
@@ -163,8 +170,6 @@ SERVICE_INACTIVE, ELSEWHERE = "00093", "00034"
 #: Known by name and not served at this address: the caller hears that the service is inactive, never that its command is unknown.
 UNAVAILABLE: dict[tuple[str, str], str] = {
     ("service_command", "TOKENIZATION"): ELSEWHERE,                 # a browser's form post to the payment page
-    ("service_command", "PAYMENT_LINK"): SERVICE_INACTIVE,
-    ("query_command", "CHECK_PAYMENT_LINK_STATUS"): SERVICE_INACTIVE,
     ("service_command", "UPLOAD_BATCH_FILE"): SERVICE_INACTIVE,
     ("service_command", "GET_BATCH_RESULTS"): SERVICE_INACTIVE,
     ("service_command", "PROCESS_BATCH"): SERVICE_INACTIVE,

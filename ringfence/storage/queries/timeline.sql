@@ -109,6 +109,26 @@ SELECT EXISTS (
     JOIN tokens t ON t.merchant_id = m.merchant_id
     WHERE t.temporary_until <= $2 AND t.temporary_until IS NOT NULL AND t.active);
 
+-- links --
+-- Payment links that nobody has paid by their last instant.
+SELECT coalesce(sum(h.count), 0)::bigint, min(h.first), max(h.last)
+FROM unnest($1::integer[]) AS m (merchant_id)
+CROSS JOIN LATERAL (
+    SELECT count(*), min(l.expires_at) AS first, max(l.expires_at) AS last
+    FROM links l
+    WHERE l.merchant_id = m.merchant_id AND l.expires_at > $2 AND l.expires_at <= $3 AND l.paid_at IS NULL AND l.cancelled_at IS NULL) h;
+
+-- next_link --
+-- When the next payment link expires.
+SELECT min(h.at)
+FROM unnest($1::integer[]) AS m (merchant_id)
+CROSS JOIN LATERAL (
+    SELECT l.expires_at AS at
+    FROM links l
+    WHERE l.merchant_id = m.merchant_id AND l.expires_at > $2 AND l.expires_at <= $3 AND l.paid_at IS NULL AND l.cancelled_at IS NULL
+    ORDER BY l.expires_at
+    LIMIT 1) h;
+
 -- sdk_tokens --
 -- Tokens of devices that end.
 SELECT count(*), min(t.expires_at), max(t.expires_at)

@@ -19,10 +19,12 @@ WHERE number = $1::int AND owner = $2::text RETURNING number;
 DELETE FROM workers WHERE number = $1::int AND owner = $2::text;
 
 -- highest_id --
--- The highest id of the whole installation, whatever was made under it: an operation, a card, a batch, a fact from outside.
+-- The highest id of the whole installation, whatever was made under it: an operation, a card, a batch, a fact from
+-- outside, a payment link, a message about one.
 SELECT greatest(
     (SELECT coalesce(max(operation_id), 0) FROM operations), (SELECT coalesce(max(card_id), 0) FROM cards),
-    (SELECT coalesce(max(batch_id), 0) FROM batches), (SELECT coalesce(max(operation_id), 0) FROM notices));
+    (SELECT coalesce(max(batch_id), 0) FROM batches), (SELECT coalesce(max(operation_id), 0) FROM notices),
+    (SELECT coalesce(max(link_id), 0) FROM links), (SELECT coalesce(max(message_id), 0) FROM messages));
 
 -- names --
 -- The names of all tokens, of cards and of devices.

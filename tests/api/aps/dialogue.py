@@ -27,6 +27,11 @@ CREATE_TOKEN = {
     **COMMON, "service_command": "CREATE_TOKEN", "merchant_reference": "TOK-1", "card_number": "4005550000000001",
     "expiry_date": "3005", "return_url": "https://shop.example/token",
 }
+PAYMENT_LINK = {
+    **COMMON, "service_command": "PAYMENT_LINK", "merchant_reference": "INV-7", "amount": "10000", "currency": "AED",
+    "customer_email": "customer1@domain.com", "customer_phone": "00962797219966", "link_command": "PURCHASE",
+    "notification_type": "EMAIL,SMS", "request_expiry_date": "2026-12-31T15:36:55+03:00",
+}
 EVERY_OPERATION = [
     TOKEN_PURCHASE,
     CARD_PURCHASE,
@@ -45,6 +50,8 @@ EVERY_OPERATION = [
     {**COMMON, "query_command": "GENERATE_REPORT", "merchant_reference": "REP-1", "from_date": "2026-01-01T00:00:00+03:00",
      "to_date": "2026-01-31T23:59:59+03:00", "columns": "[fort_id, amount]", "filters": "[{key=currency, value=SAR}]", "response_format": "XML"},
     {**COMMON, "query_command": "DOWNLOAD_REPORT", "merchant_reference": "REP-1"},
+    PAYMENT_LINK,
+    {**COMMON, "query_command": "CHECK_PAYMENT_LINK_STATUS", "merchant_reference": "INV-7"},
 ]
 
 

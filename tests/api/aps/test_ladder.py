@@ -53,7 +53,7 @@ RUNGS = [
     (without(TOKEN_PURCHASE, "command"), "00001", "Missing parameter: command"),
     ({**TOKEN_PURCHASE, "command": "PAY"}, "00004", "Invalid command"),
     ({**COMMON, "query_command": "PURCHASE"}, "00004", "Invalid command"),
-    ({**COMMON, "service_command": "PAYMENT_LINK", "merchant_reference": "INV-7"}, "00093", "service inactive"),
+    ({**COMMON, "service_command": "CURRENCY_CONVERSION", "merchant_reference": "INV-7"}, "00093", "service inactive"),
     ({**COMMON, "query_command": "GET_INSTALLMENTS_PLANS"}, "00783", "Installments service inactive"),
     ({**COMMON, "service_command": "TOKENIZATION"}, "00034", "Operation not allowed"),
     # 5: nothing extra

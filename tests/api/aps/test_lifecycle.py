@@ -611,7 +611,7 @@ async def test_a_verification_whose_void_fails_lapses_after_a_day(here: Shop, on
 # -- what is not served here
 
 @pytest.mark.parametrize(("fields", "code"), [
-    ({"service_command": "PAYMENT_LINK"}, "00093"), ({"service_command": "TOKENIZATION"}, "00034"), ({"query_command": "GET_INSTALLMENTS_PLANS"}, "00783"),
+    ({"service_command": "CURRENCY_CONVERSION"}, "00093"), ({"service_command": "TOKENIZATION"}, "00034"), ({"query_command": "GET_INSTALLMENTS_PLANS"}, "00783"),
     ({"command": "FLY"}, "00004"), ({}, "00001"),
 ])
 async def test_operations_that_are_elsewhere_or_nowhere(here: Shop, fields: dict, code: str):
