@@ -20,11 +20,13 @@ from typing import Any
 import asyncpg
 
 from ringfence.api import openapi
+from ringfence.api.aps import batch as aps_batch
 from ringfence.api.aps.app import PaymentApi
+from ringfence.api.aps.batch_intents import batch_door
 from ringfence.api.aps.door import DOOR, card_facts
 from ringfence.api.aps.door import Service as ApsService
 from ringfence.api.http import App, Door, root, service_routes
-from ringfence.background import abandoned, deliveries, dropped, expiry, follower, recovery, retention, reversals, stepping
+from ringfence.background import abandoned, batches, deliveries, dropped, expiry, follower, recovery, retention, reversals, stepping
 from ringfence.background.worker import Background, Chore, Queue
 from ringfence.config import Config
 from ringfence.core.business_day import business_day
@@ -32,6 +34,8 @@ from ringfence.core.card import Pan
 from ringfence.core.outcomes import Outcome
 from ringfence.core.recovery import Plan
 from ringfence.engine import addresses, keys, points
+from ringfence.engine.batch_carrier import HANDS, Carrier
+from ringfence.engine.batches import CHORE, Batches
 from ringfence.engine.bulk import Expirer
 from ringfence.engine.clock import Clock, WallClock
 from ringfence.engine.counting import CountedIntents, CountedOutcomes
@@ -92,6 +96,8 @@ class Foundation:
     lanes: dict[str, Lane]
     engine: Engine
     reading: Reading
+    aps: PaymentApi
+    desk: Batches
     nudge: Callable[[], object]
     ends: AsyncExitStack
 
@@ -105,6 +111,7 @@ class Worker:
     counters: Counters
     ready: Callable[[], Awaitable[list[str]]]
     close: Callable[[], Awaitable[None]]
+    long_paths: tuple[str, ...] = ()
 
 
 async def build(config: Config, database_url: str, number: int, metrics: Metrics) -> Worker:
@@ -168,10 +175,13 @@ async def _foundation(
         ends.push_async_callback(made.close)
         return made
 
-    def engine_on(intent_lane: Lane, outcome_lane: Lane) -> Engine:
+    def outcome_lane(one: Lane) -> OutcomeLane:
+        return OutcomeLane(
+            one, now=clock.now, new_id=numbering.next, chain_key=keyring.chain_key, value_date=_value_date(processors), plan=plan)
+
+    def engine_on(intent_lane: Lane, outcomes_on: Lane) -> Engine:
         intents = IntentLane(intent_lane, now=clock.now, ask_seconds=ask_seconds)
-        outcomes = OutcomeLane(
-            outcome_lane, now=clock.now, new_id=numbering.next, chain_key=keyring.chain_key, value_date=_value_date(processors), plan=plan)
+        outcomes = outcome_lane(outcomes_on)
         made = Engine(
             intents=CountedIntents(intents.commit, counters), outcomes=CountedOutcomes(outcomes.commit, counters), processors=processors,
             vault=vault, pool=pool, new_id=numbering.next, now=clock.now,
@@ -205,6 +215,16 @@ async def _foundation(
     def nudge(name: str) -> None:
         background.nudge(name)
 
+    aps_service = ApsService(
+        engine=engine, reading=reading, vault=vault, content_key=keyring.content_key, route=lambda merchant, brand: processor.name,
+        new_token_name=numbering.new_name, new_sdk_token=numbering.new_name, now=clock.now,
+    )
+    aps = PaymentApi(aps_service, directory, sandbox=not config.is_live)
+    batch_doors = {DOOR: batch_door(aps_service, lambda file: aps.account(file.merchant, file.access))}
+    file_desk = Batches(
+        lambda: database.connect(database_url, application_name=f"ringfence files {number}"), due, now=clock.now, new_id=numbering.next,
+        doors=batch_doors, nudge=nudge)
+
     chores = [
         Chore("directory", lambda: _as_count(directory.refresh()), DIRECTORY_SECONDS, alone=False),
         Chore("worker number", numbering.renew, RENEW_SECONDS, alone=False),
@@ -218,12 +238,22 @@ async def _foundation(
         expirer = Expirer(
             in_bulk, bulk, engine, directory, now=clock.now, new_id=numbering.next, ask_seconds=ask_seconds,
             in_turn=config.frozen_at is not None, is_stopping=lambda: background.is_stopping)
+        # Opened when there is a file to carry out.
+        rows_in = Lane(lambda: database.connect(database_url, application_name=f"ringfence batch intents {number}", by_key=True),
+                       numbers=INTENT_LANES)
+        rows_out = lane("batch outcomes", OUTCOME_LANES)
+        ends.push_async_callback(rows_in.close)
+        carrier = Carrier(
+            rows_in, CountedOutcomes(outcome_lane(rows_out).commit, counters).commit, engine, engine, due, batch_doors, now=clock.now,
+            ask_seconds=ask_seconds, is_stopping=lambda: background.is_stopping, hands=1 if config.frozen_at else HANDS,
+            done=lambda: nudge(CHORE))
         chores += [
             abandoned.chore(due, directory, engine, config.sweep_seconds),
             expiry.chore(expirer, config.sweep_seconds),
             dropped.chore(processor.name, processor.dropped, directory, engine, due, config.sweep_seconds),
             follower.chore(due, directory, notifiers_of(config), clock.now, nudge),
             retention.chore(reports, policy_of(config), clock.now),
+            batches.chore(file_desk), batches.carrying(carrier, config.sweep_seconds), batches.forgetting(file_desk),
         ]
         queues = [
             recovery.queue(ends_doubts), reversals.queue(due, desk, engine, plan, clock.now),
@@ -242,18 +272,16 @@ async def _foundation(
     noticing = asyncio.create_task(keys.keep_noticing(pool, keyring, f"worker {number} of process {os.getpid()}"))
     ends.push_async_callback(_cancelled, noticing)
     return Foundation(
-        config, clock, counters, pool, reports, keyring, numbering.new_name, directory, vault, processor, lanes, engine, reading, nudge_all, ends)
+        config, clock, counters, pool, reports, keyring, numbering.new_name, directory, vault, processor, lanes, engine, reading, aps,
+        file_desk, nudge_all, ends)
 
 
 def doors(base: Foundation, metrics: Metrics) -> Worker:
     """What callers and operators reach over HTTP."""
     config, directory, clock = base.config, base.directory, base.clock
-    aps = PaymentApi(ApsService(
-        engine=base.engine, reading=base.reading, vault=base.vault, content_key=base.keyring.content_key,
-        route=lambda merchant, brand: base.processor.name, new_token_name=base.new_name, new_sdk_token=base.new_name,
-        now=clock.now,
-    ), directory, sandbox=not config.is_live)
-    by_path = {"/FortAPI/paymentApi": Door(aps.handle, config.body_limit)}
+    by_path = {"/FortAPI/paymentApi": Door(base.aps.handle, config.body_limit)}
+    by_file = aps_batch.BatchApi(
+        base.aps, base.desk, base.keyring.content_key, aps_batch.Limits(config.batch_limit, config.batch_rows))
 
     async def ready() -> list[str]:
         missing = [f"the {name} lane has no connection" for name, lane in base.lanes.items() if not lane.is_up]
@@ -271,9 +299,9 @@ def doors(base: Foundation, metrics: Metrics) -> Worker:
 
     operators = admin_of(
         config, admin_token(config), base.reports, base.keyring, clock, directory, everywhere, base.ends, by_key=base.pool,
-        advance=_advance(base), drops=base.processor.drops)
-    routes = [*service_routes(ready=ready, metrics=metrics), *openapi.routes(), *operators]
-    return Worker(root(by_path, routes, base.counters), by_path, base.counters, ready, base.ends.aclose)
+        advance=_advance(base), drops=base.processor.drops, files=base.desk)
+    routes = [*service_routes(ready=ready, metrics=metrics), *openapi.routes(), *operators, *by_file.routes()]
+    return Worker(root(by_path, routes, base.counters), by_path, base.counters, ready, base.ends.aclose, aps_batch.LONG_PATHS)
 
 
 def _advance(base: Foundation) -> Advance:

@@ -12,13 +12,15 @@ from datetime import UTC, datetime, timedelta
 import asyncpg
 from starlette.routing import Route
 
+from ringfence.api import batches, events, retention, reviews, webhooks
 from ringfence.api import clock as clocks
-from ringfence.api import events, retention, reviews, webhooks
 from ringfence.api.admin import Services, admin_routes, guard
 from ringfence.api.aps import notifications
+from ringfence.api.aps.batch import csv_of
 from ringfence.api.aps.door import DOOR, order_key, verification_key
 from ringfence.config import Config
 from ringfence.engine import addresses, timeline
+from ringfence.engine.batches import Batches
 from ringfence.engine.clock import Clock, ClockError, WallClock
 from ringfence.engine.directory import Directory
 from ringfence.engine.feed import Notifier
@@ -37,7 +39,7 @@ Advance = Callable[[datetime | timedelta], Awaitable[Stepped]]
 def admin_of(
     config: Config, token: str, pool: asyncpg.Pool, keyring: Keyring, clock: Clock | WallClock, directory: Directory,
     everywhere: Callable[[], Awaitable[None]], ends: AsyncExitStack, *, by_key: asyncpg.Pool | None = None, advance: Advance | None = None,
-    drops: Drops = timeline.none,
+    drops: Drops = timeline.none, files: Batches | None = None,
 ) -> list[Route]:
     """The operator's routes; ``everywhere`` as in ``api.admin.Services``.
 
@@ -71,7 +73,19 @@ def admin_of(
         *webhooks.routes(guarded, webhooks.Services(pool, directory, notifiers, rules_of(config), clock.now)),
         *reviews.routes(guarded, reviews.Services(pool, directory, clock.now, asked)),
         *retention.routes(guarded, Desk(pool, policy_of(config), clock.now)),
+        *batches.routes(guarded, batches.Services(files or _desk(by_key or pool, clock), directory, csv_of)),
     ]
+
+
+def _desk(pool: asyncpg.Pool, clock: Clock | WallClock) -> Batches:
+    """Where nobody serves, files can be asked about; none is handed in, and none let go."""
+    async def nobody() -> asyncpg.Connection:
+        raise AssertionError("files are handed in to a service")
+
+    def never() -> int:
+        raise AssertionError("files are handed in to a service")
+
+    return Batches(nobody, pool, now=clock.now, new_id=never, doors={})
 
 
 def notifiers_of(config: Config) -> Mapping[str, Notifier]:

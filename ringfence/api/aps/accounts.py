@@ -8,7 +8,7 @@ from ipaddress import IPv4Network, IPv6Network
 from typing import NamedTuple
 
 CHANNELS = frozenset({"merchant_page", "trusted", "moto", "recurring"})
-SERVICES = frozenset({"tokenization", "verify_card", "mobile_sdk"})
+SERVICES = frozenset({"tokenization", "verify_card", "mobile_sdk", "batch"})
 
 
 class Credential(NamedTuple):

@@ -13,6 +13,7 @@ from ringfence.api.aps.accounts import Credential, Settings
 from ringfence.api.aps.answers import format_answer, format_error
 from ringfence.api.aps.codes import UNKNOWN_OUTCOME, refusal_message
 from ringfence.api.aps.door import DOOR, Account, Reply, Service
+from ringfence.api.aps.operations import ELSEWHERE
 from ringfence.api.aps.wire import ApsRequest, WireError
 from ringfence.core.refusals import Refusal
 from ringfence.engine.directory import Directory, Merchant
@@ -52,17 +53,13 @@ class PaymentApi:
         params = wire.decode(body)
         if type(params) is WireError:
             return format_error(params, None), ""
-        account = self._account(params)
-        if type(account) is WireError:
-            return format_error(account, None), ""
-        if not account.merchant.active:
-            return format_error(wire.inactive_merchant(params), account.credential), ""
-        request = wire.parse(params, account.credential, account.settings, self._service.now(), source_ip)
-        if type(request) is WireError:
-            if self._sandbox and request.code == "00008":
-                log.info("%s", "\n".join(explain.explain(params, account.credential).lines()))
-            return format_error(request, account.credential), ""
+        admitted = self.admit(params, source_ip)
+        if type(admitted) is bytes:
+            return admitted, ""
+        account, request = admitted
         name = request.operation.name
+        if name not in HANDLERS:
+            return format_error(wire.error(params, ELSEWHERE), account.credential), ""
         try:
             if idempotency_key and name in ("CAPTURE", "REFUND"):
                 reply = await maintenance.operate(self._service, account, request, idempotency_key)
@@ -78,6 +75,25 @@ class PaymentApi:
             reply = Reply(failed)
         code, fields, receipt = reply
         return format_answer(request, fields, code, account.credential), receipt
+
+    def admit(self, params: dict[str, str], source_ip: str) -> tuple[Account, ApsRequest] | bytes:
+        """Who asks, and the request; or the answer that refuses it."""
+        account = self._account(params)
+        if type(account) is WireError:
+            return format_error(account, None)
+        if not account.merchant.active:
+            return format_error(wire.inactive_merchant(params), account.credential)
+        request = wire.parse(params, account.credential, account.settings, self._service.now(), source_ip)
+        if type(request) is WireError:
+            if self._sandbox and request.code == "00008":
+                log.info("%s", "\n".join(explain.explain(params, account.credential).lines()))
+            return format_error(request, account.credential)
+        return account, request
+
+    def account(self, merchant_identifier: str, access_code: str) -> Account | None:
+        """The account of a credential set; ``None`` where it is none any more."""
+        found = self._account({"merchant_identifier": merchant_identifier, "access_code": access_code})
+        return None if isinstance(found, WireError) else found
 
     def _account(self, params: dict[str, str]) -> Account | WireError:
         """Who calls, from the directory; made anew where the merchant or its credential changed."""
@@ -111,7 +127,8 @@ def wire_settings(merchant: Merchant, *, sandbox: bool) -> Settings:
     """A merchant's settings as the wire wants them."""
     of = merchant.settings
     channels = {name for name in ("merchant_page", "trusted", "moto", "recurring") if getattr(of, f"channel_{name}")}
-    on = {"tokenization": of.service_tokenization, "verify_card": of.service_verify_card, "mobile_sdk": of.channel_mobile_sdk}
+    on = {"tokenization": of.service_tokenization, "verify_card": of.service_verify_card, "mobile_sdk": of.channel_mobile_sdk,
+          "batch": of.channel_batch}
     return Settings(
         sandbox=sandbox, fraud=of.service_fraud, channels=frozenset(channels),
         services=frozenset(name for name, switched in on.items() if switched),

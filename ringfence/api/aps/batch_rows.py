@@ -33,7 +33,8 @@ _NOT_IN_FILES = frozenset({"signature", "merchant_identifier", "access_code", "c
 #: Header names (letters and digits only) that ask for a card's number or code.
 CARD_DATA = frozenset("""
     cardnumber cardno cardnum card pan accountnumber ccnumber ccnum ccno cardsecuritycode securitycode cvv cvv2 cvc cvc2 csc cid cav cav2
-    cvn cvn2 cvd cardcode cardcvv cardcvc cardcvv2 cardcvc2 cardverificationvalue cardverificationcode verificationcode track track1 track2 pin pinblock
+    cvn cvn2 cvd cardcode cardcvv cardcvc cardcvv2 cardcvc2 cardverificationvalue cardverificationcode verificationcode
+    track track1 track2 pin pinblock
 """.split())
 
 RECURRING = VARIANTS[4]
@@ -103,11 +104,11 @@ class Rows:
     """The rows of one file, and what they come to.
 
     ``count`` rows, ``totals`` by kind and currency as [rows, minor units], ``faults`` in the order of their lines, at most ``FAULTS`` of
-    ``wrong``.  ``language`` is what a row that names none speaks.
+    ``wrong``.  ``prefix`` stands before every row that is kept.
     """
 
-    def __init__(self, columns: Columns, settings: Settings) -> None:
-        self.columns, self._settings = columns, settings
+    def __init__(self, columns: Columns, settings: Settings, prefix: str = "") -> None:
+        self.columns, self._prefix = columns, prefix
         self.count = self.wrong = 0
         self.totals: dict[tuple[str, str], list[int]] = {}
         self.faults: list[Fault] = []
@@ -124,7 +125,7 @@ class Rows:
         kept: list[str] = []
         width, command_at, plans, currencies, totals = self._width, self._command, self._plans, self._currencies, self.totals
         amount_at, currency_at, reference_at, fort_at = self._amount, self._currency, self._reference, self._fort_id
-        line = first_line - 1
+        line, prefix = first_line - 1, self._prefix
         for row in rows:
             line += 1
             plan = plans.get(row[command_at]) if len(row) == width else None
@@ -150,7 +151,7 @@ class Rows:
                         if "\\" in joined:
                             joined = joined.replace("\\", "\\\\")
                         kept.append(
-                            f"{line}\t{kind}\t{reference or NULL}\t{fort_id or NULL}\t{minor}\t{currency}\t{joined.replace(NEWLINE, SEAM)}\n")
+                            f"{prefix}{line}\t{kind}\t{reference or NULL}\t{fort_id or NULL}\t{minor}\t{currency}\t{joined.replace(NEWLINE, SEAM)}\n")
                         continue
             if row:
                 self._blame(line, row)
