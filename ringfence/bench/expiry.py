@@ -179,7 +179,7 @@ class Buyer(threading.Thread):
         with self._acknowledged.open("ab") as file:
             while not self._ended.wait(PAUSE_SECONDS):
                 order, began = self._shop.order(), time.perf_counter()
-                body = _answered(self._connection, order.request)
+                body = answered(self._connection, order.request)
                 self.took.append((time.perf_counter() - began) * 1000)
                 if wrong := "no answer" if body is None else fault(order, body, thoroughly=False):
                     self.faults.append(f"A purchase during the sweep: {wrong}.")
@@ -187,7 +187,7 @@ class Buyer(threading.Thread):
                 file.write(order.line)
 
 
-def _answered(connection: Connection, request: bytes) -> bytes | None:
+def answered(connection: Connection, request: bytes) -> bytes | None:
     """The body of an answer 200; ``None`` for any other end."""
     connection.send(request)
     received = b""
