@@ -14,7 +14,7 @@ PAUSE, FORGET_PAUSE = 0.2, 600.0
 
 def chore(desk: Batches) -> Chore:
     """Looks through what was handed in, and ends what has ended."""
-    return Chore(CHORE, desk.look, PAUSE)
+    return Chore(CHORE, desk.look, PAUSE, alone=False)
 
 
 def carrying(carrier: Carrier, pause: float) -> Chore:

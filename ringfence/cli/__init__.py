@@ -27,6 +27,7 @@ COMMANDS: dict[str, Entry] = {
     "up": Entry("ringfence.cli.up", "up", "Serve, in the foreground."),
     "worker": Entry("ringfence.cli.worker", "worker", "Do what is due later, beside the service."),
     "pay": Entry("ringfence.cli.pay", "pay", "Make a payment against the running sandbox."),
+    "batch": Entry("ringfence.cli.batch", "batch", "Hand in batch files, watch them, read their results."),
     "merchant": Entry("ringfence.cli.merchant", "merchant", "Create, list, show and set merchants."),
     "clock": Entry("ringfence.cli.clock", "clock", "Show, advance and freeze the sandbox's clock."),
     "trigger": Entry("ringfence.cli.trigger", "trigger", "Make an event happen in the sandbox."),

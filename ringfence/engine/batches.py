@@ -19,6 +19,7 @@ from ringfence.core.commands import Kind
 from ringfence.core.refusals import Refusal
 from ringfence.engine.intents import Intent
 from ringfence.storage import batches as rows
+from ringfence.storage import database
 from ringfence.storage.batches import FaultRow, File, Line, Order, Told, Total
 from ringfence.storage.borrowing import borrowed
 
@@ -36,8 +37,8 @@ PAGE = 5_000
 """Rows that are counted or told at once."""
 FAULTS = 1_000
 DUPLICATE, FAULTY, REPEATED = "007", "136", "146"
-CONTENT_LOCKS = 11
-"""The space of the locks that files of one content wait for each other with."""
+CONTENT_LOCKS, LOCKS, LOOKING = 11, 12, 1
+"""The space of the locks that files of one content wait for each other with; and the lock of whoever looks."""
 KEPT = timedelta(days=90)
 """Rows of a file that ended are erased after that (business time)."""
 FORGET_AT_ONCE = 20_000
@@ -209,9 +210,21 @@ class Batches:
     # -- what is to be done with open files
 
     async def look(self) -> int:
-        """Look through what was handed in, and end what has ended; how many files that were."""
+        """Look through what was handed in, and end what has ended; how many files that were.
+
+        Every process may look; where there is something to do, one at a time does it.
+        """
         async with borrowed(self._pool) as connection:
-            files = await rows.open_files(connection)
+            if not await rows.open_files(connection):
+                return 0
+            if not await database.try_lock(connection, LOCKS, LOOKING):
+                return 0
+            try:
+                return await self._look(await rows.open_files(connection))
+            finally:
+                await database.unlock(connection, LOCKS, LOOKING)
+
+    async def _look(self, files: Sequence[File]) -> int:
         moved = 0
         for file in files:
             if file.state == VALIDATING:
@@ -228,8 +241,10 @@ class Batches:
         try:
             async with connection.transaction():
                 await connection.execute("SET LOCAL work_mem = '64MB'")
-                await connection.execute("SET LOCAL enable_hashjoin = on")
-                if twice := [row[0] for row in await connection.fetch(rows.SQL.twice, *file[:2], FAULTS)]:
+                if file.rows > PAGE:                # nobody has counted what has just come
+                    await connection.execute("ANALYZE batch_rows")
+                if named := [row[0] for row in await connection.fetch(rows.SQL.twice, *file[:2], FAULTS)]:
+                    twice = [row[0] for row in await connection.fetch(rows.SQL.lines_of, *file[:2], FAULTS, named)]
                     await rows.add_faults(connection, [
                         FaultRow(*file[:2], place, line, "merchant_reference", DUPLICATE) for place, line in enumerate(twice, 1)])
                     await connection.execute(rows.SQL.drop_rows, *file[:2])

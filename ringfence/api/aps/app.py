@@ -90,9 +90,13 @@ class PaymentApi:
             return format_error(request, account.credential)
         return account, request
 
-    def account(self, merchant_identifier: str, access_code: str) -> Account | None:
-        """The account of a credential set; ``None`` where it is none any more."""
-        found = self._account({"merchant_identifier": merchant_identifier, "access_code": access_code})
+    async def account(self, merchant_identifier: str, access_code: str) -> Account | None:
+        """The account of a credential set; ``None`` where it is none any more, and the directory has just been asked."""
+        named = {"merchant_identifier": merchant_identifier, "access_code": access_code}
+        found = self._account(named)
+        if isinstance(found, WireError):
+            await self._directory.refresh()
+            found = self._account(named)
         return None if isinstance(found, WireError) else found
 
     def _account(self, params: dict[str, str]) -> Account | WireError:

@@ -6,7 +6,7 @@ carried out, and by whom.
 """
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from hashlib import blake2b
 from typing import NamedTuple
@@ -41,10 +41,10 @@ _intent, _card, _prepared, _command = (partial(tuple.__new__, kind) for kind in 
 _INITIATION, _CHANNEL = INITIATIONS[RECURRING]
 
 
-def batch_door(service: Service, account_of: Callable[[File], Account | None]) -> BatchDoor:
+def batch_door(service: Service, account_of: Callable[[File], Awaitable[Account | None]]) -> BatchDoor:
     """This door's words for its rows.  ``account_of``: under which account a file was handed in, ``None`` where that is no longer there."""
     async def prepare(file: File, lines: Sequence[Line], orders: Mapping[int | str, Order], fresh: bool) -> list[Prepared]:
-        account = account_of(file)
+        account = await account_of(file)
         if account is None or not account.merchant.active:
             return [Prepared(None, COMMANDS[Kind(line.kind)].failure + "015") for line in lines]
         reading = _Reading(service, account, file)

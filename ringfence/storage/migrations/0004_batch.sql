@@ -74,9 +74,18 @@ CREATE TABLE batch_parts (
     part          integer     NOT NULL,
     next_line     integer     NOT NULL,                         -- the first that nobody has taken
     last_line     integer     NOT NULL,
-    approved      integer     NOT NULL DEFAULT 0,               -- for whoever watches; what counts is counted at the end
-    failed        integer     NOT NULL DEFAULT 0,
-    unknown       integer     NOT NULL DEFAULT 0,
+    PRIMARY KEY (merchant_id, batch_id, part)
+) WITH (fillfactor = 50);
+
+-- How rows of a stretch ended, for whoever watches; what counts is counted at the end.  Apart from the stretch, which is locked by whoever
+-- takes lines of it.
+CREATE TABLE batch_progress (
+    merchant_id   integer     NOT NULL,
+    batch_id      bigint      NOT NULL,
+    part          integer     NOT NULL,
+    approved      integer     NOT NULL,
+    failed        integer     NOT NULL,
+    unknown       integer     NOT NULL,
     PRIMARY KEY (merchant_id, batch_id, part)
 ) WITH (fillfactor = 50);
 

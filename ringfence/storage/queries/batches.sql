@@ -41,7 +41,7 @@ SELECT line, column_name, message FROM batch_faults WHERE merchant_id = $1 AND b
 -- progress --
 -- How far a batch has come: rows by how they ended, as those who carried them out noted it.
 SELECT coalesce(sum(approved), 0)::integer, coalesce(sum(failed), 0)::integer, coalesce(sum(unknown), 0)::integer
-FROM batch_parts WHERE merchant_id = $1 AND batch_id = $2;
+FROM batch_progress WHERE merchant_id = $1 AND batch_id = $2;
 
 -- open_files --
 -- Batches that are to be looked through, carried out or ended.
@@ -49,12 +49,16 @@ SELECT f.*, m.identifier FROM batch_files f JOIN merchants m USING (merchant_id)
 WHERE f.state IN ('validating', 'processing', 'cancelling') ORDER BY f.merchant_id, f.batch_id;
 
 -- twice --
--- Lines of a file that begin an order which an earlier line begins already.
-SELECT r.line FROM (
-    SELECT reference, min(line) AS first FROM batch_rows WHERE merchant_id = $1 AND batch_id = $2 AND kind = 'purchase'
-    GROUP BY reference HAVING count(*) > 1 LIMIT $3) d
-JOIN batch_rows r ON r.merchant_id = $1 AND r.batch_id = $2 AND r.kind = 'purchase' AND r.reference = d.reference AND r.line > d.first
-ORDER BY r.line LIMIT $3;
+-- References that more than one line of a file begins an order with.
+SELECT reference FROM batch_rows WHERE merchant_id = $1 AND batch_id = $2 AND kind = 'purchase'
+GROUP BY reference HAVING count(*) > 1 LIMIT $3;
+
+-- lines_of --
+-- The lines that begin an order with one of these references, but for the first of each.
+SELECT line FROM (
+    SELECT line, row_number() OVER (PARTITION BY reference ORDER BY line) AS nth FROM batch_rows
+    WHERE merchant_id = $1 AND batch_id = $2 AND kind = 'purchase' AND reference = ANY ($4::text[])) r
+WHERE nth > 1 ORDER BY line LIMIT $3;
 
 -- name_orders --
 -- Rows that name an order by our number get the merchant's name for it as well, so that it is known which rows are of one order.
@@ -160,8 +164,9 @@ SELECT operation_id, code FROM batch_results WHERE merchant_id = $1 AND batch_id
 
 -- note_progress --
 -- How rows of a stretch ended.
-UPDATE batch_parts SET approved = approved + $4, failed = failed + $5, unknown = unknown + $6
-WHERE merchant_id = $1 AND batch_id = $2 AND part = $3;
+INSERT INTO batch_progress AS p VALUES ($1, $2, $3, $4, $5, $6)
+ON CONFLICT (merchant_id, batch_id, part) DO UPDATE
+SET approved = p.approved + excluded.approved, failed = p.failed + excluded.failed, unknown = p.unknown + excluded.unknown;
 
 -- orders --
 -- Payments by their numbers ($2) or by the keys that began them ($3), with what messages behind the first one cite.
@@ -182,6 +187,8 @@ LEFT JOIN payments p ON p.merchant_id = $1 AND p.payment_id = o.payment_id;
 SELECT EXISTS (SELECT FROM batch_parts WHERE merchant_id = $1 AND batch_id = $2 AND next_line <= last_line);
 
 -- sums --
+-- (What is looked up stands behind LIMIT, so that it is looked up by its key: the planner, which knows nothing yet of a file that has just
+-- come, would else read all of the file for every row.)
 -- How the rows from line $3 to $4 ended, by kind and currency: asked of the operations' own outcomes, whatever was noted before.
 SELECT r.kind, r.currency,
        CASE WHEN b.line IS NULL THEN 'waiting' WHEN b.operation_id IS NULL THEN 'refused'
@@ -189,9 +196,10 @@ SELECT r.kind, r.currency,
             WHEN x.result = 'approved' AND (r.minor = 0 OR x.minor = r.minor) THEN 'approved' ELSE 'declined' END AS ended,
        count(*)::integer AS rows, sum(r.minor)::bigint AS minor
 FROM batch_rows r
-LEFT JOIN batch_results b ON b.merchant_id = r.merchant_id AND b.batch_id = r.batch_id AND b.line = r.line
+LEFT JOIN LATERAL (SELECT * FROM batch_results k
+                   WHERE k.merchant_id = $1 AND k.batch_id = $2 AND k.line = r.line LIMIT 1) b ON true
 LEFT JOIN LATERAL (SELECT y.result, y.minor FROM outcomes y
-                   WHERE y.merchant_id = b.merchant_id AND y.payment_id = b.payment_id AND y.operation_id = b.operation_id
+                   WHERE y.merchant_id = $1 AND y.payment_id = b.payment_id AND y.operation_id = b.operation_id
                    ORDER BY y.attempt DESC LIMIT 1) x ON b.operation_id IS NOT NULL
 WHERE r.merchant_id = $1 AND r.batch_id = $2 AND r.line BETWEEN $3 AND $4
 GROUP BY 1, 2, 3;
@@ -201,9 +209,10 @@ GROUP BY 1, 2, 3;
 SELECT r.line, r.kind, r.minor, r.currency, r.reference, r.fort_id, b.payment_id, b.operation_id, b.code, b.card_number, b.expiry_date,
        x.result, x.minor AS answered, x.response_code
 FROM batch_rows r
-LEFT JOIN batch_results b ON b.merchant_id = r.merchant_id AND b.batch_id = r.batch_id AND b.line = r.line
+LEFT JOIN LATERAL (SELECT * FROM batch_results k
+                   WHERE k.merchant_id = $1 AND k.batch_id = $2 AND k.line = r.line LIMIT 1) b ON true
 LEFT JOIN LATERAL (SELECT y.result, y.minor, y.response_code FROM outcomes y
-                   WHERE y.merchant_id = b.merchant_id AND y.payment_id = b.payment_id AND y.operation_id = b.operation_id
+                   WHERE y.merchant_id = $1 AND y.payment_id = b.payment_id AND y.operation_id = b.operation_id
                    ORDER BY y.attempt DESC LIMIT 1) x ON b.operation_id IS NOT NULL
 WHERE r.merchant_id = $1 AND r.batch_id = $2 AND r.line >= $3
 ORDER BY r.line LIMIT $4;
