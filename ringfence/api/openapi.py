@@ -37,7 +37,7 @@ def document() -> Schema:
             "description": "Payments over the Amazon Payment Services API, and the operator's API.",
         },
         "servers": [{"url": "http://127.0.0.1:8080", "description": "the sandbox as `ringfence up` starts it"}],
-        "paths": _PAYMENTS | _SERVICE | _ADMIN | {where: described for part in PARTS for where, described in part.DESCRIBED.items()},
+        "paths": _PAYMENTS | _FILES | _SERVICE | _ADMIN | {where: described for part in PARTS for where, described in part.DESCRIBED.items()},
         "components": {
             "securitySchemes": {"admin": {"type": "http", "scheme": "bearer", "description": "`admin` of sandbox.json, or RINGFENCE_ADMIN_TOKEN"}},
             "schemas": {
@@ -77,7 +77,7 @@ _PAYMENTS: dict[str, Schema] = {"/FortAPI/paymentApi": {"post": {
     "description": "Each business result, errors included, is 200. See docs/aps.md for signatures, codes and idempotency.",
     "parameters": [{"name": "Idempotency-Key", "in": "header", "schema": {"type": "string"},
                     "description": "CAPTURE and REFUND: makes a repeat harmless. Not part of the signature."}],
-    "requestBody": {"required": True, "content": content({"oneOf": [ref(f"Aps_{row.name}") for row in OPERATIONS.values()]})},
+    "requestBody": {"required": True, "content": content({"oneOf": [ref(f"Aps_{row.name}") for row in OPERATIONS.values() if row.service != "batch"]})},
     "responses": {
         "200": {"description": "the answer", "content": content(ref("ApsAnswer")), "headers": {"Ringfence-Receipt": {
             "description": "lane, number and digest of the batch that holds the outcome; `ringfence proof --receipt` checks it",
@@ -85,6 +85,25 @@ _PAYMENTS: dict[str, Schema] = {"/FortAPI/paymentApi": {"post": {
         **{code: {"description": REFUSALS[code], "content": content(ref("Error"))} for code in ("405", "413")},
     },
 }}}
+
+_REASON = {"Ringfence-Reason": {"description": "why a file is not taken or not let go; no cell of it is repeated", "schema": {"type": "string"}}}
+_FILES: dict[str, Schema] = {
+    "/FortAPI/upload/": {"post": {
+        "summary": "Hand in a batch file", "tags": ["aps"], "description": "The fields of the form come before its file. See docs/batch.md.",
+        "requestBody": {"required": True, "content": {"multipart/form-data": {"schema": {
+            "allOf": [ref("Aps_UPLOAD_BATCH_FILE")], "properties": {"file": {"type": "string", "contentMediaType": "text/csv"}}, "required": ["file"],
+        }}}},
+        "responses": {"200": {"description": "the answer", "content": content(ref("ApsAnswer")), "headers": _REASON}},
+    }},
+    "/FortAPI/batchApi/": {"post": {
+        "summary": "Let a batch file go, and ask what became of it", "tags": ["aps"],
+        "parameters": [{"name": "Ringfence-Force", "in": "header", "schema": {"type": "string"},
+                        "description": "PROCESS_BATCH: the batch_id, where its content was processed before. Not part of the signature."}],
+        "requestBody": {"required": True, "content": content({"oneOf": [ref("Aps_GET_BATCH_RESULTS"), ref("Aps_PROCESS_BATCH")]})},
+        "responses": {"200": {"description": "the answer, or the results", "headers": _REASON, "content": {
+            **content(ref("ApsAnswer")), "text/csv": {"schema": {"type": "string"}}}}},
+    }},
+}
 
 
 # ---------------------------------------------------------------------------------------------------------- the service

@@ -17,7 +17,8 @@ import asyncpg
 
 from ringfence.core.commands import Kind
 from ringfence.core.refusals import Refusal
-from ringfence.engine.intents import Intent
+from ringfence.engine.intents import Intent, processor_key
+from ringfence.processors.processor import Original
 from ringfence.storage import batches as rows
 from ringfence.storage import database
 from ringfence.storage.batches import FaultRow, File, Line, Order, Told, Total
@@ -325,6 +326,12 @@ class Batches:
 
 CHORE, CARRIER = "batches", "batch rows"
 """The chores: of looking at files (one process at a time), and of carrying rows out (every process)."""
+
+
+def original_of(order: Order) -> Original:
+    """What messages behind an order's first one cite."""
+    return Original(
+        processor_key(order.payment_id), order.asked, order.approval_code, order.processor_reference, order.scheme_reference)
 
 
 class _Refused(Exception):

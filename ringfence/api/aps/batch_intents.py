@@ -6,6 +6,7 @@ carried out, and by whom.
 """
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from hashlib import blake2b
@@ -23,11 +24,10 @@ from ringfence.api.aps.payments import INITIATIONS
 from ringfence.core.commands import Command, Kind
 from ringfence.core.payment import decide
 from ringfence.core.refusals import Refusal
-from ringfence.engine.batches import BatchDoor, File, Line, Order, Prepared, Told
+from ringfence.engine.batches import BatchDoor, File, Line, Order, Prepared, Told, original_of
 from ringfence.engine.engine import may_initiate
-from ringfence.engine.intents import CardInHand, Intent, processor_key
+from ringfence.engine.intents import CardInHand, Intent
 from ringfence.engine.vault import StoredCard, Token, stored_card
-from ringfence.processors.processor import Original
 
 __all__ = ["batch_door", "code_of"]
 
@@ -102,7 +102,10 @@ class _Reading:
         self._shown: dict[str, _Shown] = {}
         caller = {"merchant_identifier": account.credential.merchant_identifier, "access_code": account.credential.access_code}
         self._base = {**caller, "language": file.language}
-        self._batch = str(file.batch_id)
+        self._payment = self._base | {"eci": RECURRING}
+        self._asked = blake2b(SEAM.join([*self._names, *self._base.values(), ""]).encode(), key=service.content_key, digest_size=16)
+        operation = PURCHASE.echoes
+        self._repeats_all = operation.issuperset(self._names) and operation.issuperset(self._payment)
 
     def token_name(self, line: Line) -> str:
         """The token a row is paid with."""
@@ -111,10 +114,10 @@ class _Reading:
     async def load(self, wanted: set[str], *, fresh: bool) -> None:
         """Know the tokens that rows name."""
         vault, merchant_id = self._service.vault, self._account.merchant.merchant_id
-        for name in sorted(wanted):
-            token = None if fresh else vault.cached_token(merchant_id, name)
-            if token is None or may_initiate(token):            # only the good news may come from the cache
-                token = await vault.token(merchant_id, name, fresh=True)
+        known = {name: None if fresh else vault.cached_token(merchant_id, name) for name in sorted(wanted)}
+        asked = [name for name, token in known.items() if token is None or may_initiate(token)]     # only the good news may come from the cache
+        known.update(zip(asked, await asyncio.gather(*(vault.token(merchant_id, name, fresh=True) for name in asked)), strict=True))
+        for name, token in known.items():
             self._shown[name] = self._show(token)
 
     def _show(self, token: Token | None) -> _Shown:
@@ -154,17 +157,16 @@ class _Reading:
             refusal = f"{PURCHASE.failure}110"
         if refusal:
             return _prepared((None, refusal, shown.masked, shown.expiry))
-        given = {name: cell for name, cell in zip(self._names, cells, strict=True) if cell}
-        given = self._base | given
-        given["eci"] = RECURRING
+        given = self._payment | (dict(zip(self._names, cells, strict=True)) if "" not in cells else cells_of(self._names, line.cells))
         account, service = self._account, self._service
         merchant, operation_id = account.merchant, service.engine.new_id()
         reference = line.reference
         return _prepared((_intent((
             merchant.merchant_id, merchant.identifier, operation_id,
             _command((Kind.PURCHASE, line.minor, line.currency, operation_id, *_PLAIN)),
-            DOOR, account.actor, SOURCE, self._content(given, shown.card.stored), reference, order_key(reference or ""), False,
-            _ENCODE({**_echoed(given, PURCHASE.echoes), CARD: shown.fields}), shown.processor, shown.card, None, _INITIATION, _CHANNEL,
+            DOOR, account.actor, SOURCE, self._content(line, shown.card.stored), reference, order_key(reference or ""), False,
+            _ENCODE({**(given if self._repeats_all else _echoed(given, PURCHASE.echoes)), CARD: shown.fields}), shown.processor,
+            shown.card, None, _INITIATION, _CHANNEL,
             merchant.settings.magic_amounts, None,
         )), None, shown.masked, shown.expiry))
 
@@ -188,17 +190,19 @@ class _Reading:
         named = given.get("maintenance_reference", "")
         return Prepared(Intent(
             account.merchant.merchant_id, account.merchant.identifier, order.payment_id, command, DOOR, account.actor, SOURCE,
-            self._content(given, None), named or order.reference,
+            self._content(line, None), named or order.reference,
             f"aps:refund:{order.payment_id}:{named}" if kind is Kind.REFUND and named else None, bool(named),
             _ENCODE(_echoed(given, operation.echoes)), order.processor, CardInHand(None, stored=stored) if stored else None,
-            Original(processor_key(order.payment_id), order.asked, order.approval_code, order.processor_reference, order.scheme_reference),
+            original_of(order),
             channel=order.channel, magic=account.merchant.settings.magic_amounts,
         ), None, masked)
 
-    def _content(self, given: Mapping[str, str], stored: StoredCard | None) -> bytes:
-        """See ``door.content_of``.  Two rows are never the same request, however alike: each is asked for once, by its line."""
-        pairs = "".join([f"{name}={given[name]}" for name in sorted(given)])
-        return blake2b(f"{pairs}|{stored and stored.card_id}".encode(), key=self._service.content_key, digest_size=16).digest()
+    def _content(self, line: Line, stored: StoredCard | None) -> bytes:
+        """See ``door.content_of``; here of the row as it was handed in.  Two rows are never the same request, however alike: each is asked
+        for once, by its line."""
+        content = self._asked.copy()
+        content.update(f"{line.cells}|{stored and stored.card_id}".encode())
+        return content.digest()
 
 
 def _echoed(given: dict[str, str], echoes: frozenset[str]) -> dict[str, str]:
