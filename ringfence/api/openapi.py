@@ -77,7 +77,8 @@ _PAYMENTS: dict[str, Schema] = {"/FortAPI/paymentApi": {"post": {
     "description": "Each business result, errors included, is 200. See docs/aps.md for signatures, codes and idempotency.",
     "parameters": [{"name": "Idempotency-Key", "in": "header", "schema": {"type": "string"},
                     "description": "CAPTURE and REFUND: makes a repeat harmless. Not part of the signature."}],
-    "requestBody": {"required": True, "content": content({"oneOf": [ref(f"Aps_{row.name}") for row in OPERATIONS.values() if row.service != "batch"]})},
+    "requestBody": {"required": True, "content": content({
+        "oneOf": [ref(f"Aps_{row.name}") for row in OPERATIONS.values() if row.service != "batch"]})},
     "responses": {
         "200": {"description": "the answer", "content": content(ref("ApsAnswer")), "headers": {"Ringfence-Receipt": {
             "description": "lane, number and digest of the batch that holds the outcome; `ringfence proof --receipt` checks it",
