@@ -91,7 +91,7 @@ def run(count: int, tokens: int, kills: int, service: Service, folder: Path, ste
     acknowledged.touch(mode=0o600)
     postmaster = checkpoint(service.dsn)
     step(f"Carrying out {count:,} rows", count / 15_000)
-    with Buyer(service, acknowledged) as buyer, _Scales(service, postmaster) as scales:
+    with Buyer(service, acknowledged, forgives=kills > 0) as buyer, _Scales(service, postmaster) as scales:
         before, began = used(service.pid, postmaster), time.monotonic()
         handed = batch_wire.upload(shop, REFERENCE, file)
         uploaded = time.monotonic()

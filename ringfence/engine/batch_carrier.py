@@ -16,11 +16,10 @@ from itertools import zip_longest
 
 import asyncpg
 
-from ringfence.core.commands import Kind
 from ringfence.core.outcomes import Approved, Silence, Unknown
 from ringfence.core.refusals import Refusal
 from ringfence.engine.batcher import CommitFailed
-from ringfence.engine.batches import PROCESSING, BatchDoor, File, Prepared
+from ringfence.engine.batches import LATER, PROCESSING, BatchDoor, File, Prepared
 from ringfence.engine.bulk import give_way
 from ringfence.engine.engine import Engine
 from ringfence.engine.intent_lane import IntentBatch, TokenChanged
@@ -100,7 +99,7 @@ class Carrier:
             taken = await self._take(file)
         if taken is None:
             return 0
-        approved = failed = unknown = 0
+        approved, unknown = taken.made, 0
         if taken.reserved:
             await give_way(self._live)
             outcomes = await self._engine.ask_many(taken.reserved)
@@ -187,6 +186,11 @@ class _Taking:
                 rows.SQL.move_on, merchant_id, batch_id, stretch.part, self.lines[-1].line + 1 if full else stretch.last_line + 1)
         return self
 
+    @property
+    def made(self) -> int:
+        """Rows that were done without an operation."""
+        return sum(code is not None and code.endswith("000") for _, _, _, code, _, _ in self._noted)
+
     async def committed(self, connection: asyncpg.Connection) -> _Taking | None:
         """After a lost answer: the lines are ours if the first of them is the operation that we made."""
         if not self._noted:
@@ -226,11 +230,11 @@ class _Taking:
         self, line: Line, refusal: Refusal, prepared: Prepared | None = None,
     ) -> tuple[int, int | None, int | None, str | None, str, str]:
         card = (prepared.card_number, prepared.expiry_date) if prepared else ("", "")
-        return line.line, None, None, self._door.code(Kind(line.kind), refusal), *card
+        return line.line, None, None, self._door.code(line.kind, refusal), *card
 
     async def _orders(self, connection: asyncpg.Connection) -> Mapping[int | str, Order]:
         """The payments that lines name, by number and by the key that began them."""
-        later = [line for line in self.lines if line.kind != Kind.PURCHASE]
+        later = [line for line in self.lines if line.kind in LATER]
         if not later:
             return {}
         found = await rows.orders(

@@ -34,6 +34,8 @@ REPEAT_DAYS = 30
 """So long after a file was let go its content is refused under another name (business time)."""
 PARTS, PART_ROWS = 8, 1_000
 """Stretches of a file, and how few rows are worth one."""
+LATER = frozenset({Kind.CAPTURE, Kind.VOID, Kind.REFUND})
+"""Rows on orders; all others begin something of their own."""
 PAGE = 5_000
 """Rows that are counted or told at once."""
 FAULTS = 1_000
@@ -63,7 +65,7 @@ class BatchDoor(NamedTuple):
 
     order_key: Callable[[str], str]
     prepare: Callable[[File, Sequence[Line], Mapping[int | str, Order], bool], Awaitable[list[Prepared]]]
-    code: Callable[[Kind, Refusal], str]
+    code: Callable[[str, Refusal], str]
 
 
 class Contents(NamedTuple):
@@ -251,7 +253,7 @@ class Batches:
                     await connection.execute(rows.SQL.drop_rows, *file[:2])
                     return await rows.validated(connection, file._replace(state=INVALID, message=FAULTY, faults=len(twice)))
                 waves = 1
-                if any(total.kind != Kind.PURCHASE for total in file.totals):
+                if any(total.kind in LATER for total in file.totals):
                     await connection.execute(rows.SQL.name_orders, *file[:2])
                     await connection.execute(rows.SQL.make_waves, *file[:2])
                     waves = await connection.fetchval(rows.SQL.waves, *file[:2])

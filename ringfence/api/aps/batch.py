@@ -20,10 +20,11 @@ from ringfence.api.aps import batch_intents, codes, wire
 from ringfence.api.aps.answers import format_answer, format_error
 from ringfence.api.aps.app import PaymentApi
 from ringfence.api.aps.batch_lines import FILE, HEADER, BadFile, Lines
-from ringfence.api.aps.batch_rows import Rows, columns_of
+from ringfence.api.aps.batch_rows import INVOICE, Rows, columns_of
 from ringfence.api.aps.door import DOOR, Account
 from ringfence.api.aps.ladder import ApsRequest
 from ringfence.api.aps.multipart import FILE_NAME, BadForm, Event, Field, FileBegins, Form, Part, boundary_of
+from ringfence.api.aps.operations import OPERATIONS, Operation
 from ringfence.api.http import JSON, read_body
 from ringfence.core.money import format_minor
 from ringfence.core.refusals import Refusal
@@ -58,8 +59,10 @@ class Limits(NamedTuple):
 class BatchApi:
     """The two addresses, in one process."""
 
-    def __init__(self, api: PaymentApi, desk: Batches, content_key: bytes, limits: Limits) -> None:
+    def __init__(self, api: PaymentApi, desk: Batches, content_key: bytes, limits: Limits, *, links: bool = False) -> None:
+        """``links``: whether files of payment links are taken; the door's ``batch_door`` then has been given who makes them."""
         self._api, self._desk, self._content_key, self._limits = api, desk, content_key, limits
+        self._links = OPERATIONS.get(("service_command", INVOICE)) if links else None
 
     def routes(self) -> list[Route]:
         """With and without the final slash."""
@@ -107,7 +110,8 @@ class BatchApi:
         if await self._desk.is_taken(merchant.merchant_id, reference):
             return self._answer(account, asked, asked.operation.failure + TAKEN)
         batch_id = self._desk.new_id()
-        arriving = _Arriving(account, f"{merchant.merchant_id}\t{batch_id}\t", blake2b(key=self._content_key, digest_size=16), self._limits)
+        arriving = _Arriving(account, f"{merchant.merchant_id}\t{batch_id}\t", blake2b(key=self._content_key, digest_size=16), self._limits,
+                             self._links)
         try:
             file = await self._desk.hand_in(
                 merchant.merchant_id, merchant.identifier, batch_id, reference, DOOR, account.credential.access_code, asked.language,
@@ -199,8 +203,8 @@ class BatchApi:
 class _Arriving:
     """A file on its way in: what is read of it, and what goes on to the database."""
 
-    def __init__(self, account: Account, prefix: str, digest: blake2b, limits: Limits) -> None:
-        self._account, self._prefix, self._digest, self._limits = account, prefix, digest, limits
+    def __init__(self, account: Account, prefix: str, digest: blake2b, limits: Limits, links: Operation | None) -> None:
+        self._account, self._prefix, self._digest, self._limits, self._links = account, prefix, digest, limits, links
         self._lines, self._rows, self._octets = Lines(), None, 0
 
     async def rows(self, events: AsyncIterator[Event]) -> AsyncIterator[bytes]:
@@ -225,7 +229,7 @@ class _Arriving:
         if self._rows is None:
             if not rows:
                 return b""
-            self._rows = Rows(columns_of(rows[0]), self._account.settings, self._prefix)
+            self._rows = Rows(columns_of(rows[0], self._links), self._account.settings, self._prefix, self._links)
             line, rows = line + 1, rows[1:]
         kept = self._rows.take(line, rows)
         if self._rows.count + self._rows.wrong > self._limits.rows:

@@ -16,7 +16,7 @@ import msgspec
 
 from ringfence.api.aps import codes
 from ringfence.api.aps.accounts import Settings
-from ringfence.api.aps.batch_rows import KINDS, SEAM, cells_of
+from ringfence.api.aps.batch_rows import KINDS, LINK, SEAM, cells_of
 from ringfence.api.aps.door import CARD, DOOR, Account, Service, order_key
 from ringfence.api.aps.maintenance import FAILURE, SUCCESS
 from ringfence.api.aps.operations import OPERATIONS, brand_message
@@ -31,9 +31,13 @@ from ringfence.engine.vault import StoredCard, Token, stored_card
 
 __all__ = ["batch_door", "code_of"]
 
+Links = Callable[[Account, Mapping[str, str], str], Awaitable[str]]
+"""Makes a payment link: the account, the row's parameters, and the row's key, under which it makes one link however often it is asked;
+five digits.  Handed down by ``main`` where links are served."""
+
 DROPPED = "119"
 """A row that a cancelled batch did not come to."""
-SOURCE = "batch"
+SOURCE, LINK_FAILED = "batch", "49"
 PURCHASE, RECURRING = OPERATIONS["command", "PURCHASE"], "RECURRING"
 COMMANDS = {kind: OPERATIONS["command", name] for name, kind in KINDS.items()}
 _ENCODE = msgspec.json.Encoder().encode
@@ -41,23 +45,31 @@ _intent, _card, _prepared, _command = (partial(tuple.__new__, kind) for kind in 
 _INITIATION, _CHANNEL = INITIATIONS[RECURRING]
 
 
-def batch_door(service: Service, account_of: Callable[[File], Awaitable[Account | None]]) -> BatchDoor:
+def batch_door(
+    service: Service, account_of: Callable[[File], Awaitable[Account | None]], links: Links | None = None,
+) -> BatchDoor:
     """This door's words for its rows.  ``account_of``: under which account a file was handed in, ``None`` where that is no longer there."""
     async def prepare(file: File, lines: Sequence[Line], orders: Mapping[int | str, Order], fresh: bool) -> list[Prepared]:
         account = await account_of(file)
         if account is None or not account.merchant.active:
-            return [Prepared(None, COMMANDS[Kind(line.kind)].failure + "015") for line in lines]
+            return [Prepared(None, _failure(line.kind) + "015") for line in lines]
         reading = _Reading(service, account, file)
         if wanted := {reading.token_name(line) for line in lines if line.kind == Kind.PURCHASE}:
             await reading.load(wanted, fresh=fresh)
+        if links is not None and any(line.kind == LINK for line in lines):
+            return [Prepared(None, await links(account, reading.given(line), f"batch:{file.batch_id}:{line.line}")) for line in lines]
         return [reading.purchase(line) if line.kind == Kind.PURCHASE else reading.later(line, orders) for line in lines]
 
     return BatchDoor(order_key, prepare, code)
 
 
-def code(kind: Kind, refusal: Refusal) -> str:
+def code(kind: str, refusal: Refusal) -> str:
     """A refusal in five digits."""
-    return COMMANDS[kind].failure + codes.refusal_message(refusal, kind)
+    return _failure(kind) + codes.refusal_message(refusal, None if kind == LINK else Kind(kind))
+
+
+def _failure(kind: str) -> str:
+    return LINK_FAILED if kind == LINK else FAILURE[kind]
 
 
 def code_of(told: Told) -> str:
@@ -74,7 +86,7 @@ def code_of(told: Told) -> str:
         case "not_asked":
             return FAILURE[told.kind] + codes.refusal_message(Refusal.SERVICE_UNAVAILABLE)
         case None if told.operation_id is None:
-            return FAILURE[told.kind] + DROPPED
+            return _failure(told.kind) + DROPPED
         case _:
             return codes.UNKNOWN_OUTCOME
 
@@ -106,6 +118,10 @@ class _Reading:
         self._asked = blake2b(SEAM.join([*self._names, *self._base.values(), ""]).encode(), key=service.content_key, digest_size=16)
         operation = PURCHASE.echoes
         self._repeats_all = operation.issuperset(self._names) and operation.issuperset(self._payment)
+
+    def given(self, line: Line) -> dict[str, str]:
+        """A row's parameters."""
+        return self._base | cells_of(self._names, line.cells)
 
     def token_name(self, line: Line) -> str:
         """The token a row is paid with."""
@@ -174,7 +190,7 @@ class _Reading:
         """A capture, void or refund, as ``maintenance.operate`` would ask for it."""
         kind = Kind(line.kind)
         operation, account, service = COMMANDS[kind], self._account, self._service
-        given = self._base | cells_of(self._names, line.cells)
+        given = self.given(line)
         order = orders.get(line.fort_id) if line.fort_id is not None else orders.get(order_key(line.reference or ""))
         if order is None or (line.fort_id is not None and given.get("merchant_reference", order.reference) != order.reference):
             return Prepared(None, code(kind, Refusal.PAYMENT_NOT_FOUND))

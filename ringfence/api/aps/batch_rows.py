@@ -21,8 +21,8 @@ from ringfence.core.money import CURRENCIES
 
 KINDS = {"PURCHASE": Kind.PURCHASE, "CAPTURE": Kind.CAPTURE, "VOID_AUTHORIZATION": Kind.VOID, "REFUND": Kind.REFUND}
 """What a transaction batch may hold."""
-INVOICE = "PAYMENT_LINK"
-"""The only row of an invoice batch."""
+INVOICE, LINK = "PAYMENT_LINK", "payment_link"
+"""The only row of an invoice batch: its command, and its kind."""
 SEAM = "\x1f"
 """Between the cells of a row as it is kept; no cell that keeps its rule holds a control character."""
 COMMAND_AT = 0
@@ -64,14 +64,14 @@ class _Plan(NamedTuple):
     """How rows of one kind are read."""
 
     operation: Operation
-    kind: Kind
+    kind: str
     fits: Callable[[str], object]
 
 
 def accepted_of(operation: Operation) -> frozenset[str]:
     """What a row of that operation may hold."""
     variant = RECURRING.forbidden if operation.variants else frozenset()
-    return operation.accepts - _NOT_IN_FILES - variant
+    return operation.accepts - {operation.key} - _NOT_IN_FILES - variant | {"command"}
 
 
 ACCEPTED = {name: accepted_of(OPERATIONS["command", name]) for name in KINDS}
@@ -84,14 +84,17 @@ def mandatory_of(operation: Operation) -> tuple[str, ...]:
     return (*(name for name in operation.mandatory if name not in COMMON), *variant)
 
 
-def columns_of(cells: Sequence[str]) -> Columns:
-    """The header of a file.  Raises ``BadFile`` for names that are unknown, given twice, or ask for card data."""
+def columns_of(cells: Sequence[str], links: Operation | None = None) -> Columns:
+    """The header of a file; ``links`` is the operation of invoices, where files may hold them.
+
+    Raises ``BadFile`` for names that are unknown, given twice, or ask for card data.
+    """
     names = tuple(cell.strip() for cell in cells)
     for name in names:
         if re.sub("[^a-z0-9]", "", name.lower()) in CARD_DATA:
             raise BadFile(HEADER, 1, "card numbers and security codes have no place in a file: name a token_name")
     for place, name in enumerate(names, 1):
-        if name not in KNOWN:
+        if name not in KNOWN and not (links and name in accepted_of(links)):
             raise BadFile(HEADER, 1, f"column {place} is no parameter that a batch knows")
     if len(set(names)) != len(names):
         raise BadFile(HEADER, 1, "a column is named twice")
@@ -107,13 +110,14 @@ class Rows:
     ``wrong``.  ``prefix`` stands before every row that is kept.
     """
 
-    def __init__(self, columns: Columns, settings: Settings, prefix: str = "") -> None:
+    def __init__(self, columns: Columns, settings: Settings, prefix: str = "", links: Operation | None = None) -> None:
         self.columns, self._prefix = columns, prefix
         self.count = self.wrong = 0
         self.totals: dict[tuple[str, str], list[int]] = {}
         self.faults: list[Fault] = []
         self._width, self._command = len(columns.names), columns.at["command"]
-        self._plans = {name: _plan(columns, OPERATIONS["command", name], kind) for name, kind in KINDS.items()}
+        self._operations = {name: OPERATIONS["command", name] for name in KINDS} | ({INVOICE: links} if links else {})
+        self._plans = {name: _plan(columns, operation, KINDS.get(name, LINK)) for name, operation in self._operations.items()}
         at = columns.at
         self._amount, self._currency = at.get("amount"), at.get("currency")
         self._reference, self._fort_id = at.get("merchant_reference"), at.get("fort_id")
@@ -155,11 +159,13 @@ class Rows:
                         continue
             if row:
                 self._blame(line, row)
+        if len(totals) > 1 and LINK in (kinds := {kind for kind, _ in totals}) and len(kinds) > 1:
+            raise BadFile(FILE, 0, "a file of payment links holds nothing else")
         return kept
 
     def _blame(self, line: int, row: Sequence[str]) -> None:
         self.wrong += 1
-        if any(cell == INVOICE for cell in row[self._command:self._command + 1]):
+        if INVOICE not in self._operations and row[self._command:self._command + 1] == [INVOICE]:
             raise BadFile(FILE, line, "payment links are not made from files here")
         for column, message in self._why(row):
             if len(self.faults) < FAULTS:
@@ -171,10 +177,11 @@ class Rows:
             yield "", "073"
             return
         command = row[self._command]
-        if command not in KINDS:
+        if command not in self._operations:
             yield "command", "004" if command else "001"
             return
-        operation = OPERATIONS["command", command]
+        operation = self._operations[command]
+        accepted = accepted_of(operation)
         given = {name: cell for name, cell in zip(self.columns.names, row, strict=True) if cell}
         for name in mandatory_of(operation):
             if name not in given:
@@ -182,7 +189,7 @@ class Rows:
         if operation.one_of and given.keys().isdisjoint(operation.one_of):
             yield operation.one_of[0], "001"
         for name, value in given.items():
-            if name not in ACCEPTED[command]:
+            if name not in accepted:
                 yield name, "027"
             elif name != "command" and (message := self._value_message(name, value)):
                 yield name, message
@@ -207,9 +214,9 @@ class Rows:
 NEWLINE, NULL = "\n", "\\N"
 
 
-def _plan(columns: Columns, operation: Operation, kind: Kind) -> _Plan:
+def _plan(columns: Columns, operation: Operation, kind: str) -> _Plan:
     """The pattern of a row's cells joined by newlines: no rule matches a newline, so that each meets its own cell."""
-    mandatory, accepted = mandatory_of(operation), ACCEPTED[operation.name]
+    mandatory, accepted = mandatory_of(operation), accepted_of(operation)
     if not set(mandatory) <= columns.at.keys():
         return _Plan(operation, kind, lambda joined: None)
     rules = []

@@ -49,15 +49,15 @@ SELECT f.*, m.identifier FROM batch_files f JOIN merchants m USING (merchant_id)
 WHERE f.state IN ('validating', 'processing', 'cancelling') ORDER BY f.merchant_id, f.batch_id;
 
 -- twice --
--- References that more than one line of a file begins an order with.
-SELECT reference FROM batch_rows WHERE merchant_id = $1 AND batch_id = $2 AND kind = 'purchase'
+-- References that more than one line of a file begins an order, or a link, with.
+SELECT reference FROM batch_rows WHERE merchant_id = $1 AND batch_id = $2 AND kind IN ('purchase', 'payment_link')
 GROUP BY reference HAVING count(*) > 1 LIMIT $3;
 
 -- lines_of --
 -- The lines that begin an order with one of these references, but for the first of each.
 SELECT line FROM (
     SELECT line, row_number() OVER (PARTITION BY reference ORDER BY line) AS nth FROM batch_rows
-    WHERE merchant_id = $1 AND batch_id = $2 AND kind = 'purchase' AND reference = ANY ($4::text[])) r
+    WHERE merchant_id = $1 AND batch_id = $2 AND kind IN ('purchase', 'payment_link') AND reference = ANY ($4::text[])) r
 WHERE nth > 1 ORDER BY line LIMIT $3;
 
 -- name_orders --
@@ -88,7 +88,7 @@ WHERE merchant_id = $1 AND content = $2 AND batch_id <> $3 AND processed_at >= $
 -- key), and all rows on orders.
 SELECT r.kind, r.currency, count(*)::integer AS rows, sum(r.minor)::bigint AS minor
 FROM batch_rows r
-WHERE r.merchant_id = $1 AND r.batch_id = $2 AND (r.kind <> 'purchase' OR NOT EXISTS (
+WHERE r.merchant_id = $1 AND r.batch_id = $2 AND r.kind <> 'payment_link' AND (r.kind <> 'purchase' OR NOT EXISTS (
     SELECT FROM operations o WHERE o.merchant_id = r.merchant_id AND o.key = $3 || r.reference))
 GROUP BY r.kind, r.currency ORDER BY r.kind, r.currency;
 
@@ -191,7 +191,7 @@ SELECT EXISTS (SELECT FROM batch_parts WHERE merchant_id = $1 AND batch_id = $2 
 -- come, would else read all of the file for every row.)
 -- How the rows from line $3 to $4 ended, by kind and currency: asked of the operations' own outcomes, whatever was noted before.
 SELECT r.kind, r.currency,
-       CASE WHEN b.line IS NULL THEN 'waiting' WHEN b.operation_id IS NULL THEN 'refused'
+       CASE WHEN b.line IS NULL THEN 'waiting' WHEN b.operation_id IS NULL THEN CASE WHEN b.code LIKE '%000' THEN 'approved' ELSE 'refused' END
             WHEN x.result IS NULL OR x.result IN ('unknown', 'challenge') THEN 'unknown'
             WHEN x.result = 'approved' AND (r.minor = 0 OR x.minor = r.minor) THEN 'approved' ELSE 'declined' END AS ended,
        count(*)::integer AS rows, sum(r.minor)::bigint AS minor

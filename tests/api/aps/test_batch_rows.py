@@ -110,6 +110,19 @@ def test_an_account_may_restrict_currencies():
 TEXT = st.text(max_size=12)
 
 
+def test_a_file_of_links_holds_nothing_else():
+    """Where links are made from files at all; elsewhere such a file is refused."""
+    links = OPERATIONS["command", "CAPTURE"]._replace(key="service_command", name="PAYMENT_LINK", mandatory=("merchant_reference",), one_of=())
+    names = ["command", "merchant_reference", "amount", "currency"]
+    link, capture = ["PAYMENT_LINK", "L-1", "100", "AED"], ["CAPTURE", "A", "5", "KWD"]
+    made = Rows(columns_of(names, links), Settings(), links=links)
+    made.take(2, [link, ["PAYMENT_LINK", "", "100", "AED"]])
+    assert made.totals == {("payment_link", "AED"): [1, 100]} and made.faults == [(3, "merchant_reference", "001")]
+    for other, kept in ((made, [capture]), (Rows(columns_of(names), Settings()), [link])):
+        with pytest.raises(BadFile):
+            other.take(4, kept)
+
+
 @given(st.fixed_dictionaries({name: st.one_of(st.just(GOOD.get(name, "")), TEXT) for name in NAMES}))
 def test_what_the_pattern_takes_keeps_every_rule(row):
     """The short way and the long way agree on every row, and what is kept is the row."""
