@@ -16,7 +16,7 @@ from ringfence.api.admin import BadInput, Endpoint
 from ringfence.api.describing import OF_MERCHANT, REFUSALS, Schema, answers, content, fields, operator, path, query, ref, rows, text
 from ringfence.api.http import error_response, json_response
 from ringfence.core.ids import LARGEST
-from ringfence.engine.batches import PROCESSING, Batches, File, Total
+from ringfence.engine.batches import CANCELLED, DONE, PROCESSING, Batches, File, Total
 from ringfence.engine.directory import Directory
 
 FAULTS_SHOWN = 200
@@ -70,7 +70,7 @@ def routes(guard: Callable[[Endpoint], Endpoint], services: Services) -> list[Ro
         file = await _named(request)
         if file is None:
             return _none()
-        if file.ended_at is None or file.sums is None:
+        if file.state not in (DONE, CANCELLED):
             return error_response(409, f"the batch is {file.state}: its results are not all known")
         return StreamingResponse(services.results(desk, file), media_type="text/csv; charset=utf-8")
 

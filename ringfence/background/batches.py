@@ -9,7 +9,8 @@ from ringfence.background.worker import Chore
 from ringfence.engine.batch_carrier import Carrier
 from ringfence.engine.batches import CARRIER, CHORE, Batches
 
-PAUSE, FORGET_PAUSE = 0.2, 600.0
+PAUSE, FORGET_PAUSE = 0.5, 600.0
+"""Seconds from one look to the next; the process that takes a file in, or lets one go, looks at once."""
 
 
 def chore(desk: Batches) -> Chore:

@@ -5,6 +5,7 @@ import secrets
 import shutil
 import sys
 import time
+import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -147,8 +148,11 @@ def results(name: str, merchant: str | None, data: str | None) -> None:
     if shown["state"] not in ("done", "cancelled"):
         raise Failure(Exit.REFUSED, f"The batch is {shown['state']}: its results are not all known.")
     asked = urllib.request.Request(f"{service.base_url}/admin/batches/{number}/results", headers={"authorization": f"Bearer {service.token}"})
-    with urllib.request.urlopen(asked, timeout=600, context=_trust(service)) as answer:
-        shutil.copyfileobj(answer, sys.stdout.buffer)
+    try:
+        with urllib.request.urlopen(asked, timeout=600, context=_trust(service)) as answer:
+            shutil.copyfileobj(answer, sys.stdout.buffer)
+    except urllib.error.HTTPError as error:
+        raise Failure(Exit.REFUSED, f"The service answered {error.code}.") from error
 
 
 @batch.command(epilog="""\b

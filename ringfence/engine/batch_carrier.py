@@ -73,7 +73,10 @@ class Carrier:
                 before = carried
                 if files:
                     until = asyncio.get_running_loop().time() + ROUND_SECONDS
-                    carried += sum(await asyncio.gather(*(self._work(waiting, until) for _ in range(self._hands))))
+                    worked = await asyncio.gather(*(self._work(waiting, until) for _ in range(self._hands)), return_exceptions=True)
+                    carried += sum(one for one in worked if isinstance(one, int))
+                    for broken in [one for one in worked if isinstance(one, BaseException)]:
+                        raise broken                        # once every hand has put down what it had
                 if carried == before:
                     break
         except CommitFailed:

@@ -297,3 +297,49 @@ async def test_only_its_own_merchant_sees_a_batch(one, here):
         await desk.handed_in(here, "M-1", [purchase("a", "gold")])
         assert (await desk.ask(there, "GET_BATCH_RESULTS", "M-1"))[0] == "71141"
         assert (await desk.ask(there, "PROCESS_BATCH", "M-1"))[0] == "73141"
+
+
+async def test_a_row_that_cannot_be_stored_is_refused_alone(one, here, monkeypatch):
+    """Whatever is wrong with it: the rows around it are carried out."""
+    from ringfence.engine import batch_carrier
+
+    real = batch_carrier.IntentBatch
+
+    class Poisoned(real):
+        def __init__(self, intents, *rest):
+            if any(intent.reference == "poison" for intent in intents):
+                raise ValueError("poison")
+            super().__init__(intents, *rest)
+
+    monkeypatch.setattr(batch_carrier, "IntentBatch", Poisoned)
+    async with clerk(one, chunk=64) as desk:
+        token = await paid_once(here, "gold")
+        await desk.let_go(here, "M-1", [purchase("poison" if number == 5 else f"o-{number}", token) for number in range(12)])
+        await desk.work()
+        codes = [row["response_code"] for row in (await desk.results(here, "M-1")).values()]
+        assert codes == ["14000"] * 5 + ["13006"] + ["14000"] * 6
+    await one.prove()
+
+
+async def test_a_lost_database_loses_no_row(one, here):
+    """It goes away while rows are taken, and while their outcomes are stored; when it is back, what was not taken is."""
+    async with clerk(one, chunk=4) as desk:
+        token = await paid_once(here, "gold")
+        await desk.let_go(here, "M-1", [purchase(f"o-{number}", token) for number in range(10)])
+        desk.wire.away = True
+        assert await desk.carrier.run() == 0
+        desk.wire.away = False
+        await desk.work()
+        assert {row["response_code"] for row in (await desk.results(here, "M-1")).values()} == {"14000"}
+    await one.prove()
+
+
+async def test_results_are_safe_in_a_spreadsheet(one, here):
+    """A reference that begins like a formula has an apostrophe in front; every value is quoted."""
+    async with clerk(one) as desk:
+        token = await paid_once(here, "gold")
+        await desk.let_go(here, "M-1", [purchase("-2", token)])
+        await desk.work()
+        _, text = await desk.ask(here, "GET_BATCH_RESULTS", "M-1")
+        assert text.splitlines()[1].split(",")[6] == '"\'-2"'
+        assert all(cell.startswith('"') and cell.endswith('"') for cell in text.splitlines()[1].split(","))

@@ -65,6 +65,8 @@ def test_a_file_from_its_check_to_its_results(sandbox: Sandbox, token: str, tmp_
     assert "LOOK" in sandbox.command("batch", "list").stdout
     cancelled = sandbox.json("batch", "cancel", "LOOK")
     assert cancelled["state"] == "cancelled"
+    dropped = list(csv.DictReader(sandbox.command("batch", "results", "LOOK").stdout.splitlines()))
+    assert {one["response_code"] for one in dropped} == {"13119"} and len(dropped) == 51
 
 
 def test_the_same_content_needs_a_word(sandbox: Sandbox, token: str, tmp_path: Path):
