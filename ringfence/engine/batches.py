@@ -93,6 +93,7 @@ class Batches:
         the chore that has something to do."""
         self._connect, self._pool, self._now, self.new_id, self._doors, self._nudge = connect, pool, now, new_id, doors, nudge
         self._uploads = asyncio.Semaphore(at_once)
+        self._settled: dict[int, tuple[int, int]] = {}      # by batch: a wave, and the first line of it that may not have ended
         self._counted: dict[int, tuple[int, Counter[tuple[str, str, str, str]]]] = {}
 
     # -- handing in
@@ -234,8 +235,9 @@ class Batches:
                 moved += await self._validate(file)
             else:
                 moved += await self._end(file)
-        for gone in self._counted.keys() - {file.batch_id for file in files}:
-            del self._counted[gone]
+        still_open = {file.batch_id for file in files}
+        self._counted = {batch_id: known for batch_id, known in self._counted.items() if batch_id in still_open}
+        self._settled = {batch_id: known for batch_id, known in self._settled.items() if batch_id in still_open}
         return moved
 
     async def _validate(self, file: File) -> bool:
@@ -293,8 +295,10 @@ class Batches:
 
     async def _next_wave(self, file: File) -> bool:
         async with borrowed(self._pool) as connection:
-            for first in range(2, file.last_line + 1, PAGE):
-                if any(one.ended == "unknown" for one in await rows.sums(connection, *file[:2], first, first + PAGE - 1)):
+            wave, first = self._settled.get(file.batch_id, (file.wave, 2))
+            for page in range(first if wave == file.wave else 2, file.last_line + 1, PAGE):
+                if any(one.ended == "unknown" for one in await rows.sums(connection, *file[:2], page, page + PAGE - 1)):
+                    self._settled[file.batch_id] = file.wave, page      # the next look goes on here
                     return False
             async with connection.transaction():
                 await connection.execute(rows.SQL.lay_parts, *file[:2], _parts(file.rows), file.last_line)

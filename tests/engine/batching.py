@@ -46,13 +46,15 @@ class Clerk:
         self.is_stopping = False
         self.app = Starlette(routes=BatchApi(one.api, self.desk, one.api._service.content_key, limits).routes())
 
-    async def post(self, path: str, body: bytes, headers: dict[str, str], piece: int = PIECE) -> tuple[dict[str, str], bytes]:
-        """Headers and body of an answer 200."""
+    async def post(
+        self, path: str, body: bytes, headers: dict[str, str], piece: int = PIECE, *, hangs_up: bool = False,
+    ) -> tuple[dict[str, str], bytes]:
+        """Headers and body of an answer 200; or of nothing, where the caller hangs up behind the body as if there were more of it."""
         pieces = [body[start:start + piece] for start in range(0, len(body), piece)] or [b""]
         sent: list[Any] = []
 
         async def receive() -> dict[str, Any]:
-            return {"type": "http.request", "body": pieces.pop(0), "more_body": bool(pieces)} if pieces else {"type": "http.disconnect"}
+            return {"type": "http.request", "body": pieces.pop(0), "more_body": bool(pieces) or hangs_up} if pieces else {"type": "http.disconnect"}
 
         async def send(message: Any) -> None:
             sent.append(message)
@@ -62,19 +64,23 @@ class Clerk:
             "raw_path": path.encode(), "query_string": b"", "root_path": "", "scheme": "http", "server": None, "client": ("192.0.2.7", 1),
             "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
         }, receive, send)
-        assert sent[0]["status"] == 200, sent
+        assert sent[0]["status"] == (499 if hangs_up else 200), sent
         return ({name.decode(): value.decode() for name, value in sent[0]["headers"]},
                 b"".join(message.get("body", b"") for message in sent))
 
     async def upload(self, shop: Shop, reference: str, content: bytes | str, *, file_name: str = "rows.csv", slash: str = "/",
-                     first: str = "fields", **headers: str) -> tuple[str, str, dict[str, Any]]:
+                     first: str = "fields", hangs_up: bool = False, **headers: str) -> tuple[str, str, dict[str, Any]]:
         """Code, reason and answer."""
         fields = shop.signed({"service_command": "UPLOAD_BATCH_FILE", "batch_reference": reference})
         parts = [f'--b0undary\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'.encode() for name, value in fields.items()]
         file = (f'--b0undary\r\nContent-Disposition: form-data; name="file"; filename="{file_name}"\r\nContent-Type: text/csv\r\n\r\n'.encode()
                 + (content.encode() if isinstance(content, str) else content) + b"\r\n")
         body = b"".join([*parts, file] if first == "fields" else [file, *parts]) + b"--b0undary--\r\n"
-        told, answer = await self.post("/FortAPI/upload" + slash, body, {"content-type": "multipart/form-data; boundary=b0undary", **headers})
+        told, answer = await self.post(
+            "/FortAPI/upload" + slash, body[:-20] if hangs_up else body, {"content-type": "multipart/form-data; boundary=b0undary", **headers},
+            hangs_up=hangs_up)
+        if hangs_up:
+            return "", "", {}
         said = json.loads(answer)
         return said["response_code"], told.get("ringfence-reason", ""), said
 

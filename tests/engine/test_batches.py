@@ -343,3 +343,12 @@ async def test_results_are_safe_in_a_spreadsheet(one, here):
         _, text = await desk.ask(here, "GET_BATCH_RESULTS", "M-1")
         assert text.splitlines()[1].split(",")[6] == '"\'-2"'
         assert all(cell.startswith('"') and cell.endswith('"') for cell in text.splitlines()[1].split(","))
+
+
+async def test_a_caller_who_hangs_up_leaves_nothing(one, here):
+    """Half a file is none; its name stays free."""
+    async with clerk(one) as desk:
+        content = "\n".join([HEADER, *(purchase(f"o-{number}", "gold") for number in range(50))])
+        await desk.upload(here, "M-1", content, hangs_up=True)
+        assert await one.value("SELECT count(*) FROM batch_rows") + await one.value("SELECT count(*) FROM batch_files") == 0
+        await desk.handed_in(here, "M-1", [purchase("a", "gold")])
