@@ -194,6 +194,9 @@ VARIABLES: tuple[Variable, ...] = (
     Variable("RINGFENCE_TLS_CERT", "tls_cert", Path, None, _PATH, "one's own certificate chain (PEM)"),
     Variable("RINGFENCE_TLS_KEY", "tls_key", Path, None, _PATH, "its private key (PEM)"),
     Variable("RINGFENCE_BODY_LIMIT", "body_limit", _whole(1_024, 2**30), 65_536, "1024 to 1073741824", "bytes of a request body; above it 413"),
+    Variable("RINGFENCE_BATCH_LIMIT", "batch_limit", _whole(1_024, 2**36), 50 * 2**20, "1024 to 68719476736",
+             "bytes of a batch file; above it 144"),
+    Variable("RINGFENCE_BATCH_ROWS", "batch_rows", _whole(1, 2**30), 5_000_000, "1 to 1073741824", "rows of a batch file; above it 144"),
     Variable("RINGFENCE_HEAD_LIMIT", "head_limit", _whole(1_024, 2**20), 65_536, "1024 to 1048576", "bytes of a request head; above it 431"),
     Variable("RINGFENCE_REQUEST_SECONDS", "request_seconds", _seconds(1, 600), 30.0, "1 to 600", "time a caller has to send a whole request"),
     Variable("RINGFENCE_KEEP_ALIVE_SECONDS", "keep_alive_seconds", _whole(1, 3_600), 75, "1 to 3600", "an idle connection is closed after that"),
@@ -264,6 +267,8 @@ class Config(NamedTuple):
     tls_cert: Path | None
     tls_key: Path | None
     body_limit: int
+    batch_limit: int
+    batch_rows: int
     head_limit: int
     request_seconds: float
     keep_alive_seconds: int

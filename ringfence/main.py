@@ -22,11 +22,14 @@ from starlette.requests import Request
 from starlette.routing import BaseRoute
 
 from ringfence.api import openapi, streaming
+from ringfence.api.aps import batch as aps_batch
 from ringfence.api.aps import hosted as aps_hosted
 from ringfence.api.aps import pages as aps_pages
 from ringfence.api.aps import recurring as plan_charges
 from ringfence.api.aps import tokenization
 from ringfence.api.aps.app import PaymentApi
+from ringfence.api.aps.batch_intents import batch_door
+from ringfence.api.aps.batch_links import links_of_rows
 from ringfence.api.aps.door import DOOR, card_facts, order_key
 from ringfence.api.aps.door import Service as ApsService
 from ringfence.api.aps.report_rows import WORDS
@@ -35,6 +38,7 @@ from ringfence.api.aps.returning import FromTokenization, Returning
 from ringfence.api.http import App, BodyTooLarge, CallerGone, Door, read_body, root, service_routes
 from ringfence.background import (
     abandoned,
+    batches,
     challenges,
     deliveries,
     dropped,
@@ -59,10 +63,12 @@ from ringfence.core.recovery import Plan
 from ringfence.engine import addresses, forms, keys, points
 from ringfence.engine.ahead import Ahead
 from ringfence.engine.authenticating import Authenticating
+from ringfence.engine.batch_carrier import HANDS, Carrier
+from ringfence.engine.batches import CHORE, Batches
 from ringfence.engine.bulk import Expirer
 from ringfence.engine.challenges import Challenges
 from ringfence.engine.clock import Clock, WallClock
-from ringfence.engine.code_box import CodeBox, SocketCodeBox
+from ringfence.engine.code_box import SocketCodeBox
 from ringfence.engine.counting import CountedIntents, CountedOutcomes
 from ringfence.engine.directory import Directory
 from ringfence.engine.engine import Engine
@@ -131,12 +137,13 @@ class Foundation:
     lanes: dict[str, Lane]
     engine: Engine
     reading: Reading
-    code_box: CodeBox
     access_control: SimulatedAccessControl
     challenges: Challenges
-    ahead: Ahead
     sessions: Sessions
     links: LinkDesk
+    service: ApsService
+    aps: PaymentApi
+    files: Batches
     nudge: Callable[[], object]
     ends: AsyncExitStack
 
@@ -150,6 +157,7 @@ class Worker:
     counters: Counters
     ready: Callable[[], Awaitable[list[str]]]
     close: Callable[[], Awaitable[None]]
+    long_paths: tuple[str, ...] = ()
 
 
 async def build(config: Config, database_url: str, number: int, metrics: Metrics) -> Worker:
@@ -216,10 +224,13 @@ async def _foundation(
         ends.push_async_callback(made.close)
         return made
 
-    def engine_on(intent_lane: Lane, outcome_lane: Lane) -> Engine:
+    def outcome_lane(one: Lane) -> OutcomeLane:
+        return OutcomeLane(
+            one, now=clock.now, new_id=numbering.next, chain_key=keyring.chain_key, value_date=_value_date(processors), plan=plan)
+
+    def engine_on(intent_lane: Lane, outcomes_on: Lane) -> Engine:
         intents = IntentLane(intent_lane, now=clock.now, ask_seconds=ask_seconds)
-        outcomes = OutcomeLane(
-            outcome_lane, now=clock.now, new_id=numbering.next, chain_key=keyring.chain_key, value_date=_value_date(processors), plan=plan)
+        outcomes = outcome_lane(outcomes_on)
         made = Engine(
             intents=CountedIntents(intents.commit, counters), outcomes=CountedOutcomes(outcomes.commit, counters), processors=processors,
             vault=vault, pool=pool, new_id=numbering.next, now=clock.now,
@@ -266,12 +277,27 @@ async def _foundation(
     def nudge(name: str) -> None:
         background.nudge(name)
 
+    # the doors' own words, where they are also wanted without a caller
+    link_desk = desk_of(config, pool, keyring, clock.now, numbering.next, lambda: nudge(MESSAGES))
+
+    def aps_service(engine: Engine) -> ApsService:
+        return ApsService(
+            engine=engine, reading=reading, vault=vault, content_key=keyring.content_key, route=lambda merchant, brand: processor.name,
+            new_token_name=numbering.new_name, new_sdk_token=numbering.new_name, now=clock.now, code_box=code_box,
+            base_url=config.base_url or f"{config.scheme}://{config.host}:{config.port}", ahead=ahead, links=link_desk)
+
+    service = aps_service(engine)
+    aps = PaymentApi(service, directory, sandbox=not config.is_live)
+    batch_doors = {DOOR: batch_door(service, lambda file: aps.account_named(file.merchant, file.access), links_of_rows(service))}
+    file_desk = Batches(
+        lambda: database.connect(database_url, application_name=f"ringfence files {number}"), due, now=clock.now, new_id=numbering.next,
+        doors=batch_doors, nudge=nudge)
+
     chores = [
         Chore("directory", lambda: _as_count(directory.refresh()), DIRECTORY_SECONDS, alone=False),
         Chore("worker number", numbering.renew, RENEW_SECONDS, alone=False),
     ]
     queues: list[Queue] = []
-    link_desk = desk_of(config, pool, keyring, clock.now, numbering.next, lambda: nudge(MESSAGES))
     if works:
         # Opened when there is something to expire.
         in_bulk = Lane(lambda: holds_due.connect(database_url, application_name=f"ringfence bulk intents {number}"), numbers=INTENT_LANES)
@@ -280,6 +306,15 @@ async def _foundation(
         expirer = Expirer(
             in_bulk, bulk, engine, directory, now=clock.now, new_id=numbering.next, ask_seconds=ask_seconds,
             in_turn=config.frozen_at is not None, is_stopping=lambda: background.is_stopping)
+        # Opened when there is a file to carry out.
+        rows_in = Lane(lambda: database.connect(database_url, application_name=f"ringfence batch intents {number}", by_key=True),
+                       numbers=INTENT_LANES)
+        rows_out = lane("batch outcomes", OUTCOME_LANES)
+        ends.push_async_callback(rows_in.close)
+        carrier = Carrier(
+            rows_in, CountedOutcomes(outcome_lane(rows_out).commit, counters).commit, engine, engine, due, batch_doors, now=clock.now,
+            ask_seconds=ask_seconds, is_stopping=lambda: background.is_stopping, hands=1 if config.frozen_at else HANDS,
+            done=lambda: nudge(CHORE))
         chores += [
             abandoned.chore(due, directory, engine, config.sweep_seconds),
             expiry.chore(expirer, config.sweep_seconds),
@@ -288,11 +323,11 @@ async def _foundation(
             temporary_tokens.chore(due, directory, clock.now, config.sweep_seconds),
             page_sessions.chore(sessions, directory, config.retention_delivery_days, clock.now),
             retention.chore(reporters, policy_of(config), clock.now),
+            batches.chore(file_desk), batches.carrying(carrier, config.sweep_seconds), batches.forgetting(file_desk),
         ]
         # Lanes of their own, opened when there is something to charge: the expirer's are held over its chunks.
         planned = engine_on(lane("plan intents", INTENT_LANES), lane("plan outcomes", OUTCOME_LANES))
-        charge = plan_charges.charger(aps_service(
-            planned, reading, vault, keyring, processor, numbering.new_name, clock, code_box), sandbox=not config.is_live)
+        charge = plan_charges.charger(aps_service(planned), sandbox=not config.is_live)
         runner = recurring.Runner(
             due, directory, charge, plan_desk_of(config), key_of=order_key, now=clock.now, waiting=lambda: sum(engine.waiting),
             invoice=invoice_of(link_desk))
@@ -316,19 +351,18 @@ async def _foundation(
     noticing = asyncio.create_task(keys.keep_noticing(pool, keyring, f"worker {number} of process {os.getpid()}"))
     ends.push_async_callback(_cancelled, noticing)
     return Foundation(
-        config, clock, counters, pool, reporters, keyring, numbering.new_name, directory, vault, processor, lanes, engine, reading, code_box,
-        access_control, after_challenges, ahead, sessions, link_desk, nudge_all, ends)
+        config, clock, counters, pool, reporters, keyring, numbering.new_name, directory, vault, processor, lanes, engine, reading,
+        access_control, after_challenges, sessions, link_desk, service, aps, file_desk, nudge_all, ends)
 
 
 def doors(base: Foundation, metrics: Metrics) -> Worker:
     """What callers and operators reach over HTTP."""
     config, directory, clock = base.config, base.directory, base.clock
-    service = aps_service(
-        base.engine, base.reading, base.vault, base.keyring, base.processor, base.new_name, clock, base.code_box,
-        base_url=config.base_url or f"{config.scheme}://{config.host}:{config.port}", ahead=base.ahead, links=base.links)
-    aps = PaymentApi(service, directory, sandbox=not config.is_live)
+    service, aps = base.service, base.aps
     returning = Returning(base.reading, directory, is_live=config.is_live, tokenized=_return_of_tokenization(base.vault))
     by_path = {"/FortAPI/paymentApi": Door(aps.handle, config.body_limit)}
+    by_file = aps_batch.BatchApi(
+        aps, base.files, base.keyring.content_key, aps_batch.Limits(config.batch_limit, config.batch_rows), links=True)
     reporting = Reporting(base.reporters, clock.now, base.nudge)
     reports_door = ReportingApi(aps, reporting, clock.now)
 
@@ -359,11 +393,11 @@ def doors(base: Foundation, metrics: Metrics) -> Worker:
 
     operators = admin_of(
         config, admin_token(config), base.reporters, base.keyring, clock, directory, everywhere, base.ends, by_key=base.pool,
-        advance=_advance(base), drops=base.processor.drops, nudge=base.nudge, links=base.links)
+        advance=_advance(base), drops=base.processor.drops, nudge=base.nudge, links=base.links, files=base.files)
     routes = [
-        streaming.door("/FortAPI/reportingApi", reports_door.handle, config.body_limit), *service_routes(ready=ready, metrics=metrics),
-        *openapi.routes(), *operators, *static_files.routes(), *pages]
-    return Worker(root(by_path, routes, base.counters), by_path, base.counters, ready, base.ends.aclose)
+        streaming.door("/FortAPI/reportingApi", reports_door.handle, config.body_limit), *by_file.routes(),
+        *service_routes(ready=ready, metrics=metrics), *openapi.routes(), *operators, *static_files.routes(), *pages]
+    return Worker(root(by_path, routes, base.counters), by_path, base.counters, ready, base.ends.aclose, aps_batch.LONG_PATHS)
 
 
 def _pages_of_links(base: Foundation) -> list[BaseRoute]:
@@ -412,16 +446,6 @@ def _bank_desk(base: Foundation, returning: Returning, finish: three_d_secure.Fi
         return tuple(dict.fromkeys(filter(None, origins)))
 
     return three_d_secure.Desk(base.challenges, base.access_control, finish, door_of, framers, base.clock.now)
-
-
-def aps_service(
-    engine: Engine, reading: Reading, vault: Vault, keyring: keys.Keyring, processor: Simulator, new_name: Callable[[], str],
-    clock: Clock | WallClock, code_box: CodeBox, *, base_url: str = "", ahead: Ahead | None = None, links: LinkDesk | None = None,
-) -> ApsService:
-    """What is behind the APS door, with this engine."""
-    return ApsService(
-        engine=engine, reading=reading, vault=vault, content_key=keyring.content_key, route=lambda merchant, brand: processor.name,
-        new_token_name=new_name, new_sdk_token=new_name, now=clock.now, code_box=code_box, base_url=base_url, ahead=ahead, links=links)
 
 
 def _advance(base: Foundation) -> Advance:

@@ -12,15 +12,17 @@ from datetime import UTC, datetime, timedelta
 import asyncpg
 from starlette.routing import Route
 
+from ringfence.api import batches, events, plans, reports, retention, reviews, tokens, webhooks
 from ringfence.api import clock as clocks
-from ringfence.api import events, plans, reports, retention, reviews, tokens, webhooks
 from ringfence.api import links as link_routes
 from ringfence.api.admin import Services, admin_routes, guard
 from ringfence.api.aps import notifications, recurring, report_formats, reporting
+from ringfence.api.aps.batch import csv_of
 from ringfence.api.aps.door import DOOR, attempt_key, order_key, verification_key
 from ringfence.api.aps.hosted import ATTEMPTS
 from ringfence.config import Config
 from ringfence.engine import addresses, timeline
+from ringfence.engine.batches import Batches
 from ringfence.engine.clock import Clock, ClockError, WallClock
 from ringfence.engine.directory import Directory
 from ringfence.engine.feed import Notifier
@@ -43,7 +45,7 @@ Advance = Callable[[datetime | timedelta], Awaitable[Stepped]]
 def admin_of(
     config: Config, token: str, pool: asyncpg.Pool, keyring: Keyring, clock: Clock | WallClock, directory: Directory,
     everywhere: Callable[[], Awaitable[None]], ends: AsyncExitStack, *, by_key: asyncpg.Pool | None = None, advance: Advance | None = None,
-    drops: Drops = timeline.none, nudge: Callable[[], object] = lambda: None, links: LinkDesk,
+    drops: Drops = timeline.none, nudge: Callable[[], object] = lambda: None, links: LinkDesk, files: Batches | None = None,
 ) -> list[Route]:
     """The operator's routes; ``everywhere`` as in ``api.admin.Services``.
 
@@ -84,7 +86,19 @@ def admin_of(
             pool, clock.now, plan_desk_of(config), recurring.judge(clock.now, sandbox=not config.is_live), invoices=True), clock.now)),
         *link_routes.routes(guarded, link_routes.Services(links, directory, None if config.is_live else pool)),
         *retention.routes(guarded, Desk(pool, policy_of(config), clock.now)),
+        *batches.routes(guarded, batches.Services(files or _desk(by_key or pool, clock), directory, csv_of)),
     ]
+
+
+def _desk(pool: asyncpg.Pool, clock: Clock | WallClock) -> Batches:
+    """Where nobody serves, files can be asked about; none is handed in, and none let go."""
+    async def nobody() -> asyncpg.Connection:
+        raise AssertionError("files are handed in to a service")
+
+    def never() -> int:
+        raise AssertionError("files are handed in to a service")
+
+    return Batches(nobody, pool, now=clock.now, new_id=never, doors={})
 
 
 def notifiers_of(config: Config) -> Mapping[str, Notifier]:

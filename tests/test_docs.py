@@ -22,6 +22,7 @@ from ringfence.api import openapi
 from ringfence.api.aps import operations, wire
 from ringfence.api.aps import pages as aps_pages
 from ringfence.api.aps.accounts import Credential, Settings
+from ringfence.api.aps.batch import BatchApi
 from ringfence.api.http import service_routes
 from ringfence.cli import cli
 from ringfence.config import VARIABLES, Config, read
@@ -189,7 +190,7 @@ def test_receipts_look_like_receipts(page):
 # ---------------------------------------------------------------------------------------------------------- HTTP
 
 def test_the_description_has_every_endpoint():
-    """Paths and methods of the description are those of the routes, and of the one door."""
+    """Paths and methods of the description are those of the routes, and of the door; files are also taken without the final slash."""
     nothing: Any = None
     config = read({})
     assert isinstance(config, Config)
@@ -198,7 +199,8 @@ def test_the_description_has_every_endpoint():
     served = [*operators, *openapi.routes(), *service_routes(ready=nothing, metrics=nothing), *pages, *static_files.routes()]
     endpoints = {(route.path, method.lower()) for route in served if isinstance(route, Route) for method in route.methods or () if method != "HEAD"}
     described = {(path, method) for path, methods in openapi.document()["paths"].items() for method in methods}
-    assert described == endpoints | {("/FortAPI/paymentApi", "post"), ("/FortAPI/reportingApi", "post")}
+    files = {(route.path, "post") for route in BatchApi(nothing, nothing, b"", nothing).routes() if route.path.endswith("/")}
+    assert described == endpoints | {("/FortAPI/paymentApi", "post"), ("/FortAPI/reportingApi", "post")} | files and len(files) == 2
 
 
 def test_the_description_refers_to_nothing_that_is_not_there():

@@ -23,6 +23,9 @@ log = logging.getLogger(__name__)
 LESSONS = 64
 """So many heads of one connection are looked at; a caller whose heads never repeat is not studied for ever."""
 
+SLOWEST = 65_536
+"""Bytes a second: whoever sends a file this fast is never too slow."""
+
 _REASON = b'{"error":"the head of the request is too large"}'
 _TOO_LARGE = (b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: application/json\r\nconnection: close\r\n"
               b"content-length: %d\r\n\r\n%s") % (len(_REASON), _REASON)
@@ -59,8 +62,12 @@ class Exchange:
         self.keep_alive = True
 
 
-def connection_class(head_limit: int, doors: Mapping[str, Door], counters: Counters) -> type[HttpToolsProtocol]:
-    """The class of a worker's connections.  ``head_limit`` is in bytes; ``doors`` are those of ``api.http.root``."""
+def connection_class(
+    head_limit: int, doors: Mapping[str, Door], counters: Counters, *, long_paths: Iterable[str] = (),
+) -> type[HttpToolsProtocol]:
+    """The class of a worker's connections.  ``head_limit`` is in bytes; ``doors`` are those of ``api.http.root``; a body sent to one of
+    ``long_paths`` may take longer the more of it has come."""
+    long = frozenset(path.encode() for path in long_paths)
     by_path = {path.encode(): door for path, door in doors.items()}
 
     class Connection(HttpToolsProtocol):
@@ -161,6 +168,11 @@ def connection_class(head_limit: int, doors: Mapping[str, Door], counters: Count
             if self._unread is not None:
                 self._learn(self._unread)
                 self._unread = None
+
+        def on_body(self, body: bytes) -> None:
+            if self.waiting_since is not None and self.url in long and not self.cycle.response_complete:
+                self.waiting_since = min(self.loop.time(), self.waiting_since + len(body) / SLOWEST)
+            super().on_body(body)
 
         def on_message_complete(self) -> None:
             self.waiting_since, self._head_bytes, self._in_head = None, 0, True

@@ -10,13 +10,13 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 import ringfence
-from ringfence.api import clock, events, links, plans, reports, retention, reviews, tokens, webhooks
+from ringfence.api import batches, clock, events, links, plans, reports, retention, reviews, tokens, webhooks
 from ringfence.api.aps.fields import FIELDS, Field
 from ringfence.api.aps.operations import OPERATIONS, PAGE, REPORTING, Operation
 from ringfence.api.describing import ERROR, OF_MERCHANT, REFUSALS, Schema, answers, content, fields, operator, path, query, ref, rows, text
 from ringfence.api.http import json_response
 
-PARTS = (clock, events, webhooks, reviews, links, plans, retention, tokens, reports)
+PARTS = (clock, events, webhooks, reviews, links, plans, retention, tokens, reports, batches)
 """Modules of the operator's API beside ``admin``, each with ``DESCRIBED``."""
 
 
@@ -37,7 +37,8 @@ def document() -> Schema:
             "description": "Payments over the Amazon Payment Services API, and the operator's API.",
         },
         "servers": [{"url": "http://127.0.0.1:8080", "description": "the sandbox as `ringfence up` starts it"}],
-        "paths": _PAYMENTS | _PAGES | _SERVICE | _ADMIN | {where: described for part in PARTS for where, described in part.DESCRIBED.items()},
+        "paths": _PAYMENTS | _FILES | _PAGES | _SERVICE | _ADMIN | {
+            where: described for part in PARTS for where, described in part.DESCRIBED.items()},
         "components": {
             "securitySchemes": {"admin": {"type": "http", "scheme": "bearer", "description": "`admin` of sandbox.json, or RINGFENCE_ADMIN_TOKEN"}},
             "schemas": {
@@ -87,7 +88,7 @@ _PAYMENTS: dict[str, Schema] = {"/FortAPI/paymentApi": {"post": {
     "parameters": [{"name": "Idempotency-Key", "in": "header", "schema": {"type": "string"},
                     "description": "CAPTURE and REFUND: makes a repeat harmless. Not part of the signature."}],
     "requestBody": {"required": True, "content": content({"oneOf": [
-        ref(f"Aps_{row.name}") for row in OPERATIONS.values() if row.endpoint != REPORTING]})},
+        ref(f"Aps_{row.name}") for row in OPERATIONS.values() if row.endpoint != REPORTING and row.service != "batch"]})},
     "responses": {
         "200": {"description": "the answer", "content": content(ref("ApsAnswer")), "headers": {"Ringfence-Receipt": {
             "description": "lane, number and digest of the batch that holds the outcome; `ringfence proof --receipt` checks it",
@@ -105,6 +106,25 @@ _PAYMENTS: dict[str, Schema] = {"/FortAPI/paymentApi": {"post": {
         **{code: {"description": REFUSALS[code], "content": content(ref("Error"))} for code in ("405", "413")},
     },
 }}}
+
+_REASON = {"Ringfence-Reason": {"description": "why a file is not taken or not let go; no cell of it is repeated", "schema": {"type": "string"}}}
+_FILES: dict[str, Schema] = {
+    "/FortAPI/upload/": {"post": {
+        "summary": "Hand in a batch file", "tags": ["aps"], "description": "The fields of the form come before its file. See docs/batch.md.",
+        "requestBody": {"required": True, "content": {"multipart/form-data": {"schema": {
+            "allOf": [ref("Aps_UPLOAD_BATCH_FILE")], "properties": {"file": {"type": "string", "contentMediaType": "text/csv"}}, "required": ["file"],
+        }}}},
+        "responses": {"200": {"description": "the answer", "content": content(ref("ApsAnswer")), "headers": _REASON}},
+    }},
+    "/FortAPI/batchApi/": {"post": {
+        "summary": "Let a batch file go, and ask what became of it", "tags": ["aps"],
+        "parameters": [{"name": "Ringfence-Force", "in": "header", "schema": {"type": "string"},
+                        "description": "PROCESS_BATCH: the batch_id, where its content was processed before. Not part of the signature."}],
+        "requestBody": {"required": True, "content": content({"oneOf": [ref("Aps_GET_BATCH_RESULTS"), ref("Aps_PROCESS_BATCH")]})},
+        "responses": {"200": {"description": "the answer, or the results", "headers": _REASON, "content": {
+            **content(ref("ApsAnswer")), "text/csv": {"schema": {"type": "string"}}}}},
+    }},
+}
 
 
 # ---------------------------------------------------------------------------------------------------------- pages

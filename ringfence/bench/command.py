@@ -131,6 +131,45 @@ def expiry_command(context: click.Context, count: int, workers: int, as_json: bo
         context.exit(Exit.CHECK_FAILED)
 
 
+@bench_command.command(name="batch", epilog="""\b
+Examples:
+  ringfence bench batch --rows 100000            a fresh service, about half a minute
+  ringfence bench batch --rows 1000000 --json    the whole, for machines
+  ringfence bench batch --rows 200000 --kill 2   with workers killed in the middle
+
+Ends with 0 when every row was carried out exactly once and the proof agrees, 1 otherwise, 2 for a wrong command line.""")
+@click.option("--rows", default=100_000, show_default=True, type=click.IntRange(1, 10_000_000), help="Recurring purchases in the file.")
+@click.option("--tokens", default=1_000, show_default=True, type=click.IntRange(1, 1_000), help="Stored cards they are paid with.")
+@click.option("--kill", "kills", default=0, show_default=True, type=click.IntRange(0, 20), help="Kill a worker so often in the middle.")
+@click.option("--workers", default=2, show_default=True, type=click.IntRange(1, 64), help="Worker processes of the service.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
+@click.pass_context
+def batch_command(context: click.Context, rows: int, tokens: int, kills: int, workers: int, as_json: bool) -> None:
+    """Measure a batch file, from the first uploaded byte to the last byte of its results.
+
+    One client goes on buying meanwhile.  Afterwards the results, the database and the proof are asked.
+    """
+    from ringfence.bench import batch
+    console = Console(stderr=as_json)
+    try:
+        with ExitStack() as stack:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ringfence-bench-", dir=disk_folder())))
+            step = stack.enter_context(steps(console, quiet=as_json))
+            step("Starting", 2)
+            service = stack.enter_context(started(folder / "data", workers, batch_limit=str(2**30), batch_rows=str(10_000_000)))
+            measured = batch.run(rows, tokens, kills, service, folder, step)
+    except (batch.BatchFailed, LoadFailed, ServiceFailed, PostgresError, DatabaseUnavailable, DatabaseUnsuitable, OSError) as why:
+        if as_json:
+            click.echo(json.dumps({"rows": rows, "proof_ok": False, "faults": [str(why)]}))
+        raise Failure(Exit.CHECK_FAILED, str(why)) from why
+    if as_json:
+        click.echo(json.dumps(measured.as_json(), indent=2))
+    else:
+        batch.show(measured, console)
+    if measured.faults:
+        context.exit(Exit.CHECK_FAILED)
+
+
 def arrived(sink: Sink, count: int, step: Callable[[str, float], None]) -> Arrived:
     """What the merchants were told once they know of so many payments, or nothing new came for a while."""
     step(f"Waiting for the webhooks of {count:,} purchases", count / 5_000)

@@ -156,8 +156,10 @@ async def _verified(dsn: str, count: int) -> list[str]:
 class Buyer(threading.Thread):
     """A client that buys one thing after the other, over one connection, until the block ends.  ``took``: milliseconds."""
 
-    def __init__(self, service: Service, acknowledged: Path) -> None:
+    def __init__(self, service: Service, acknowledged: Path, *, forgives: bool = False) -> None:
+        """``forgives``: a connection that breaks, because its worker is killed, is opened anew."""
         super().__init__(daemon=True)
+        self._forgives = forgives
         self.took: list[float] = []
         self.faults: list[str] = []
         self._acknowledged, self._ended = acknowledged, threading.Event()
@@ -179,7 +181,11 @@ class Buyer(threading.Thread):
         with self._acknowledged.open("ab") as file:
             while not self._ended.wait(PAUSE_SECONDS):
                 order, began = self._shop.order(), time.perf_counter()
-                body = _answered(self._connection, order.request)
+                body = self._answered(order.request)
+                if body is None and self._forgives:
+                    self._connection.socket.close()
+                    self._connection = self._shop.connect()
+                    continue
                 self.took.append((time.perf_counter() - began) * 1000)
                 if wrong := "no answer" if body is None else fault(order, body, thoroughly=False):
                     self.faults.append(f"A purchase during the sweep: {wrong}.")
@@ -187,7 +193,14 @@ class Buyer(threading.Thread):
                 file.write(order.line)
 
 
-def _answered(connection: Connection, request: bytes) -> bytes | None:
+    def _answered(self, request: bytes) -> bytes | None:
+        try:
+            return answered(self._connection, request)
+        except OSError:
+            return None
+
+
+def answered(connection: Connection, request: bytes) -> bytes | None:
     """The body of an answer 200; ``None`` for any other end."""
     connection.send(request)
     received = b""

@@ -41,8 +41,11 @@ class Service(NamedTuple):
 
 
 @contextmanager
-def started(data: Path, workers: int) -> Iterator[Service]:
-    """``ringfence up`` on *data*, on a free port; stopped in an orderly way at the end, which must succeed."""
+def started(data: Path, workers: int, **settings: str) -> Iterator[Service]:
+    """``ringfence up`` on *data*, on a free port; stopped in an orderly way at the end, which must succeed.
+
+    ``settings``: further ones of the service, as they are called in its environment without ``RINGFENCE_``, in small letters.
+    """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -50,7 +53,8 @@ def started(data: Path, workers: int) -> Iterator[Service]:
     log = data / "bench.log"
     with log.open("wb") as file:
         process = subprocess.Popen([*RINGFENCE, "up", "--data", str(data), "--host", "127.0.0.1", "--port", str(port), "--workers", str(workers)],
-                                   stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT)
+                                   stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT,
+                                   env=os.environ | {f"RINGFENCE_{name.upper()}": value for name, value in settings.items()})
     try:
         # Into a file, so that its log never waits for us; looked at only until it is ready.
         while READY not in log.read_text("utf-8", "replace").splitlines():

@@ -28,6 +28,7 @@ COMMANDS: dict[str, Entry] = {
     "worker": Entry("ringfence.cli.worker", "worker", "Do what is due later, beside the service."),
     "pay": Entry("ringfence.cli.pay", "pay", "Make a payment against the running sandbox."),
     "card": Entry("ringfence.cli.card", "card", "Check a card, and see which cards were presented again."),
+    "batch": Entry("ringfence.cli.batch", "batch", "Hand in batch files, watch them, read their results."),
     "merchant": Entry("ringfence.cli.merchant", "merchant", "Create, list, show and set merchants."),
     "plan": Entry("ringfence.cli.plan", "plan", "Make and keep plans: payments that repeat."),
     "clock": Entry("ringfence.cli.clock", "clock", "Show, advance and freeze the sandbox's clock."),

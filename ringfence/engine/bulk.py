@@ -76,7 +76,7 @@ class Expirer:
         try:
             waiting = dict.fromkeys(await self._owing(), BEGINNING)
             while waiting and not self._is_stopping():
-                await self._give_way()
+                await give_way(self._live)
                 turn = dict(list(waiting.items())[:max(1, self._size // LEAST)])
                 chunk = _Chunk(self._merchant, turn, max(min(LEAST, self._size), self._size // len(turn)), self._now(), self._new_id, self._ask)
                 reserved = await self._lane.run(chunk.commit, chunk.committed)
@@ -100,13 +100,6 @@ class Expirer:
         merchant = self._directory.by_id(merchant_id)
         assert merchant is not None, "only merchants of the directory are looked at"
         return merchant
-
-    async def _give_way(self) -> None:
-        """Wait while live requests queue, but not for ever."""
-        loop = asyncio.get_running_loop()
-        until = loop.time() + POLITE_SECONDS
-        while self._live.waiting != (0, 0) and loop.time() < until:
-            await asyncio.sleep(LOOK_SECONDS)
 
     async def _carry_out(self, reserved: Sequence[Reserved]) -> int:
         """Ask for all of them together; how many voids were approved.  Raises ``CommitFailed`` where no outcome could be stored."""
@@ -186,6 +179,14 @@ class _Chunk:
         )
         held = Held(verdict.payment, *hold.held[1:])
         return Reserved(intent, verdict.operation, held, operation_row(intent, verdict.operation, None), deadline)
+
+
+async def give_way(live: Engine) -> None:
+    """Wait while live requests queue, but not for ever."""
+    loop = asyncio.get_running_loop()
+    until = loop.time() + POLITE_SECONDS
+    while live.waiting != (0, 0) and loop.time() < until:
+        await asyncio.sleep(LOOK_SECONDS)
 
 
 def _original(hold: DueHold) -> Original:

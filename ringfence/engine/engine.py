@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING
@@ -32,7 +32,7 @@ from ringfence.engine.outcome_batch import Told
 from ringfence.engine.outcome_lane import OutcomeLane
 from ringfence.engine.patience import Patience
 from ringfence.engine.vault import Token, Vault
-from ringfence.processors.processor import Ask, Processor
+from ringfence.processors.processor import Ask, Processor, ask_all
 from ringfence.storage import recovery as doubts
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ class Engine:
             result = await self._outcomes.submit(ended)
         except CommitFailed:
             return Result(reserved.held.payment, reserved.operation, Unknown(Silence.OWNER_GONE))
-        self._after(reserved, result)
+        self.after(reserved, result)
         return result
 
     async def notice(self, merchant_id: int, payment_id: int, processor: str, notice: Notice) -> Result:
@@ -157,9 +157,9 @@ class Engine:
     async def _may_initiate(self, intent: Intent) -> Refusal | None:
         """Whether the merchant may start this payment."""
         token = intent.card.token if intent.card else None
-        if token is not None and _initiated(token):     # perhaps no longer so: only the good news may come from the cache
+        if token is not None and may_initiate(token):     # perhaps no longer so: only the good news may come from the cache
             token = await self._vault.token(intent.merchant_id, token.name, fresh=True)
-        return _initiated(token)
+        return may_initiate(token)
 
     async def _with_fresh_token(self, intent: Intent) -> Intent | Refusal:
         """The intent with its token as it is now, or why that will not do."""
@@ -169,7 +169,7 @@ class Engine:
             return Refusal.TOKEN_NOT_FOUND
         if not token.active:
             return Refusal.TOKEN_INACTIVE
-        if intent.initiation is not Initiation.CARDHOLDER and (refused := _initiated(token)):
+        if intent.initiation is not Initiation.CARDHOLDER and (refused := may_initiate(token)):
             return refused
         if token.in_flow and intent.initiation is Initiation.CARDHOLDER:
             return Refusal.TOKEN_IN_FLOW                # perhaps a security code waits for this very payment: the door looks
@@ -232,6 +232,36 @@ class Engine:
             return ready                # type: ignore[return-value]
         outcome = await self._ask(reserved, ready.evidence, is_known=True)
         return outcome if type(outcome) is not Declined else await self.authenticating.again(reserved, ready, outcome)
+    async def ask_many(self, reserved: Sequence[Reserved]) -> list[Outcome]:
+        """The outcomes of many questions, in their order, as ``execute`` asks each: by processors that take many at once."""
+        outcomes: dict[int, Outcome] = {}
+        messages: dict[str, dict[int, Ask]] = {}
+        for place, one in enumerate(reserved):
+            try:
+                messages.setdefault(one.intent.processor, {})[place] = self.message(one)
+            except Exception:
+                log.exception("the card of operation %d cannot be opened", one.operation.id)
+                outcomes[place] = NotAsked("card")
+        for name, of_one in messages.items():
+            outcomes.update(zip(of_one, await self._ask_together(self._processors[name], list(of_one.values())), strict=True))
+        return [outcomes[place] for place in range(len(reserved))]
+
+    async def _ask_together(self, processor: Processor, messages: list[Ask]) -> Sequence[Outcome]:
+        left = (min(message.deadline for message in messages) - self.wall()).total_seconds()
+        if left <= 0:
+            return [NotAsked("deadline")] * len(messages)
+        points.hit(points.BEFORE_ASK)
+        try:
+            async with asyncio.timeout(left + OVERTIME_SECONDS):
+                outcomes = await ask_all(processor, messages)
+        except TimeoutError:
+            log.warning("processor %s did not keep its deadline", processor.name)
+            return [Unknown(Silence.NO_ANSWER)] * len(messages)
+        except Exception:
+            log.exception("processor %s broke its contract", processor.name)
+            return [Unknown(Silence.NOT_BELIEVABLE)] * len(messages)
+        points.hit(points.AFTER_ASK)
+        return outcomes
 
     def message(self, reserved: Reserved, *, repeat: bool = False) -> Ask:
         """The message for a processor, made now.  Raises where the vault cannot open the card."""
@@ -242,7 +272,7 @@ class Engine:
             return card.pan if card else None
         return self._vault.reveal(card.stored)
 
-    def _after(self, reserved: Reserved, result: Result) -> None:
+    def after(self, reserved: Reserved, result: Result) -> None:
         """What the commit changed beyond the payment: caches forget, owed reversals leave at once."""
         card = reserved.intent.card
         by_merchant = reserved.intent.initiation is not Initiation.CARDHOLDER
@@ -284,7 +314,7 @@ class Engine:
             log.exception("reversal %d could not be sent", reserved.operation.id)
         return False
 
-def _initiated(token: Token | None) -> Refusal | None:
+def may_initiate(token: Token | None) -> Refusal | None:
     """Why the merchant may not start a payment: an approved one of the cardholder's own must stand behind the card."""
     if token is None or not token.card.first_reference:
         return Refusal.INITIAL_PAYMENT_MISSING

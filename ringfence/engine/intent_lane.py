@@ -46,12 +46,12 @@ class IntentLane:
 
     async def commit(self, intents: Sequence[Intent]) -> list[Reply]:
         """A reply for each intent, in order."""
-        batch = _Batch(intents, self._now(), self._ask)
+        batch = IntentBatch(intents, self._now(), self._ask)
         return await self._lane.run(batch.commit, batch.committed)
 
 
-class _Batch:
-    """One batch on its way through one commit."""
+class IntentBatch:
+    """One batch on its way through one commit, which may be part of a larger one."""
 
     def __init__(self, intents: Sequence[Intent], now: datetime, ask: timedelta) -> None:
         self._intents, self._now, self._ask = intents, now, ask
@@ -59,6 +59,7 @@ class _Batch:
         self._claims: list[tuple[OperationRow, int]] = []       # row, place in the batch
 
     async def commit(self, connection: asyncpg.Connection) -> list[Reply]:
+        """A reply for each intent, in order; what they say is true once the transaction is committed."""
         self._replies, self._claims = [None] * len(self._intents), []
         self._deadline = datetime.now(UTC) + self._ask      # of this try: never before its transaction began
         later = []

@@ -189,7 +189,7 @@ class Settings:
     channel_recurring: bool = setting(FLAG, True, "merchant-initiated payments (eci RECURRING)")
     channel_moto: bool = setting(FLAG, True, "mail and telephone orders (eci MOTO)")
     channel_mobile_sdk: bool = setting(FLAG, True, "tokens for the mobile SDK (SDK_TOKEN)")
-    channel_batch: bool = setting(NOT_YET, False, "payments by file")
+    channel_batch: bool = setting(FLAG, True, "payments by file")
     channel_invoicing: bool = setting(FLAG, True, "payment links and invoices")
 
     # services

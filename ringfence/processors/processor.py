@@ -6,8 +6,10 @@ It knows nothing of merchants' rules, doors or the ledger.
 """
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
 from datetime import date, datetime, time
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from ringfence.core.authentication import Evidence
 from ringfence.core.card import Pan, SecurityCode
@@ -87,3 +89,28 @@ class Processor(Protocol):
 
     async def close(self) -> None:
         """Release connections and files."""
+
+
+@runtime_checkable
+class AsksMany(Protocol):
+    """What a processor may offer beside: many questions in one call, for what comes in bulk."""
+
+    async def ask_many(self, messages: Sequence[Ask]) -> Sequence[Outcome]:
+        """An outcome for each message, in order; each exactly as ``ask`` would give it, and all of them by their deadlines."""
+
+
+TOGETHER = 64
+"""Questions in flight at a processor that takes one at a time."""
+
+
+async def ask_all(processor: Processor, messages: Sequence[Ask]) -> Sequence[Outcome]:
+    """Ask for all of them, by ``ask_many`` where the processor has it, else one by one with some in flight together."""
+    if isinstance(processor, AsksMany):
+        return await processor.ask_many(messages)
+    free = asyncio.Semaphore(TOGETHER)
+
+    async def one(message: Ask) -> Outcome:
+        async with free:
+            return await processor.ask(message)
+
+    return await asyncio.gather(*(one(message) for message in messages))

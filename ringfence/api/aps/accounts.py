@@ -8,7 +8,7 @@ from ipaddress import IPv4Network, IPv6Network
 from typing import NamedTuple
 
 CHANNELS = frozenset({"redirection", "merchant_page", "trusted", "moto", "recurring"})
-SERVICES = frozenset({"tokenization", "verify_card", "mobile_sdk", "reporting", "three_d_secure", "payment_links"})
+SERVICES = frozenset({"tokenization", "verify_card", "mobile_sdk", "reporting", "three_d_secure", "payment_links", "batch"})
 
 
 class Credential(NamedTuple):

@@ -13,6 +13,7 @@ from ringfence.api.aps.accounts import Credential, Settings
 from ringfence.api.aps.answers import format_answer, format_error
 from ringfence.api.aps.codes import UNKNOWN_OUTCOME, refusal_message
 from ringfence.api.aps.door import DOOR, Account, Reply, Service
+from ringfence.api.aps.operations import ELSEWHERE
 from ringfence.api.aps.wire import ApsRequest, WireError
 from ringfence.core.refusals import Refusal
 from ringfence.engine import directory
@@ -37,8 +38,6 @@ HANDLERS: dict[str, Handler] = {
     "SDK_TOKEN": services.sdk_token,
     "VERIFY_CARD": services.verify_card,
     "CHECK_VERIFY_CARD_STATUS": services.check_verification,
-    "GENERATE_REPORT": services.elsewhere,
-    "DOWNLOAD_REPORT": services.elsewhere,
     "3DS_ENROLLMENT": three_d_secure.enrol,
     "3DS_AUTHENTICATION": three_d_secure.authenticate,
     "PAYMENT_LINK": links.payment_link,
@@ -59,17 +58,13 @@ class PaymentApi:
         params = wire.decode(body)
         if type(params) is WireError:
             return format_error(params, None), ""
-        account = self.account(params)
-        if type(account) is WireError:
-            return format_error(account, None), ""
-        if not account.merchant.active:
-            return format_error(wire.inactive_merchant(params), account.credential), ""
-        request = wire.parse(params, account.credential, account.settings, self._service.now(), source_ip)
-        if type(request) is WireError:
-            if self._sandbox and request.code == "00008":
-                log.info("%s", "\n".join(explain.explain(params, account.credential).lines()))
-            return format_error(request, account.credential), ""
+        admitted = self.admit(params, source_ip)
+        if type(admitted) is bytes:
+            return admitted, ""
+        account, request = admitted
         name = request.operation.name
+        if name not in HANDLERS:
+            return format_error(wire.error(params, ELSEWHERE), account.credential), ""
         try:
             if idempotency_key and name in ("CAPTURE", "REFUND"):
                 reply = await maintenance.operate(self._service, account, request, idempotency_key)
@@ -85,6 +80,29 @@ class PaymentApi:
             reply = Reply(failed)
         code, fields, receipt = reply
         return format_answer(request, fields, code, account.credential), receipt
+
+    def admit(self, params: dict[str, str], source_ip: str) -> tuple[Account, ApsRequest] | bytes:
+        """Who asks, and the request; or the answer that refuses it."""
+        account = self.account(params)
+        if type(account) is WireError:
+            return format_error(account, None)
+        if not account.merchant.active:
+            return format_error(wire.inactive_merchant(params), account.credential)
+        request = wire.parse(params, account.credential, account.settings, self._service.now(), source_ip)
+        if type(request) is WireError:
+            if self._sandbox and request.code == "00008":
+                log.info("%s", "\n".join(explain.explain(params, account.credential).lines()))
+            return format_error(request, account.credential)
+        return account, request
+
+    async def account_named(self, merchant_identifier: str, access_code: str) -> Account | None:
+        """The account of a credential set; ``None`` where it is none any more, and the directory has just been asked."""
+        named = {"merchant_identifier": merchant_identifier, "access_code": access_code}
+        found = self.account(named)
+        if isinstance(found, WireError):
+            await self._directory.refresh()
+            found = self.account(named)
+        return None if isinstance(found, WireError) else found
 
     def account(self, params: dict[str, str]) -> Account | WireError:
         """Who calls, from the directory; made anew where the merchant or its credential changed."""
@@ -119,7 +137,7 @@ def wire_settings(merchant: Merchant, *, sandbox: bool) -> Settings:
     of = merchant.settings
     channels = {name for name in ("redirection", "merchant_page", "trusted", "moto", "recurring") if getattr(of, f"channel_{name}")}
     on = {"tokenization": of.service_tokenization, "verify_card": of.service_verify_card, "mobile_sdk": of.channel_mobile_sdk,
-          "reporting": of.service_reporting, "three_d_secure": of.service_three_d_secure,
+          "reporting": of.service_reporting, "three_d_secure": of.service_three_d_secure, "batch": of.channel_batch,
           "payment_links": of.service_payment_links and of.channel_invoicing}
     return Settings(
         sandbox=sandbox, fraud=of.service_fraud, channels=frozenset(channels),

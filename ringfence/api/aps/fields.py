@@ -149,6 +149,7 @@ FIELDS: dict[str, Field] = {
     "maintenance_reference": Field(200, REFERENCE),
     "settlement_reference":  Field(34, REFERENCE),
     "batch_reference":       Field(20, BATCH),
+    "batch_id":              Field(19, DIGITS),
 
     # how much
     "amount":                Field(10, DIGITS),

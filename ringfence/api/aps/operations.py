@@ -133,6 +133,11 @@ OPERATIONS: dict[tuple[str, str], Operation] = {(row.key, row.name): row for row
     _row("service_command=VERIFY_CARD", "80000", "81", ("merchant_reference", "currency", "card_number", "expiry_date"),
          optional=frozenset({"settlement_reference", "card_holder_name", "eci"}), silent=frozenset({"card_security_code"}),
          result=frozenset({"payment_option", "card_bin"}) | _ACQUIRER, service="verify_card"),
+    _row("service_command=UPLOAD_BATCH_FILE", "50000", "51", ("batch_reference",), result=frozenset({"batch_id"}), service="batch"),
+    _row("service_command=GET_BATCH_RESULTS", "70000", "71", ("batch_reference",), optional=frozenset({"batch_id"}),
+         result=frozenset({"batch_id", "transactions_count"}), service="batch"),
+    _row("service_command=PROCESS_BATCH", "72147", "73", ("batch_reference",), optional=frozenset({"batch_id"}),
+         result=frozenset({"batch_id"}), service="batch"),
     _row("query_command=CHECK_VERIFY_CARD_STATUS", "12000", "11", ("merchant_reference",), result=_TRANSACTION, service="verify_card"),
     _row("query_command=GENERATE_REPORT", "56000", "57", ("merchant_reference", "from_date", "to_date", "columns"),
          optional=frozenset({"filters", "response_format"}), service="reporting", endpoint=REPORTING),
@@ -170,9 +175,6 @@ SERVICE_INACTIVE, ELSEWHERE = "00093", "00034"
 #: Known by name and not served at this address: the caller hears that the service is inactive, never that its command is unknown.
 UNAVAILABLE: dict[tuple[str, str], str] = {
     ("service_command", "TOKENIZATION"): ELSEWHERE,                 # a browser's form post to the payment page
-    ("service_command", "UPLOAD_BATCH_FILE"): SERVICE_INACTIVE,
-    ("service_command", "GET_BATCH_RESULTS"): SERVICE_INACTIVE,
-    ("service_command", "PROCESS_BATCH"): SERVICE_INACTIVE,
     ("query_command", "GET_INSTALLMENTS_PLANS"): "00783",
     ("service_command", "CURRENCY_CONVERSION"): SERVICE_INACTIVE,
     ("service_command", "OTP_GENERATE"): SERVICE_INACTIVE,

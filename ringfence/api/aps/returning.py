@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 
 from ringfence.api.aps import signature
 from ringfence.api.aps.answers import answer
-from ringfence.api.aps.door import DOOR, read_details
+from ringfence.api.aps.door import CHANNEL, DOOR, read_details
 from ringfence.api.aps.notifications import channel_of, credential_of, request_again
 from ringfence.api.aps.payments import ending
 from ringfence.core.outcomes import Approved, Challenge, Declined, NotAsked, Outcome, Reversed, Silence, Unknown
@@ -50,7 +50,7 @@ class Returning:
         body = answer(request, fields, code)
         signed = {name: str(value) for name, value in body.items()}
         signed["signature"] = signature.sign(signed, credential.response_phrase, credential.algorithm)
-        return Return(url, merchant.settings.at("return_method", channel_of(echo)), signed, echo["language"])
+        return Return(url, merchant.settings.at("return_method", card.get(CHANNEL) or channel_of(echo)), signed, echo["language"])
 
     async def address(self, merchant_id: int, payment_id: int) -> str:
         """The address itself, "" for none: whose pages may frame what the payer is shown meanwhile."""

@@ -17,7 +17,7 @@ from ringfence.api.aps.door import (
     verification_key,
 )
 from ringfence.api.aps.maintenance import acquirer_fields
-from ringfence.api.aps.operations import ELSEWHERE, brand_message
+from ringfence.api.aps.operations import brand_message
 from ringfence.api.aps.tokenization import NAME_TAKEN, REFERENCE_USED
 from ringfence.api.aps.wire import ApsRequest
 from ringfence.core.commands import Command, Kind
@@ -157,11 +157,6 @@ async def _give_back(service: Service, authorization: Intent) -> None:
         command=Command(Kind.VOID, None, authorization.command.currency, operation_id, whole=True), key=None,
         card=authorization.card._replace(security_code=None) if authorization.card else None, original=view.original,
     ))
-
-
-async def elsewhere(service: Service, account: Account, request: ApsRequest) -> Reply:
-    """An operation that is served at another address."""
-    return Reply(ELSEWHERE)
 
 
 async def check_verification(service: Service, account: Account, request: ApsRequest) -> Reply:

@@ -8,6 +8,7 @@ import pytest
 
 from ringfence.core.commands import Kind
 from ringfence.core.outcomes import Approved, Declined, NotAsked, Reversed, Unknown
+from ringfence.processors.processor import ask_all
 from tests.processors.conformance.dialogue import Bench, Payment, told
 
 pytestmark = pytest.mark.anyio
@@ -217,3 +218,20 @@ async def test_nothing_in_a_message_makes_it_raise(bench: Bench, fields: dict[st
 def test_the_dialogues_cover_every_operation():
     """So that a processor cannot pass with one it never heard of."""
     assert {kind for lines, _ in DIALOGUES.values() for kind, _, _ in lines} == set(Kind)
+
+
+async def test_many_questions_are_answered_as_each_alone(bench: Bench):
+    """In their order, whatever each of them meets: approvals, declines, silence, and what needs the past."""
+    before = Payment(bench, bench.cards["approve"])
+    await before.ask(A, 1000)
+    payments = [Payment(bench, bench.cards[card]) for card in ("approve", "insufficient", "silent", "approve", "stolen")]
+    messages = [payment.message(P, 100 + place) for place, payment in enumerate(payments)]
+    messages[3:3] = [before.message(C, 400)]
+    outcomes = await ask_all(bench.processor, messages)
+    assert [told(outcome) for outcome in outcomes] == [
+        "approved 100", "declined 51", "unknown no_answer", "approved 400", "approved 103", "declined 43"]
+    assert before.stands == {"held": 600, "captured": 400, "refunded": 0}
+    assert [payment.stands["captured"] for payment in payments[:2] + payments[3:]] == [100, 0, 103, 0]
+    assert [told(outcome) for outcome in await ask_all(bench.processor, [one._replace(repeat=True) for one in messages[:2]])] == [
+        "approved 100", "declined 51"]
+    assert await ask_all(bench.processor, []) == []

@@ -1,0 +1,228 @@
+"""What rows of a batch mean, and how what became of them is said.
+
+A row is a request whose caller is known and whose values were looked at when its file was handed in.  Here it becomes the same intent
+that the request would: the same key, the same content, the same details for what is told of it later.  Refuses to know when rows are
+carried out, and by whom.
+"""
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
+from hashlib import blake2b
+from typing import NamedTuple
+
+import msgspec
+
+from ringfence.api.aps import codes
+from ringfence.api.aps.accounts import Settings
+from ringfence.api.aps.batch_rows import KINDS, LINK, SEAM, cells_of
+from ringfence.api.aps.door import CARD, DOOR, Account, Service, order_key
+from ringfence.api.aps.maintenance import FAILURE, SUCCESS
+from ringfence.api.aps.operations import OPERATIONS, brand_message
+from ringfence.api.aps.payments import INITIATIONS
+from ringfence.core.commands import Command, Kind
+from ringfence.core.payment import decide
+from ringfence.core.refusals import Refusal
+from ringfence.engine.batches import BatchDoor, File, Line, Order, Prepared, Told, original_of
+from ringfence.engine.engine import may_initiate
+from ringfence.engine.intents import CardInHand, Intent
+from ringfence.engine.vault import StoredCard, Token, stored_card
+
+__all__ = ["batch_door", "code_of"]
+
+Links = Callable[[Account, Mapping[str, str], str], Awaitable[str]]
+"""Makes a payment link: the account, the row's parameters, and the row's key, under which it makes one link however often it is asked;
+five digits.  Handed down by ``main`` where links are served."""
+
+DROPPED = "119"
+"""A row that a cancelled batch did not come to."""
+SOURCE, LINK_FAILED = "batch", "49"
+PURCHASE, RECURRING = OPERATIONS["command", "PURCHASE"], "RECURRING"
+COMMANDS = {kind: OPERATIONS["command", name] for name, kind in KINDS.items()}
+_ENCODE = msgspec.json.Encoder().encode
+_intent, _card, _prepared, _command = (partial(tuple.__new__, kind) for kind in (Intent, CardInHand, Prepared, Command))
+_INITIATION, _CHANNEL = INITIATIONS[RECURRING]
+
+
+def batch_door(
+    service: Service, account_of: Callable[[File], Awaitable[Account | None]], links: Links | None = None,
+) -> BatchDoor:
+    """This door's words for its rows.  ``account_of``: under which account a file was handed in, ``None`` where that is no longer there."""
+    async def prepare(file: File, lines: Sequence[Line], orders: Mapping[int | str, Order], fresh: bool) -> list[Prepared]:
+        account = await account_of(file)
+        if account is None or not account.merchant.active:
+            return [Prepared(None, _failure(line.kind) + "015") for line in lines]
+        reading = _Reading(service, account, file)
+        if wanted := {reading.token_name(line) for line in lines if line.kind == Kind.PURCHASE}:
+            await reading.load(wanted, fresh=fresh)
+        if links is not None and any(line.kind == LINK for line in lines):
+            return [Prepared(None, await links(account, reading.given(line), f"batch:{file.batch_id}:{line.line}")) for line in lines]
+        return [reading.purchase(line) if line.kind == Kind.PURCHASE else reading.later(line, orders) for line in lines]
+
+    return BatchDoor(order_key, prepare, code)
+
+
+def code(kind: str, refusal: Refusal) -> str:
+    """A refusal in five digits."""
+    return _failure(kind) + codes.refusal_message(refusal, None if kind == LINK else Kind(kind))
+
+
+def _failure(kind: str) -> str:
+    return LINK_FAILED if kind == LINK else FAILURE[kind]
+
+
+def code_of(told: Told) -> str:
+    """What became of a row, in five digits."""
+    if told.code is not None:
+        return told.code
+    match told.result:
+        case "approved" if told.minor in (0, told.answered):
+            return SUCCESS[told.kind]
+        case "approved":
+            return FAILURE[told.kind] + codes.decline_message("51")         # in part, and given back
+        case "declined" | "reversed":
+            return FAILURE[told.kind] + codes.decline_message(told.response_code or "")
+        case "not_asked":
+            return FAILURE[told.kind] + codes.refusal_message(Refusal.SERVICE_UNAVAILABLE)
+        case None if told.operation_id is None:
+            return _failure(told.kind) + DROPPED
+        case _:
+            return codes.UNKNOWN_OUTCOME
+
+
+class _Shown(NamedTuple):
+    """What rows with one token share."""
+
+    card: CardInHand
+    refusal: str                            # the code its rows get, "" where they may be asked for
+    brand: str
+    fields: dict[str, str]                  # what answers show of the card
+    masked: str
+    expiry: str
+    processor: str
+
+
+class _Reading:
+    """Rows of one file, read for one chunk: what all of them share is worked out once."""
+
+    def __init__(self, service: Service, account: Account, file: File) -> None:
+        self._service, self._account, self._file = service, account, file
+        self._names: list[str] = file.columns
+        at = {name: place for place, name in enumerate(self._names)}
+        self._token, self._option = at.get("token_name", 0), at.get("payment_option")
+        self._shown: dict[str, _Shown] = {}
+        caller = {"merchant_identifier": account.credential.merchant_identifier, "access_code": account.credential.access_code}
+        self._base = {**caller, "language": file.language}
+        self._payment = self._base | {"eci": RECURRING}
+        self._asked = blake2b(SEAM.join([*self._names, *self._base.values(), ""]).encode(), key=service.content_key, digest_size=16)
+        operation = PURCHASE.echoes
+        self._repeats_all = operation.issuperset(self._names) and operation.issuperset(self._payment)
+
+    def given(self, line: Line) -> dict[str, str]:
+        """A row's parameters."""
+        return self._base | cells_of(self._names, line.cells)
+
+    def token_name(self, line: Line) -> str:
+        """The token a row is paid with."""
+        return line.cells.split(SEAM)[self._token]
+
+    async def load(self, wanted: set[str], *, fresh: bool) -> None:
+        """Know the tokens that rows name."""
+        vault, merchant_id = self._service.vault, self._account.merchant.merchant_id
+        known = {name: None if fresh else vault.cached_token(merchant_id, name) for name in sorted(wanted)}
+        asked = [name for name, token in known.items() if token is None or may_initiate(token)]     # only the good news may come from the cache
+        known.update(zip(asked, await asyncio.gather(*(vault.token(merchant_id, name, fresh=True) for name in asked)), strict=True))
+        for name, token in known.items():
+            self._shown[name] = self._show(token)
+
+    def _show(self, token: Token | None) -> _Shown:
+        settings = self._account.settings
+        if token is None or not token.active:
+            refusal = code(Kind.PURCHASE, Refusal.TOKEN_NOT_FOUND if token is None else Refusal.TOKEN_INACTIVE)
+            return _Shown(CardInHand(None), refusal, "", {}, "", "", "")
+        stored = token.card
+        masked = self._service.vault.masked(stored, settings.mask_first)
+        fields = {"payment_option": stored.brand, "card_number": masked}
+        if token.expiry:
+            fields["expiry_date"] = token.expiry
+        if token.holder:
+            fields["card_holder_name"] = token.holder
+        card = CardInHand(None, token.expiry, stored=stored, token=token, holder=token.holder)
+        return _Shown(card, self._refusal(token, settings), stored.brand, fields, masked, token.expiry,
+                      self._service.route(self._account.merchant, stored.brand))
+
+    def _refusal(self, token: Token, settings: Settings) -> str:
+        """The code that every recurring payment with this token gets now; "" for none."""
+        brand = token.card.brand
+        if "recurring" not in settings.channels:
+            return PURCHASE.failure + "046"
+        if message := brand_message(PURCHASE, RECURRING, brand):
+            return PURCHASE.failure + message
+        if settings.payment_options is not None and brand not in settings.payment_options:
+            return PURCHASE.failure + "003"
+        refusal = may_initiate(token)
+        return code(Kind.PURCHASE, refusal) if refusal else ""
+
+    def purchase(self, line: Line) -> Prepared:
+        """A recurring payment, as ``payments.pay`` would begin it."""
+        cells = line.cells.split(SEAM)
+        shown = self._shown[cells[self._token]]
+        refusal = shown.refusal
+        if not refusal and self._option is not None and (asked := cells[self._option]) and asked != shown.brand:
+            refusal = f"{PURCHASE.failure}110"
+        if refusal:
+            return _prepared((None, refusal, shown.masked, shown.expiry))
+        given = self._payment | (dict(zip(self._names, cells, strict=True)) if "" not in cells else cells_of(self._names, line.cells))
+        account, service = self._account, self._service
+        merchant, operation_id = account.merchant, service.engine.new_id()
+        reference = line.reference
+        return _prepared((_intent((
+            merchant.merchant_id, merchant.identifier, operation_id,
+            _command((Kind.PURCHASE, line.minor, line.currency, operation_id, *_PLAIN)),
+            DOOR, account.actor, SOURCE, self._content(line, shown.card.stored), reference, order_key(reference or ""), False,
+            _ENCODE({**(given if self._repeats_all else _echoed(given, PURCHASE.echoes)), CARD: shown.fields}), shown.processor,
+            shown.card, None, _INITIATION, _CHANNEL,
+            merchant.settings.magic_amounts, None,
+        )), None, shown.masked, shown.expiry))
+
+    def later(self, line: Line, orders: Mapping[int | str, Order]) -> Prepared:
+        """A capture, void or refund, as ``maintenance.operate`` would ask for it."""
+        kind = Kind(line.kind)
+        operation, account, service = COMMANDS[kind], self._account, self._service
+        given = self.given(line)
+        order = orders.get(line.fort_id) if line.fort_id is not None else orders.get(order_key(line.reference or ""))
+        if order is None or (line.fort_id is not None and given.get("merchant_reference", order.reference) != order.reference):
+            return Prepared(None, code(kind, Refusal.PAYMENT_NOT_FOUND))
+        operation_id = service.engine.new_id()
+        command = Command(kind, line.minor, line.currency, operation_id)
+        if kind is Kind.VOID:
+            command = Command(kind, None, order.currency, operation_id, whole=True)
+        stored = order.card and stored_card(order.card)
+        masked = service.vault.masked(stored, account.settings.mask_first) if stored else ""
+        if order.result != "approved" or order.held is None:
+            verdict = decide(order.held.payment, command, service.now()) if order.held else Refusal.OPERATION_IN_PROGRESS
+            return Prepared(None, code(kind, verdict if isinstance(verdict, Refusal) else Refusal.OPERATION_IN_PROGRESS), masked)
+        named = given.get("maintenance_reference", "")
+        return Prepared(Intent(
+            account.merchant.merchant_id, account.merchant.identifier, order.payment_id, command, DOOR, account.actor, SOURCE,
+            self._content(line, None), named or order.reference,
+            f"aps:refund:{order.payment_id}:{named}" if kind is Kind.REFUND and named else None, bool(named),
+            _ENCODE(_echoed(given, operation.echoes)), order.processor, CardInHand(None, stored=stored) if stored else None,
+            original_of(order),
+            channel=order.channel, magic=account.merchant.settings.magic_amounts,
+        ), None, masked)
+
+    def _content(self, line: Line, stored: StoredCard | None) -> bytes:
+        """See ``door.content_of``; here of the row as it was handed in.  Two rows are never the same request, however alike: each is asked
+        for once, by its line."""
+        content = self._asked.copy()
+        content.update(f"{line.cells}|{stored and stored.card_id}".encode())
+        return content.digest()
+
+
+def _echoed(given: dict[str, str], echoes: frozenset[str]) -> dict[str, str]:
+    return given if echoes.issuperset(given) else {name: value for name, value in given.items() if name in echoes}
+
+
+_PLAIN = Command(Kind.PURCHASE, 1, "", 0)[4:]

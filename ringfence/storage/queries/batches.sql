@@ -1,0 +1,235 @@
+-- Batch files: handed in, looked through, carried out row by row, told of.
+
+-- taken_reference --
+-- The batch of that name, if there is one.
+SELECT batch_id FROM batch_files WHERE merchant_id = $1 AND reference = $2;
+
+-- add_file --
+-- Store what is known of a file; nothing comes back where its name is taken.
+INSERT INTO batch_files (merchant_id, batch_id, reference, door, access, language, file_name, bytes, content, columns, rows, last_line,
+                         totals, state, message, reason, faults, uploaded_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13::jsonb, $14, $15, $16, $17, $18)
+ON CONFLICT (merchant_id, reference) DO NOTHING
+RETURNING batch_id;
+
+-- add_faults --
+-- What is wrong with its rows.
+INSERT INTO batch_faults SELECT * FROM unnest($1::batch_faults[]);
+
+-- file --
+-- One batch, by its number.
+SELECT f.*, m.identifier FROM batch_files f JOIN merchants m USING (merchant_id) WHERE f.merchant_id = $1 AND f.batch_id = $2;
+
+-- file_of --
+-- One batch of any merchant, by its number.
+SELECT f.*, m.identifier FROM batch_files f JOIN merchants m USING (merchant_id) WHERE f.batch_id = $1;
+
+-- file_named --
+-- One batch, by the merchant's name for it.
+SELECT f.*, m.identifier FROM batch_files f JOIN merchants m USING (merchant_id) WHERE f.merchant_id = $1 AND f.reference = $2;
+
+-- files --
+-- The newest batches, of one merchant ($1) or of all, behind batch $2, at most $3.
+SELECT f.*, m.identifier FROM batch_files f JOIN merchants m USING (merchant_id)
+WHERE ($1::integer IS NULL OR f.merchant_id = $1) AND ($2::bigint IS NULL OR f.batch_id < $2)
+ORDER BY f.batch_id DESC LIMIT $3;
+
+-- faults --
+-- What is wrong with a batch's rows, the first $3 of it.
+SELECT line, column_name, message FROM batch_faults WHERE merchant_id = $1 AND batch_id = $2 ORDER BY place LIMIT $3;
+
+-- progress --
+-- How far a batch has come: rows by how they ended, as those who carried them out noted it.
+SELECT coalesce(sum(approved), 0)::integer, coalesce(sum(failed), 0)::integer, coalesce(sum(unknown), 0)::integer
+FROM batch_progress WHERE merchant_id = $1 AND batch_id = $2;
+
+-- open_files --
+-- Batches that are to be looked through, carried out or ended.
+SELECT f.*, m.identifier FROM batch_files f JOIN merchants m USING (merchant_id)
+WHERE f.state IN ('validating', 'processing', 'cancelling') ORDER BY f.merchant_id, f.batch_id;
+
+-- twice --
+-- References that more than one line of a file begins an order, or a link, with.
+SELECT reference FROM batch_rows WHERE merchant_id = $1 AND batch_id = $2 AND kind IN ('purchase', 'payment_link')
+GROUP BY reference HAVING count(*) > 1 LIMIT $3;
+
+-- lines_of --
+-- The lines that begin an order with one of these references, but for the first of each.
+SELECT line FROM (
+    SELECT line, row_number() OVER (PARTITION BY reference ORDER BY line) AS nth FROM batch_rows
+    WHERE merchant_id = $1 AND batch_id = $2 AND kind IN ('purchase', 'payment_link') AND reference = ANY ($4::text[])) r
+WHERE nth > 1 ORDER BY line LIMIT $3;
+
+-- name_orders --
+-- Rows that name an order by our number get the merchant's name for it as well, so that it is known which rows are of one order.
+UPDATE batch_rows r SET reference = o.reference
+FROM operations o
+WHERE r.merchant_id = $1 AND r.batch_id = $2 AND r.reference IS NULL AND r.kind <> 'purchase'
+  AND o.merchant_id = r.merchant_id AND o.payment_id = r.fort_id AND o.operation_id = r.fort_id AND o.reference IS NOT NULL;
+
+-- make_waves --
+-- Behind the first row of an order come its others, each in a wave of its own.
+UPDATE batch_rows r SET wave = w.wave
+FROM (SELECT line, row_number() OVER (PARTITION BY coalesce(reference, fort_id::text) ORDER BY line) - 1 AS wave
+      FROM batch_rows WHERE merchant_id = $1 AND batch_id = $2) w
+WHERE r.merchant_id = $1 AND r.batch_id = $2 AND r.line = w.line AND w.wave > 0;
+
+-- waves --
+-- How many waves a file has.
+SELECT coalesce(max(wave), 0) + 1 FROM batch_rows WHERE merchant_id = $1 AND batch_id = $2 AND wave > 0;
+
+-- repeated --
+-- The latest other batch of the same content that was carried out since $4 (business time).
+SELECT batch_id FROM batch_files
+WHERE merchant_id = $1 AND content = $2 AND batch_id <> $3 AND processed_at >= $4 ORDER BY batch_id DESC LIMIT 1;
+
+-- new_money --
+-- What a file would move that was not moved yet: rows that begin an order nobody has begun ($3: what stands before a reference in its
+-- key), and all rows on orders.
+SELECT r.kind, r.currency, count(*)::integer AS rows, sum(r.minor)::bigint AS minor
+FROM batch_rows r
+WHERE r.merchant_id = $1 AND r.batch_id = $2 AND r.kind <> 'payment_link' AND (r.kind <> 'purchase' OR NOT EXISTS (
+    SELECT FROM operations o WHERE o.merchant_id = r.merchant_id AND o.key = $3 || r.reference))
+GROUP BY r.kind, r.currency ORDER BY r.kind, r.currency;
+
+-- validated --
+-- The end of looking through a file.
+UPDATE batch_files SET state = $3, message = $4, reason = $5, faults = $6, waves = $7, repeats = $8, new_totals = $9::jsonb
+WHERE merchant_id = $1 AND batch_id = $2 AND state = 'validating' RETURNING true;
+
+-- drop_rows --
+-- The rows of a batch that will never be carried out.
+DELETE FROM batch_rows WHERE merchant_id = $1 AND batch_id = $2;
+
+-- process --
+-- Have a valid batch carried out, from $3 (business time) on; $4: although it repeats another.
+UPDATE batch_files SET state = 'processing', processed_at = $3, began = now(), forced = $4
+WHERE merchant_id = $1 AND batch_id = $2 AND state = 'valid' AND (repeats IS NULL OR $4) RETURNING true;
+
+-- content_lock --
+-- Two files of one content are not let through beside each other.
+SELECT pg_advisory_xact_lock($1::integer, $2::integer);
+
+-- note_repeat --
+-- It turned out to repeat another batch after it was looked through.
+UPDATE batch_files SET repeats = $3, new_totals = $4::jsonb WHERE merchant_id = $1 AND batch_id = $2;
+
+-- cancel --
+-- No further row is taken; what is under way ends.
+UPDATE batch_files SET state = CASE state WHEN 'processing' THEN 'cancelling' ELSE 'cancelled' END, cancelled_at = $3,
+                       ended_at = CASE state WHEN 'processing' THEN NULL ELSE $3::timestamptz END
+WHERE merchant_id = $1 AND batch_id = $2 AND state IN ('valid', 'processing') RETURNING state;
+
+-- lay_parts --
+-- The stretches of a wave: $3 of them, over the lines up to $4.
+INSERT INTO batch_parts (merchant_id, batch_id, part, next_line, last_line)
+SELECT $1, $2, n, 2 + ((n - 1)::bigint * ($4 - 1) / $3)::integer, 1 + (n::bigint * ($4 - 1) / $3)::integer FROM generate_series(1, $3::integer) n
+ON CONFLICT (merchant_id, batch_id, part) DO UPDATE SET next_line = excluded.next_line;
+
+-- take_part --
+-- A stretch that has lines left and is in nobody's hands, the emptiest first, locked until the transaction ends; and the batch, which is
+-- not cancelled meanwhile.
+SELECT p.part, p.next_line, p.last_line, f.wave
+FROM batch_files f JOIN batch_parts p USING (merchant_id, batch_id)
+WHERE f.merchant_id = $1 AND f.batch_id = $2 AND f.state = 'processing' AND p.next_line <= p.last_line
+ORDER BY p.part LIMIT 1
+FOR UPDATE OF p SKIP LOCKED;
+
+-- still_processing --
+-- Whether it is still to be carried out, and in which wave; it is not changed until the transaction ends.
+SELECT wave FROM batch_files WHERE merchant_id = $1 AND batch_id = $2 AND state = 'processing' FOR SHARE;
+
+-- first_rows --
+-- Rows of the first wave from line $3 to $4, at most $5.
+SELECT line, kind, reference, fort_id, minor, currency, cells FROM batch_rows
+WHERE merchant_id = $1 AND batch_id = $2 AND line BETWEEN $3 AND $4 AND wave = 0 ORDER BY line LIMIT $5;
+
+-- later_rows --
+-- The same of wave $6.
+SELECT line, kind, reference, fort_id, minor, currency, cells FROM batch_rows
+WHERE merchant_id = $1 AND batch_id = $2 AND wave > 0 AND wave = $6 AND line BETWEEN $3 AND $4 ORDER BY line LIMIT $5;
+
+-- move_on --
+-- The lines before $4 of a stretch are taken.
+UPDATE batch_parts SET next_line = $4 WHERE merchant_id = $1 AND batch_id = $2 AND part = $3;
+
+-- note_results --
+-- Which operations rows are, or why they are none.
+INSERT INTO batch_results
+SELECT $1, $2, r.* FROM unnest($3::integer[], $4::bigint[], $5::bigint[], $6::text[], $7::text[], $8::text[]) AS r;
+
+-- operation_of --
+-- The operation of a row, if it was stored.
+SELECT operation_id, code FROM batch_results WHERE merchant_id = $1 AND batch_id = $2 AND line = $3;
+
+-- note_progress --
+-- How rows of a stretch ended.
+INSERT INTO batch_progress AS p VALUES ($1, $2, $3, $4, $5, $6)
+ON CONFLICT (merchant_id, batch_id, part) DO UPDATE
+SET approved = p.approved + excluded.approved, failed = p.failed + excluded.failed, unknown = p.unknown + excluded.unknown;
+
+-- orders --
+-- Payments by their numbers ($2) or by the keys that began them ($3), with what messages behind the first one cite.
+SELECT o.payment_id, o.key, o.door, o.reference, o.processor, o.channel, o.minor AS asked, o.currency AS asked_currency,
+       x.result, x.approval_code, x.processor_reference, x.scheme_reference,
+       c.card_id, c.brand, c.bin, c.last4, c.key_id, c.wrapped_key, c.ciphertext, c.first_reference, c.blocked,
+       p.*
+FROM (SELECT payment_id FROM unnest($2::bigint[]) AS n (payment_id)
+      UNION SELECT k.payment_id FROM operations k WHERE k.merchant_id = $1 AND k.key = ANY ($3::text[])) w
+JOIN operations o ON o.merchant_id = $1 AND o.payment_id = w.payment_id AND o.operation_id = w.payment_id
+LEFT JOIN LATERAL (SELECT * FROM outcomes y WHERE y.merchant_id = $1 AND y.payment_id = o.payment_id AND y.operation_id = o.operation_id
+                   ORDER BY y.attempt DESC LIMIT 1) x ON true
+LEFT JOIN cards c ON c.merchant_id = $1 AND c.card_id = o.card_id
+LEFT JOIN payments p ON p.merchant_id = $1 AND p.payment_id = o.payment_id;
+
+-- left_over --
+-- Whether any line of the wave is not taken yet.
+SELECT EXISTS (SELECT FROM batch_parts WHERE merchant_id = $1 AND batch_id = $2 AND next_line <= last_line);
+
+-- sums --
+-- (What is looked up stands behind LIMIT, so that it is looked up by its key: the planner, which knows nothing yet of a file that has just
+-- come, would else read all of the file for every row.)
+-- How the rows from line $3 to $4 ended, by kind and currency: asked of the operations' own outcomes, whatever was noted before.
+SELECT r.kind, r.currency,
+       CASE WHEN b.line IS NULL THEN 'waiting' WHEN b.operation_id IS NULL THEN CASE WHEN b.code LIKE '%000' THEN 'approved' ELSE 'refused' END
+            WHEN x.result IS NULL OR x.result IN ('unknown', 'challenge') THEN 'unknown'
+            WHEN x.result = 'approved' AND (r.minor = 0 OR x.minor = r.minor) THEN 'approved' ELSE 'declined' END AS ended,
+       count(*)::integer AS rows, sum(r.minor)::bigint AS minor
+FROM batch_rows r
+LEFT JOIN LATERAL (SELECT * FROM batch_results k
+                   WHERE k.merchant_id = $1 AND k.batch_id = $2 AND k.line = r.line LIMIT 1) b ON true
+LEFT JOIN LATERAL (SELECT y.result, y.minor FROM outcomes y
+                   WHERE y.merchant_id = $1 AND y.payment_id = b.payment_id AND y.operation_id = b.operation_id
+                   ORDER BY y.attempt DESC LIMIT 1) x ON b.operation_id IS NOT NULL
+WHERE r.merchant_id = $1 AND r.batch_id = $2 AND r.line BETWEEN $3 AND $4
+GROUP BY 1, 2, 3;
+
+-- results --
+-- Rows from line $3 on, at most $4, with what became of them.
+SELECT r.line, r.kind, r.minor, r.currency, r.reference, r.fort_id, b.payment_id, b.operation_id, b.code, b.card_number, b.expiry_date,
+       x.result, x.minor AS answered, x.response_code
+FROM batch_rows r
+LEFT JOIN LATERAL (SELECT * FROM batch_results k
+                   WHERE k.merchant_id = $1 AND k.batch_id = $2 AND k.line = r.line LIMIT 1) b ON true
+LEFT JOIN LATERAL (SELECT y.result, y.minor, y.response_code FROM outcomes y
+                   WHERE y.merchant_id = $1 AND y.payment_id = b.payment_id AND y.operation_id = b.operation_id
+                   ORDER BY y.attempt DESC LIMIT 1) x ON b.operation_id IS NOT NULL
+WHERE r.merchant_id = $1 AND r.batch_id = $2 AND r.line >= $3
+ORDER BY r.line LIMIT $4;
+
+-- next_wave --
+-- The rows behind those that have ended may be taken.
+UPDATE batch_files SET wave = $3 WHERE merchant_id = $1 AND batch_id = $2 AND state = 'processing' RETURNING true;
+
+-- end --
+-- The batch has ended: $3 done or cancelled, $4 at (business time), what its rows came to, and whether that agrees with what was handed in.
+UPDATE batch_files SET state = $3, ended_at = $4, ended = now(), sums = $5::jsonb, agrees = $6
+WHERE merchant_id = $1 AND batch_id = $2 AND state IN ('processing', 'cancelling') RETURNING true;
+
+-- forget --
+-- Rows of batches that ended before $1 (business time), at most $2 of them, are erased; what they came to stays.
+DELETE FROM batch_rows r USING (
+    SELECT q.merchant_id, q.batch_id, q.line FROM batch_files f
+    JOIN batch_rows q USING (merchant_id, batch_id)
+    WHERE f.state IN ('done', 'cancelled', 'invalid') AND coalesce(f.ended_at, f.uploaded_at) < $1 LIMIT $2) old
+WHERE r.merchant_id = old.merchant_id AND r.batch_id = old.batch_id AND r.line = old.line;
