@@ -72,7 +72,7 @@ class Desk:
         """The token that the shop named, where it may be charged."""
         name = session.asked.token_name
         token = await self._service.vault.token(session.merchant_id, name) if name else None
-        return token if token is not None and token.active else None
+        return token if token is not None and token.active and not token.temporary else None
 
     async def _check(self, session: Session, typed: Typed) -> Mapping[str, str]:
         account, now = self._account_of(session), self._service.now()

@@ -1,0 +1,71 @@
+"""3-D Secure in a real browser: from the page to the payer's bank and back, approved and rejected."""
+from __future__ import annotations
+
+import pytest
+
+from tests.web.payers import DESK, GOOD
+
+pytestmark = pytest.mark.browser
+
+ASKED = "4557012345678902"
+"""A card whose bank asks."""
+
+
+def begin(one, shop, order, **fields):
+    one.page.goto(shop.go(shop.purchase(order, **fields)))
+    one.page.wait_for_selector("#number")
+    one.pay(number=ASKED)
+    one.page.wait_for_selector("#challenge")
+
+
+def test_the_bank_asks_and_the_payer_approves(shop, payer, order):
+    with payer() as one:
+        begin(one, shop, order)
+        one.look()
+        one.page.click("button[value=approve]")
+        assert one.answered() == "14000"
+        answer = shop.answer()
+        assert (answer["merchant_reference"], answer["card_number"]) == (order, "455701******8902")
+
+
+def test_the_payer_rejects_and_takes_another_card(shop, payer, order):
+    with payer() as one:
+        begin(one, shop, order, language="ar")
+        one.look()
+        one.page.click("button[value=reject]")
+        one.page.wait_for_selector(".summary")
+        assert one.sees("problem_not_authenticated", "ar")
+        one.look("rejected")
+        one.pay(number=GOOD)
+        assert one.answered() == "14000"
+
+
+def test_back_on_the_page_while_the_bank_asks(shop, payer, order):
+    """The page waits, says why, and goes on when the bank is done."""
+    with payer(viewport=DESK) as one:
+        one.page.goto(shop.go(shop.purchase(order)))
+        one.page.wait_for_selector("#number")
+        page = one.page.url
+        one.pay(number=ASKED)
+        one.page.wait_for_selector("#challenge")
+        challenge = one.page.url
+        one.page.goto(page)
+        assert one.sees("bank_asks")
+        one.look()
+        one.page.goto(challenge)
+        one.page.click("button[value=approve]")
+        assert one.answered() == "14000"
+
+
+def test_without_script(shop, payer, order):
+    with payer(java_script_enabled=False) as one:
+        one.page.goto(shop.go(shop.purchase(order)))
+        one.page.click("button")
+        one.page.wait_for_selector("#number")
+        one.pay(number=ASKED)
+        one.page.click("button[value=approve]")
+        for _ in range(5):
+            if one.page.locator("#answered").count():
+                break
+            one.page.click("main button >> nth=0")
+        assert one.answered() == "14000"
