@@ -1,41 +1,30 @@
 """The composition of one process, top to bottom: what it is made of, and in which order it starts and stops.
 
 ``foundation`` is everything but the doors: what is there to carry out payments, and to do what is due later.  A process that serves
-puts ``doors`` on top of it; one that only works does without.  Everything is built by hand here and handed down as values and plain
-functions; there are no globals to look for.
+puts the doors of ``serving`` on top of it; one that only works does without.  Everything is built by hand here and handed down as values
+and plain functions; there are no globals to look for.
 """
 from __future__ import annotations
 
 import asyncio
 import os
 import secrets
-import time
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
 import asyncpg
-from starlette.requests import Request
-from starlette.routing import BaseRoute
 
-from ringfence.api import openapi, streaming
-from ringfence.api.aps import batch as aps_batch
-from ringfence.api.aps import hosted as aps_hosted
-from ringfence.api.aps import pages as aps_pages
 from ringfence.api.aps import recurring as plan_charges
-from ringfence.api.aps import tokenization
 from ringfence.api.aps.app import PaymentApi
 from ringfence.api.aps.batch_intents import batch_door
 from ringfence.api.aps.batch_links import links_of_rows
 from ringfence.api.aps.door import DOOR, card_facts, order_key
 from ringfence.api.aps.door import Service as ApsService
 from ringfence.api.aps.report_rows import WORDS
-from ringfence.api.aps.reporting import ReportingApi
-from ringfence.api.aps.returning import FromTokenization, Returning
-from ringfence.api.http import App, BodyTooLarge, CallerGone, Door, read_body, root, service_routes
 from ringfence.background import (
     abandoned,
     batches,
@@ -60,7 +49,7 @@ from ringfence.core.business_day import business_day
 from ringfence.core.card import Pan
 from ringfence.core.outcomes import Outcome
 from ringfence.core.recovery import Plan
-from ringfence.engine import addresses, forms, keys, points
+from ringfence.engine import addresses, keys, points
 from ringfence.engine.ahead import Ahead
 from ringfence.engine.authenticating import Authenticating
 from ringfence.engine.batch_carrier import HANDS, Carrier
@@ -77,45 +66,35 @@ from ringfence.engine.key_sources import KeySource, KeyUnreadable
 from ringfence.engine.lane import Lane, NotCommitted
 from ringfence.engine.links import QUEUE as MESSAGES
 from ringfence.engine.links import Desk as LinkDesk
-from ringfence.engine.metrics import DELIVERED, NOT_DELIVERED, Counters, Metrics
+from ringfence.engine.metrics import DELIVERED, NOT_DELIVERED, Counters
 from ringfence.engine.numbering import RENEW_SECONDS, Counted, NoNumberFree, Numbering
 from ringfence.engine.outcome_lane import OutcomeLane
 from ringfence.engine.reading import Reading
 from ringfence.engine.recovery import PostgresDesk, Recovery
-from ringfence.engine.reporting import Maker, Reporting
-from ringfence.engine.return_address import origin_of
-from ringfence.engine.sessions import Sessions, finishing
-from ringfence.engine.timeline import Stepped
+from ringfence.engine.reporting import Maker
+from ringfence.engine.sessions import Sessions
 from ringfence.engine.vault import Vault
 from ringfence.failures import Exit, Failure
-from ringfence.linking import begin_on, desk_of, invoice_of, page_on, post_of
-from ringfence.operators import Advance, admin_of, notifiers_of, plan_desk_of, policy_of, rules_of
+from ringfence.linking import desk_of, invoice_of, post_of
+from ringfence.operators import notifiers_of, plan_desk_of, policy_of, rules_of
 from ringfence.processors.processor import Ask, Processor
 from ringfence.processors.simulator import SimulatedAccessControl, Simulator, is_test_number
 from ringfence.storage import database
 from ringfence.storage import expiry as holds_due
 from ringfence.storage.jobs import IN_ORDER
-from ringfence.web import hosted, inbox, static_files, three_d_secure
-from ringfence.web import links as link_pages
 
 OUTCOME_LANES, INTENT_LANES = range(1_024), range(1_024, 2_048)
 """The numbers that lanes may hold; those of outcomes name chains, and stay few."""
 DIRECTORY_SECONDS = 0.5
 """How long another process may take to see a change of merchants, credentials and settings."""
-EVERYWHERE_SECONDS = 2.0
-"""How long an answer about a changed merchant waits for the other processes to know."""
 REPORTERS = 4
 """Connections for proofs, stories, reports and what operators ask, made when they are first needed."""
 JOBBERS = 4
 """Connections for what is due later."""
 LEASE_SECONDS = 10.0
 """On top of one message of a recovery: how long a doubt that somebody waits for is out of others' hands, should this process die over it."""
-READY_SECONDS = 1.0
-"""How long the database may take to answer before this worker calls itself not ready."""
 ASKING_SECONDS = 5.0
 """On top of a processor's own limit: how long an owner may take to ask and to write the outcome."""
-ATTEMPT_SECONDS = 20.0
-"""On top of that: how long an attempt on a page may be in one process's hands before another looks what became of it."""
 MARGIN_SECONDS = 0.5
 """On top of a processor's own limit: how long one message of a recovery may take."""
 
@@ -146,28 +125,6 @@ class Foundation:
     files: Batches
     nudge: Callable[[], object]
     ends: AsyncExitStack
-
-
-@dataclass(frozen=True, slots=True)
-class Worker:
-    """What ``build`` made: the ASGI application and its doors, what counts, whether payments can be taken (else why not), and the end in order."""
-
-    app: App
-    doors: dict[str, Door]
-    counters: Counters
-    ready: Callable[[], Awaitable[list[str]]]
-    close: Callable[[], Awaitable[None]]
-    long_paths: tuple[str, ...] = ()
-
-
-async def build(config: Config, database_url: str, number: int, metrics: Metrics) -> Worker:
-    """Build the serving worker with this number.  Raises ``Failure`` where a part of it cannot start."""
-    ends = AsyncExitStack()
-    try:
-        return doors(await foundation(config, database_url, number, metrics.row(number), ends, works=config.background), metrics)
-    except BaseException:
-        await ends.aclose()
-        raise
 
 
 async def foundation(
@@ -353,114 +310,6 @@ async def _foundation(
     return Foundation(
         config, clock, counters, pool, reporters, keyring, numbering.new_name, directory, vault, processor, lanes, engine, reading,
         access_control, after_challenges, sessions, link_desk, service, aps, file_desk, nudge_all, ends)
-
-
-def doors(base: Foundation, metrics: Metrics) -> Worker:
-    """What callers and operators reach over HTTP."""
-    config, directory, clock = base.config, base.directory, base.clock
-    service, aps = base.service, base.aps
-    returning = Returning(base.reading, directory, is_live=config.is_live, tokenized=_return_of_tokenization(base.vault))
-    by_path = {"/FortAPI/paymentApi": Door(aps.handle, config.body_limit)}
-    by_file = aps_batch.BatchApi(
-        aps, base.files, base.keyring.content_key, aps_batch.Limits(config.batch_limit, config.batch_rows), links=True)
-    reporting = Reporting(base.reporters, clock.now, base.nudge)
-    reports_door = ReportingApi(aps, reporting, clock.now)
-
-    # what a payer's browser sees
-    page = aps_pages.PaymentPage(service, base.sessions, aps.account, tokenize=tokenization.tokenize, sandbox=not config.is_live)
-    desk = aps_hosted.Desk(service, base.sessions, aps.account, tokenize=tokenization.tokenize)
-    finish = finishing(base.sessions, desk.cashier, returning.way)
-    pages = [
-        *hosted.routes(hosted.Hosted(
-            base.sessions, {DOOR: desk.cashier}, {aps_pages.PATH: page.enter},
-            form_reader(config.body_limit), config.answer_seconds + ASKING_SECONDS + ATTEMPT_SECONDS)),
-        *three_d_secure.routes(_bank_desk(base, returning, {DOOR: finish})), *_pages_of_links(base),
-    ]
-
-    async def ready() -> list[str]:
-        missing = [f"the {name} lane has no connection" for name, lane in base.lanes.items() if not lane.is_up]
-        try:
-            async with asyncio.timeout(READY_SECONDS), base.pool.acquire() as connection:
-                await connection.fetchval("SELECT 1")
-        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-            missing.append(f"the database does not answer ({type(error).__name__})")
-        return missing
-
-    async def everywhere() -> None:
-        limit = time.monotonic() + EVERYWHERE_SECONDS
-        while metrics.directory_version(config.workers) < directory.version and time.monotonic() < limit:
-            await asyncio.sleep(0.02)
-
-    operators = admin_of(
-        config, admin_token(config), base.reporters, base.keyring, clock, directory, everywhere, base.ends, by_key=base.pool,
-        advance=_advance(base), drops=base.processor.drops, nudge=base.nudge, links=base.links, files=base.files)
-    routes = [
-        streaming.door("/FortAPI/reportingApi", reports_door.handle, config.body_limit), *by_file.routes(),
-        *service_routes(ready=ready, metrics=metrics), *openapi.routes(), *operators, *static_files.routes(), *pages]
-    return Worker(root(by_path, routes, base.counters), by_path, base.counters, ready, base.ends.aclose, aps_batch.LONG_PATHS)
-
-
-def _pages_of_links(base: Foundation) -> list[BaseRoute]:
-    """What payers of links see, and in a sandbox what they were sent."""
-    is_secure = (base.config.base_url or base.config.scheme).startswith("https")
-    return [
-        *link_pages.routes(link_pages.Services(
-            base.links, base.directory, begin_on(page_on(base.sessions), base.links, base.directory), not base.config.is_live, is_secure,
-            asyncio.Lock())),
-        *([] if base.config.is_live else inbox.routes(base.reporters, admin_token(base.config))),
-    ]
-
-
-def _return_of_tokenization(vault: Vault) -> FromTokenization:
-    """Where the tokenization of an order was to lead back to."""
-    async def return_url(merchant_id: int, reference: str) -> str:
-        flow = await vault.tokenization(merchant_id, reference)
-        return flow.return_url if flow is not None else ""
-
-    return return_url
-
-
-def form_reader(limit: int) -> Callable[[Request], Awaitable[bytes]]:
-    """How pages read the body of a form, of at most ``limit`` bytes."""
-    async def read(request: Request) -> bytes:
-        try:
-            return await read_body(request.scope, request.receive, limit)
-        except BodyTooLarge as error:
-            raise forms.TooLarge from error
-        except CallerGone as error:
-            raise forms.CallerLeft from error
-
-    return read
-
-
-def _bank_desk(base: Foundation, returning: Returning, finish: three_d_secure.Finish) -> three_d_secure.Desk:
-    """What the pages of a challenge need.  They may be framed by the shop they lead back to, and by the pages it named."""
-    async def door_of(merchant_id: int, payment_id: int) -> str:
-        view = await base.reading.view(merchant_id, payment_id)
-        return view.first.door if view is not None else ""
-
-    async def framers(merchant_id: int, payment_id: int) -> tuple[str, ...]:
-        merchant = base.directory.by_id(merchant_id)
-        allowed = [*merchant.settings.return_origins] if merchant is not None else []
-        origins = map(origin_of, [*allowed, await returning.address(merchant_id, payment_id)])
-        return tuple(dict.fromkeys(filter(None, origins)))
-
-    return three_d_secure.Desk(base.challenges, base.access_control, finish, door_of, framers, base.clock.now)
-
-
-def _advance(base: Foundation) -> Advance:
-    """Moves business time, and has everything done that is due on the way."""
-    notifiers = notifiers_of(base.config)
-
-    async def advance(until: datetime | timedelta) -> Stepped:
-        assert isinstance(base.clock, Clock), "only a sandbox is asked to"
-        return await stepping.advance(
-            base.clock, base.reporters, [one.merchant_id for one in base.directory.merchants()], until, nudge=base.nudge,
-            drops=base.processor.drops,
-            is_told=lambda: any(notifier.wants(one) for one in base.directory.merchants() for notifier in notifiers.values()),
-        )
-
-    return advance
 
 
 def _listen_for_late(processor: Simulator, ends_doubts: Recovery, ends: AsyncExitStack) -> None:

@@ -26,7 +26,8 @@ from ringfence.engine.clock import stands_from_the_start
 from ringfence.engine.lane import CONNECTION_LOST
 from ringfence.engine.metrics import Metrics
 from ringfence.failures import Exit, Failure
-from ringfence.main import Worker, build, foundation
+from ringfence.main import foundation
+from ringfence.serving import Worker, build
 from ringfence.storage import database
 from ringfence.storage.migrations import MigrationError, status
 from ringfence.storage.postgres import PostgresError, address

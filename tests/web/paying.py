@@ -16,7 +16,7 @@ from ringfence.api.aps import hosted as aps_hosted
 from ringfence.api.aps import pages as aps_pages
 from ringfence.api.aps import signature, tokenization
 from ringfence.engine.sessions import Sessions
-from ringfence.main import form_reader
+from ringfence.serving import form_reader
 from ringfence.web import hosted
 from tests.engine.composition import Process, Shop
 from tests.web.asking import Answer, get, post

@@ -13,18 +13,16 @@ from ringfence.api.aps import cards, payments, returns
 from ringfence.api.aps.accounts import Settings
 from ringfence.api.aps.answers import answer
 from ringfence.api.aps.codes import UNKNOWN_OUTCOME
-from ringfence.api.aps.door import CHANNEL, Account, Reply, Service, attempt_key, read_details
+from ringfence.api.aps.door import CHANNEL, Account, Reply, Service, attempt_key
 from ringfence.api.aps.fields import CHECKS
 from ringfence.api.aps.ladder import ApsRequest, WireError, accepted
 from ringfence.api.aps.maintenance import PAGE
 from ringfence.api.aps.operations import PAYMENT_PAGE, Operation, brand_message, variant_of
+from ringfence.api.aps.returning import answer_again
 from ringfence.api.aps.returns import MERCHANT_PAGE, REDIRECTION
 from ringfence.core.card import brand_of
-from ringfence.core.outcomes import Approved, Declined, NotAsked, Outcome, Reversed, Silence, Unknown
-from ringfence.core.payment import Status
 from ringfence.engine.browser import Goto, Way
 from ringfence.engine.lane import CONNECTION_LOST
-from ringfence.engine.reading import View
 from ringfence.engine.sessions import PAYMENT, Answer, Cashier, Ending, Form, SavedCard, Session, Sessions, Typed
 from ringfence.engine.vault import Token
 
@@ -177,7 +175,7 @@ class Desk:
             return
         if view.first.result in (None, "challenge"):
             return
-        code, body = told_again(view)
+        code, body = answer_again(view)
         await self._note(session, session.payment_id, code, body, session.attempts, stored=True)
 
     async def _cancel(self, session: Session) -> None:
@@ -203,35 +201,6 @@ class Desk:
     def _account_of(self, session: Session) -> Account | None:
         account = self._account(session.asked.given)
         return None if isinstance(account, WireError) or not account.merchant.active else account
-
-
-def told_again(view: View) -> tuple[str, dict[str, object]]:
-    """The answer to a payment's first operation once more, unsigned, from what is stored."""
-    assert view.first.details is not None
-    echo, card = read_details(view.first.details)
-    step, operation = view.first, PAYMENT_PAGE.operations["command", echo["command"]]
-    request = ApsRequest(
-        operation, echo, echo, echo["language"], None, echo.get("currency", ""), echo.get("merchant_reference", ""), None,
-        echo.get("token_name", ""), None, None, echo.get("eci", "ECOMMERCE"), variant_of(operation, echo), "")
-    fields: dict[str, object] = {"fort_id": str(view.payment_id), **card}
-    kept = view.payment is not None and view.payment.status is not Status.DECLINED
-    code = payments.ending(request, _outcome(view), kept, step.token_name or "", fields)
-    return code, answer(request, fields, code)
-
-
-def _outcome(view: View) -> Outcome:
-    step = view.first
-    match step.result:
-        case "approved":
-            return Approved(step.answered_minor or 0, step.approval_code or "")
-        case "declined":
-            return Declined(step.response_code or "")
-        case "reversed":
-            return Reversed(step.response_code or "")
-        case "not_asked":
-            return NotAsked(step.response_code or "")
-        case _:
-            return Unknown(Silence.NO_ANSWER)
 
 
 def _operation(session: Session) -> Operation:

@@ -44,10 +44,7 @@ class Returning:
         url = await self._address(merchant, echo)
         if credential is None or not url or "command" not in echo:
             return None
-        request = request_again(echo["command"], echo)
-        fields: dict[str, object] = {"fort_id": str(payment_id), **card}
-        code = ending(request, said_to(view.first), is_kept(view), view.first.token_name or "", fields)
-        body = answer(request, fields, code)
+        _, body = answer_again(view)
         signed = {name: str(value) for name, value in body.items()}
         signed["signature"] = signature.sign(signed, credential.response_phrase, credential.algorithm)
         return Return(url, merchant.settings.at("return_method", card.get(CHANNEL) or channel_of(echo)), signed, echo["language"])
@@ -65,6 +62,16 @@ class Returning:
         if given:
             return given if may_return(given, merchant.settings.return_origins, self._is_live) else ""
         return merchant.settings.at("return_url", channel_of(echo))     # type: ignore[no-any-return]
+
+
+def answer_again(view: View) -> tuple[str, dict[str, object]]:
+    """The code and the unsigned answer of a payment's first operation, from what is stored."""
+    assert view.first.details is not None
+    echo, card = read_details(view.first.details)
+    request = request_again(echo["command"], echo)
+    fields: dict[str, object] = {"fort_id": str(view.payment_id), **card}
+    code = ending(request, said_to(view.first), is_kept(view), view.first.token_name or "", fields)
+    return code, answer(request, fields, code)
 
 
 def is_kept(view: View) -> bool:
