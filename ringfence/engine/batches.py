@@ -175,16 +175,19 @@ class Batches:
             return await rows.faults(connection, *file[:2], limit)
 
     async def told(self, file: File) -> AsyncIterator[list[Told]]:
-        """Rows with what became of them, a page at a time."""
-        line = 0
-        while True:
+        """Rows with what became of them, a page at a time; while one is put into words, the next is on its way."""
+        async def page_from(line: int) -> list[Told]:
             async with borrowed(self._pool) as connection:
-                page = await rows.results(connection, *file[:2], line, PAGE)
-            if page:
+                return await rows.results(connection, *file[:2], line, PAGE)
+
+        coming = asyncio.ensure_future(page_from(0))
+        try:
+            while page := await coming:
+                coming = asyncio.ensure_future(page_from(page[-1].line + 1))
                 yield page
-                line = page[-1].line + 1
-            if len(page) < PAGE:
-                return
+        finally:
+            coming.cancel()
+            await asyncio.wait([coming])
 
     # -- letting go, and stopping
 
@@ -275,8 +278,11 @@ class Batches:
     async def _end(self, file: File) -> bool:
         """End a batch whose rows have all ended, or let those behind them begin."""
         async with borrowed(self._pool) as connection:
-            if file.state == PROCESSING and await connection.fetchval(rows.SQL.left_over, *file[:2]):
-                return False
+            reached = await connection.fetchval(rows.SQL.reached, *file[:2]) if file.state == PROCESSING else None
+        if reached is not None:
+            if file.waves == 1:
+                await self._sums(file, reached)     # what can be counted already need not be waited for at the end
+            return False
         if file.state == PROCESSING and file.wave + 1 < file.waves:
             return await self._next_wave(file)
         sums = await self._sums(file)
@@ -306,10 +312,15 @@ class Batches:
         self._nudge(CARRIER)
         return True
 
-    async def _sums(self, file: File) -> list[Total] | None:
-        """What the rows came to; ``None`` while any has not ended.  Goes on where it found one the last time."""
+    async def _sums(self, file: File, reached: int | None = None) -> list[Total] | None:
+        """What the rows came to; ``None`` while any has not ended, or is not taken yet: those from line ``reached`` on are not looked at.
+
+        Goes on where it found one the last time.
+        """
         first, counted = self._counted.get(file.batch_id, (2, Counter()))
         while first <= file.last_line:
+            if reached is not None and first + PAGE > reached:
+                return None
             async with borrowed(self._pool) as connection:
                 page = await rows.sums(connection, *file[:2], first, first + PAGE - 1)
             if any(one.ended == "unknown" or (one.ended == "waiting" and file.state == PROCESSING) for one in page):

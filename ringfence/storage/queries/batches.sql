@@ -182,9 +182,9 @@ LEFT JOIN LATERAL (SELECT * FROM outcomes y WHERE y.merchant_id = $1 AND y.payme
 LEFT JOIN cards c ON c.merchant_id = $1 AND c.card_id = o.card_id
 LEFT JOIN payments p ON p.merchant_id = $1 AND p.payment_id = o.payment_id;
 
--- left_over --
--- Whether any line of the wave is not taken yet.
-SELECT EXISTS (SELECT FROM batch_parts WHERE merchant_id = $1 AND batch_id = $2 AND next_line <= last_line);
+-- reached --
+-- The first line of the wave that is not taken yet, null where all are.
+SELECT min(next_line) FROM batch_parts WHERE merchant_id = $1 AND batch_id = $2 AND next_line <= last_line;
 
 -- sums --
 -- (What is looked up stands behind LIMIT, so that it is looked up by its key: the planner, which knows nothing yet of a file that has just
