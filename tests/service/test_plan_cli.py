@@ -48,7 +48,7 @@ def test_what_is_refused_says_what_to_do(sandbox: Sandbox, start: date):
     for words, code, said in (
         (("create", "x", *WISH, "--start", "2020-01-01"), Exit.REFUSED, "start is past; today is"),
         (("create", "x", "--token", "NONE", *WISH[2:], "--start", "2098-01-01"), Exit.REFUSED, "token_name names no token of this merchant"),
-        (("create", "x", *WISH, "--start", "2098-01-01", "--kind", "invoice"), Exit.REFUSED, "payment links are not served"),
+        (("create", "x", *WISH, "--start", "2098-01-01", "--kind", "invoice"), Exit.REFUSED, "token_name goes with kind charge only"),
         (("create", "x", "--token", "T1", "--amount", "25", *WISH[4:], "--start", "2098-01-01"), Exit.USAGE, "--amount"),
         (("create", "x", "--token", "T1", "--currency", "AED", "--start", "2098-01-01"), Exit.USAGE, "--amount and --email are needed"),
         (("show", "none"), Exit.REFUSED, "there is no plan of that merchant and id"), (("update", "gym"), Exit.USAGE, "Say what shall change"),

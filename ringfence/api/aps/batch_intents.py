@@ -21,7 +21,7 @@ from ringfence.api.aps.door import CARD, DOOR, Account, Service, order_key
 from ringfence.api.aps.maintenance import FAILURE, SUCCESS
 from ringfence.api.aps.operations import OPERATIONS, brand_message
 from ringfence.api.aps.payments import INITIATIONS
-from ringfence.core.commands import Command, Kind
+from ringfence.core.commands import Command, Initiation, Kind
 from ringfence.core.payment import decide
 from ringfence.core.refusals import Refusal
 from ringfence.engine.batches import BatchDoor, File, Line, Order, Prepared, Told, original_of
@@ -41,7 +41,7 @@ SOURCE, LINK_FAILED = "batch", "49"
 PURCHASE, RECURRING = OPERATIONS["command", "PURCHASE"], "RECURRING"
 COMMANDS = {kind: OPERATIONS["command", name] for name, kind in KINDS.items()}
 _ENCODE = msgspec.json.Encoder().encode
-_intent, _card, _prepared, _command = (partial(tuple.__new__, kind) for kind in (Intent, CardInHand, Prepared, Command))
+_intent, _prepared, _command = (partial(tuple.__new__, kind) for kind in (Intent, Prepared, Command))
 _INITIATION, _CHANNEL = INITIATIONS[RECURRING]
 
 
@@ -182,8 +182,8 @@ class _Reading:
             _command((Kind.PURCHASE, line.minor, line.currency, operation_id, *_PLAIN)),
             DOOR, account.actor, SOURCE, self._content(line, shown.card.stored), reference, order_key(reference or ""), False,
             _ENCODE({**(given if self._repeats_all else _echoed(given, PURCHASE.echoes)), CARD: shown.fields}), shown.processor,
-            shown.card, None, _INITIATION, _CHANNEL,
-            merchant.settings.magic_amounts, None,
+            shown.card, None, Initiation.UNSCHEDULED if given.get("recurring_mode") == "UNSCHEDULED" else _INITIATION, _CHANNEL,
+            merchant.settings.magic_amounts, None, None, False,
         )), None, shown.masked, shown.expiry))
 
     def later(self, line: Line, orders: Mapping[int | str, Order]) -> Prepared:
