@@ -187,9 +187,9 @@ LEFT JOIN payments p ON p.merchant_id = $1 AND p.payment_id = o.payment_id;
 SELECT min(next_line) FROM batch_parts WHERE merchant_id = $1 AND batch_id = $2 AND next_line <= last_line;
 
 -- sums --
--- (What is looked up stands behind LIMIT, so that it is looked up by its key: the planner, which knows nothing yet of a file that has just
--- come, would else read all of the file for every row.)
 -- How the rows from line $3 to $4 ended, by kind and currency: asked of the operations' own outcomes, whatever was noted before.
+-- What is looked up stands behind LIMIT, so that it is looked up by its key: the planner, which knows nothing yet of a file that has just
+-- come, would else read all of the file for every row.
 SELECT r.kind, r.currency,
        CASE WHEN b.line IS NULL THEN 'waiting' WHEN b.operation_id IS NULL THEN CASE WHEN b.code LIKE '%000' THEN 'approved' ELSE 'refused' END
             WHEN x.result IS NULL OR x.result IN ('unknown', 'challenge') THEN 'unknown'
