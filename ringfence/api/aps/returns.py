@@ -37,10 +37,14 @@ def address_of(account: Account, channel: str, params: Mapping[str, str]) -> tup
 
 
 def back(account: Account, channel: str, url: str, body: dict[str, object], language: str) -> Return:
-    """The way back with an answer.  By GET only where none of its names is in the address's own query already: a client reads both
-    from one place, and would find the wrong one."""
+    """The way back with an answer."""
     fields = fields_of(body, account.credential)
-    method = account.merchant.settings.at("return_method", channel)
+    return carried(url, account.merchant.settings.at("return_method", channel), fields, language)
+
+
+def carried(url: str, method: str, fields: dict[str, str], language: str) -> Return:
+    """The way back with signed fields.  By GET only where none of their names is in the address's own query already: a client reads both
+    from one place, and would find the wrong one."""
     if method == "GET" and not query_names(url).isdisjoint(fields):
         method = "POST"
     return Return(url, method, fields, language)
