@@ -108,6 +108,25 @@ def test_someone_is_paying(links, payer, order):
     assert links.status(order) == "Paid"
 
 
+def test_a_payer_who_gives_up_leaves_the_link_to_others(links, payer, order):
+    url = links.make(order)
+    with payer() as one, payer() as other:
+        one.page.goto(url)
+        one.page.click("form button")
+        one.page.wait_for_selector("#number")
+        one.page.click("button.second")
+        one.page.wait_for_selector("main h1")
+        assert one.sees("ended_cancelled")
+        assert links.status(order) == "Open"
+        other.page.goto(url)
+        other.page.click("form button")
+        other.page.wait_for_selector("#number")
+        other.pay()
+        other.page.wait_for_selector("main h1")
+        assert other.sees("ended_paid")
+    assert links.status(order) == "Paid"
+
+
 def test_a_link_expires_while_its_payer_is_on_the_page(links, sandbox, payer, order):
     now = datetime.fromisoformat(sandbox.json("clock", "show")["now"])
     url = links.make(order, request_expiry_date=(now + timedelta(minutes=5)).isoformat(timespec="seconds"))

@@ -178,9 +178,9 @@ class Desk:
         code, body = answer_again(view)
         await self._note(session, session.payment_id, code, body, session.attempts, stored=True)
 
-    async def _cancel(self, session: Session) -> None:
+    async def _cancel(self, session: Session) -> bool:
         body = answer(self._bare(session), {}, CANCELLED)
-        await self._sessions.cancel(session, Answer(CANCELLED, {name: str(value) for name, value in body.items()}))
+        return await self._sessions.cancel(session, Answer(CANCELLED, {name: str(value) for name, value in body.items()}))
 
     def _ending(self, session: Session) -> Way | Ending:
         account = self._account_of(session)
