@@ -188,9 +188,9 @@ class Desk:
             code, body = session.answer.code, dict(session.answer.fields)
         else:
             code, body = TIMED_OUT, {name: str(value) for name, value in answer(self._bare(session), {}, TIMED_OUT).items()}
-        if account is None or not session.asked.return_url:
-            return Ending(_how(session, code))
         channel = REDIRECTION if session.purpose == PAYMENT else MERCHANT_PAGE
+        if account is None or not session.asked.return_url or not returns.may_go(account, channel, session.asked.return_url):
+            return Ending(_how(session, code))
         return returns.back(account, channel, session.asked.return_url, dict(body), session.asked.language)
 
     def _bare(self, session: Session) -> ApsRequest:

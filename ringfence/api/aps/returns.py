@@ -36,6 +36,12 @@ def address_of(account: Account, channel: str, params: Mapping[str, str]) -> tup
     return url, ""
 
 
+def may_go(account: Account, channel: str, url: str) -> bool:
+    """Whether the browser may still go to an address that was good before: what an account allows may have changed meanwhile."""
+    origins = account.settings.return_origins
+    return url == account.merchant.settings.at("return_url", channel) or may_return(url, origins or (), origins is not None)
+
+
 def back(account: Account, channel: str, url: str, body: dict[str, object], language: str) -> Return:
     """The way back with an answer."""
     fields = fields_of(body, account.credential)
