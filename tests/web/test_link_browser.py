@@ -137,7 +137,7 @@ def test_a_link_expires_while_its_payer_is_on_the_page(links, sandbox, payer, or
         sandbox.json("clock", "advance", "6m")
         one.pay()
         one.page.wait_for_selector("main h1")
-        assert one.sees("ended_expired")
+        assert one.sees("ended_expired") and one.sees("ended_expired_link_said")
         one.look("page")
         one.page.goto(url)
         assert one.sees("link_expired") and one.page.locator("form button").count() == 0

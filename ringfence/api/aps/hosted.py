@@ -35,6 +35,7 @@ CANCELLED, TIMED_OUT, DUPLICATE = "00072", "00778", "007"
 #: What an attempt met, as a word for the payer; any other message is a plain decline.
 PROBLEMS = {
     "029": "insufficient_funds", "012": "card_expired", "016": "card_refused", "006": "unavailable", "030": "not_authenticated",
+    "072": "not_authenticated", "778": "not_authenticated",         # given up at the payer's bank, and too late there
     "044": "card_gone", "114": "unavailable", "061": "card_not_kept",
 }
 NUMBER_PROBLEMS = {"016": "number_invalid", "039": "brand_unknown"}
