@@ -48,7 +48,7 @@ async def answer(config: Config, database_url: str, method: str, path: str, body
         directory = Directory(pool, keyring, clock.now, judge=addresses.judge(rules_of(config)))
         await directory.load()
         desk = desk_of(config, pool, keyring, clock.now, await _numbers(config, pool, ends) if method == "POST" else _none)
-        routes = admin_of(config, TOKEN, pool, keyring, clock, directory, nobody_else, ends, desk=desk)
+        routes = admin_of(config, TOKEN, pool, keyring, clock, directory, nobody_else, ends, links=desk)
         return await _asked(Starlette(routes=routes), method, path, body)
 
 
