@@ -227,7 +227,7 @@ def aps_parameters_by_operation() -> str:
     """Per operation, what it accepts beyond the mandatory, and what its answer adds."""
     parts = []
     for row in operations.OPERATIONS.values():
-        optional = row.accepts - set(row.mandatory) - set(row.one_of) - {"signature", row.key} - fields.FRAUD.keys()
+        optional = row.accepts - set(row.mandatory) - set(row.one_of) - {"signature", row.key} - _unshown(row)
         families = [name for name, members in _FAMILIES.items() if members <= optional]
         shown = sorted(optional.difference(*(_FAMILIES[name] for name in families)))
         fraud = fields.FRAUD.keys() <= row.accepts
@@ -235,6 +235,11 @@ def aps_parameters_by_operation() -> str:
                      + (f"May also carry: {listed([*shown, *families, *(['fraud fields'] if fraud else [])])}.\n\n" if shown or families else "")
                      + f"The answer may add: {listed(sorted(row.answers - row.echoes - operations.RESULT)) or 'nothing'}.\n")
     return "\n".join(parts)
+
+
+def _unshown(row: operations.Operation) -> frozenset[str]:
+    """The fraud service's many, where all of them are accepted; an operation that takes one of them takes it for itself."""
+    return frozenset(fields.FRAUD) if fields.FRAUD.keys() <= row.accepts else frozenset()
 
 
 _FAMILIES = {
@@ -254,12 +259,12 @@ def aps_variants() -> str:
 def aps_fields() -> str:
     """The dictionary, without the fraud service's many."""
     names = {id(value): name for name, value in vars(fields).items() if isinstance(value, re.Pattern)}
-    taken = frozenset().union(*(row.accepts for row in operations.OPERATIONS.values())) | set(operations.KEYS)
+    taken = frozenset().union(*(row.accepts - _unshown(row) for row in operations.OPERATIONS.values())) | set(operations.KEYS)
     hidden = {name for members in _FAMILIES.values() for name in members if not name.startswith("merchant_extra")}
     return table(("parameter", "longest", "written with", "values"), (
         (code(name), field.longest, ALPHABETS.get(names.get(id(field.pattern), "")) or _pattern(field.pattern),
          listed(sorted(field.values or ())))
-        for name, field in fields.FIELDS.items() if name in taken - fields.FRAUD.keys() - hidden))
+        for name, field in fields.FIELDS.items() if name in taken - hidden))
 
 
 #: The alphabets of the dictionary, in words.

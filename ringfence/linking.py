@@ -22,7 +22,7 @@ from ringfence.engine.link_addresses import Addresses
 from ringfence.engine.links import EMAIL, SMS, Desk, Opened
 from ringfence.engine.plan_terms import Invoice, NoInvoice, PlanRow
 from ringfence.engine.return_address import may_return
-from ringfence.engine.sessions import Asked, Sessions, Taken
+from ringfence.engine.sessions import Asked, Cashier, Session, Sessions, Taken
 from ringfence.web.links import Begin
 
 INBOX = "/sandbox/inbox"
@@ -81,6 +81,17 @@ def page_on(sessions: Sessions) -> OpenPage:
         return None if isinstance(opened, Taken) else opened.path
 
     return open_page
+
+
+def giving_back(cashier: Cashier, desk: Desk) -> Cashier:
+    """The cashier behind card pages of links, too: with the page its payer gives up the link, and others may pay."""
+    async def cancel(session: Session) -> bool:
+        given_up = await cashier.cancel(session)
+        if given_up and session.payment_link_id is not None:
+            await links.give_back(desk, session.merchant_id, session.payment_link_id)
+        return given_up
+
+    return cashier._replace(cancel=cancel)
 
 
 def invoice_of(desk: Desk) -> Invoice:

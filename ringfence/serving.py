@@ -36,7 +36,7 @@ from ringfence.engine.return_address import origin_of
 from ringfence.engine.sessions import finishing
 from ringfence.engine.timeline import Stepped
 from ringfence.engine.vault import Vault
-from ringfence.linking import begin_on, page_on
+from ringfence.linking import begin_on, giving_back, page_on
 from ringfence.main import ASKING_SECONDS, Foundation, admin_token, foundation
 from ringfence.operators import Advance, admin_of, notifiers_of
 from ringfence.web import hosted, inbox, static_files, three_d_secure
@@ -86,10 +86,11 @@ def doors(base: Foundation, metrics: Metrics) -> Worker:
     # what a payer's browser sees
     page = aps_pages.PaymentPage(service, base.sessions, aps.account, tokenize=tokenization.tokenize, sandbox=not config.is_live)
     desk = aps_hosted.Desk(service, base.sessions, aps.account, tokenize=tokenization.tokenize)
-    finish = finishing(base.sessions, desk.cashier, returning.way)
+    cashier = giving_back(desk.cashier, base.links)
+    finish = finishing(base.sessions, cashier, returning.way)
     pages = [
         *hosted.routes(hosted.Hosted(
-            base.sessions, {DOOR: desk.cashier}, {aps_pages.PATH: page.enter},
+            base.sessions, {DOOR: cashier}, {aps_pages.PATH: page.enter},
             form_reader(config.body_limit), config.answer_seconds + ASKING_SECONDS + ATTEMPT_SECONDS)),
         *three_d_secure.routes(_bank_desk(base, returning, {DOOR: finish})), *_pages_of_links(base),
     ]

@@ -264,6 +264,12 @@ async def leave(desk: Desk, merchant_id: int, link_id: int, holder: str) -> None
         await rows.leave(connection, merchant_id, link_id, _digest(holder))
 
 
+async def give_back(desk: Desk, merchant_id: int, link_id: int) -> None:
+    """The card page of a link was given up, on which whoever had it was to pay: others may pay at once."""
+    async with borrowed(desk.pool) as connection:
+        await rows.give_back(connection, merchant_id, link_id)
+
+
 def _digest(holder: str) -> bytes:
     return hashlib.sha256(holder.encode()).digest()
 

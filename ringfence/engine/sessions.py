@@ -128,14 +128,14 @@ class Cashier(NamedTuple):
     ``form``: ``None`` where the account is no longer there.  ``check``: what is wrong with what was typed, a word for each field.
     ``attempt``: one attempt, with a form made when so many were behind; where to go next, always inside our origin or to the bank.
     ``settle``: look what became of an attempt, and note it; with ``is_stale`` an attempt that nobody was asked for is over.
-    ``cancel``: the payer gave up.  ``ending``: how an ended session (also a late one) is told.
+    ``cancel``: the payer gave up; false where it was too late for that.  ``ending``: how an ended session (also a late one) is told.
     """
 
     form: Callable[[Session], Awaitable[Form | None]]
     check: Callable[[Session, Typed], Awaitable[Mapping[str, str]]]
     attempt: Callable[[Session, Typed, int], Awaitable[Way]]
     settle: Callable[[Session, bool], Awaitable[None]]
-    cancel: Callable[[Session], Awaitable[None]]
+    cancel: Callable[[Session], Awaitable[bool]]
     ending: Callable[[Session], Way | Ending]
 
 

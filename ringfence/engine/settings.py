@@ -18,6 +18,7 @@ from ringfence.core.commands import MAX_MINOR
 from ringfence.core.money import CURRENCIES
 from ringfence.core.retries import Limit
 from ringfence.engine.feed import Policy
+from ringfence.engine.return_address import origin_of
 
 CHANNELS = ("redirection", "merchant_page", "trusted", "recurring", "moto", "mobile_sdk", "batch", "invoicing")
 """How a payment reaches the service over APS; each can be switched off, and each has its own addresses."""
@@ -119,7 +120,7 @@ ADDRESS = Rule(_read_address, str, "an http or https address of at most 400 char
 def _read_origins(text: str) -> tuple[str, ...]:
     origins = tuple(part.strip().rstrip("/") for part in text.split(",") if part.strip())
     for origin in origins:
-        if _read_address(origin) and urlsplit(origin).path:
+        if origin_of(origin) is None or origin.count("/") != 2 or not {"?", "#"}.isdisjoint(origin):
             raise ValueError
     return origins
 

@@ -172,6 +172,11 @@ async def leave(connection: Connection, merchant_id: int, link_id: int, holder: 
     await connection.execute(SQL.leave, merchant_id, link_id, holder)
 
 
+async def give_back(connection: Connection, merchant_id: int, link_id: int) -> None:
+    """Forget the holder."""
+    await connection.execute(SQL.give_back, merchant_id, link_id)
+
+
 async def cancel(connection: asyncpg.Connection, merchant_id: int, link_id: int, at: datetime, by: str) -> None:
     """Take it back."""
     await connection.execute(SQL.cancel, merchant_id, link_id, at, by)

@@ -94,6 +94,8 @@ TEXTS: dict[str, tuple[str, str]] = {
     "ended_cancelled": ("You cancelled the payment", "لقد ألغيت عملية الدفع"),
     "ended_cancelled_said": ("Nothing was charged.", "لم يُخصم أي مبلغ."),
     "ended_expired": ("The time for this payment is over", "انتهى الوقت المتاح لعملية الدفع"),
+    "ended_expired_link_said": ("Nothing was charged. Open the link of the invoice again to see whether it can still be paid.",
+                                "لم يُخصم أي مبلغ. افتح رابط الفاتورة مرة أخرى لمعرفة ما إذا كان دفعها لا يزال ممكنًا."),
     "ended_expired_said": ("Nothing was charged. Ask the shop for a new page to pay on.", "لم يُخصم أي مبلغ. اطلب من المتجر صفحة دفع جديدة."),
 
     # on the way back to the shop

@@ -5,6 +5,7 @@ import asyncio
 import email
 import json
 import logging
+import unicodedata
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from email.message import EmailMessage
@@ -111,12 +112,19 @@ async def test_a_letter_goes_through_a_mail_server_in_arabic(one: Process, here:
         made = await links.create(desk(one), here.account, order(language="ar", name="سارة", media=("email",)))
         assert await Postman(one, {EMAIL: mail.smtp(server(port))}).walk() == 1
     [got] = box.got
-    assert got["subject"] == "تمور وقهوة: فاتورة INV-7 بمبلغ 100.00 AED"
+    assert got["subject"] == "فاتورة INV-7 من تمور وقهوة بمبلغ 100.00 AED"
     assert got["from"].addresses[0].display_name == "تمور وقهوة" and got["from"].addresses[0].addr_spec == "pay@ringfence.example"
     assert (box.envelopes[0].mail_from, box.envelopes[0].rcpt_tos) == ("pay@ringfence.example", [TERMS.email])
     text, html = (got.get_body((kind,)).get_content() for kind in ("plain", "html"))
     assert made.url in text and "مرحبًا سارة" in text and 'dir="rtl"' in html and f'href="{made.url}"' in html
     assert await states(one, made) == [("email", "sent")]
+
+
+async def test_arabic_that_is_shown_alone_begins_in_arabic(one: Process, here: Shop):
+    """Behind a name in Latin letters a program would show it from left to right, the amount on one side of the verb, its currency on the other."""
+    made = await links.create(desk(one), here.account, order(language="ar"))
+    for text in (by_email(made, "Dates & Coffee").subject, by_sms(made, "Dates & Coffee").text):
+        assert unicodedata.bidirectional(text[0]) == "AL" and "Dates & Coffee" in text
 
 
 async def test_a_mail_server_that_is_away_and_back(one: Process, here: Shop):

@@ -89,6 +89,14 @@ async def test_a_hold_lapses_and_a_payer_who_gives_up_lets_the_next_in(one: Proc
     assert isinstance(await links.open_(at, here.account, made.link_id, "sara"), Opened)
 
 
+async def test_a_card_page_that_was_given_up_lets_the_next_in(one: Process, here: Shop):
+    """Whoever had it."""
+    at, made = desk(one), await links.create(desk(one), here.account, order())
+    assert isinstance(await links.open_(at, here.account, made.link_id, "sara"), Opened)
+    await links.give_back(at, here.account.merchant_id, made.link_id)
+    assert isinstance(await links.open_(at, here.account, made.link_id, "omar"), Opened)
+
+
 async def test_two_payers_with_the_page_open_and_one_pays(one: Process, here: Shop, two: Process):
     """The first was slow, so that its hold lapsed; both press the button at once, at two processes: the order's key lets one through."""
     at, made = desk(one), await links.create(desk(one), here.account, order())

@@ -20,6 +20,8 @@ BAD = [
     ("three_d_secure", "maybe"), ("three_d_secure_rules", "low"), ("three_d_secure_rules", "a b:off"), ("three_d_secure_rules", "a:always"),
     ("hold_days", "0"), ("hold_days", "31"), ("hold_days", "7.0"), ("hold_days", "\u0667"), ("channel_moto", "maybe"), ("channel_moto", ""),
     ("currencies", "XXX"), ("payment_options", "BITCOIN"), ("source_ips", "300.1.1.1"), ("return_url", "javascript:alert(1)"),
+    ("return_origins", "https://*.shop.example"), ("return_origins", "https://shop.example/back"), ("return_origins", "shop.example"),
+    ("source_urls", "https://shop.example;script-src *"), ("return_origins", "https://shop.example?"),
     ("return_url", "https://user:secret@shop.example/"), ("card_mask", "16-0"), ("service_fraud", "on"), ("unheard_of", "1"),
     ("feedback_tail", "51"), ("feedback_order", "loose"), ("feedback_at_once", "0"), ("feedback_at_once", "51"),
     ("return_url.nowhere", "https://shop.example/"), ("hold_days.moto", "5"), ("response_type", "XML"), ("verify_minor", "1000000000000"),

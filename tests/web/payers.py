@@ -12,7 +12,7 @@ GOOD, POOR, MASTERCARD = "4000009900000004", "4000009900510002", "51234567890123
 """Cards of the sandbox: approved, without enough money on it, and approved of another brand."""
 
 #: What may stand on the console where a test provokes it.
-EXPECTED = {"framed": "Refused to display|frame-ancestors|X-Frame-Options", "gone": "404", "wrong": "422"}
+EXPECTED = {"framed": "Refused to display|frame-ancestors|X-Frame-Options", "gone": "404", "wrong": "422", "busy": "409"}
 
 
 class Payer:

@@ -40,6 +40,25 @@ def test_the_payer_rejects_and_takes_another_card(shop, payer, order):
         assert one.answered() == "14000"
 
 
+@pytest.mark.parametrize("action", ["cancel", "nothing"])
+def test_a_payer_who_does_not_get_through_the_bank_is_not_told_of_a_decline(sandbox, shop, payer, order, action):
+    """Nobody asked the bank for money: the card may be good."""
+    with payer() as one:
+        one.page.goto(shop.go(shop.purchase(order)))
+        one.page.wait_for_selector("#number")
+        page = one.page.url
+        one.pay(number=ASKED)
+        one.page.wait_for_selector("#challenge")
+        one.page.click(f"button[value={action}]")
+        if action == "nothing":
+            sandbox.json("clock", "advance", "11m")
+            one.page.goto(page)
+        one.page.wait_for_selector(".summary")
+        assert one.sees("problem_not_authenticated")
+        one.pay()
+        assert one.answered() == "14000"
+
+
 def test_back_on_the_page_while_the_bank_asks(shop, payer, order):
     """The page waits, says why, and goes on when the bank is done."""
     with payer(viewport=DESK) as one:

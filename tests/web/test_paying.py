@@ -454,6 +454,15 @@ async def test_a_page_without_a_way_back_says_itself_how_it_ended(one, here, ord
     assert all(shown)
 
 
+async def test_an_address_that_is_allowed_no_more_is_not_led_to(one, order):
+    """A session, most of all a link's, may be older than the list."""
+    here = await shop(one, "Moving", return_origins="https://shop.example")
+    payer = await Browser(app_of(one), here).buy(order, return_url="https://shop.example/back")
+    await one.directory.change(here.identifier, {"return_origins": "https://new.example"})
+    await payer.type()
+    assert payer.says(said("ended_paid")) and not payer.is_leaving
+
+
 # ---------------------------------------------------------------------------------------------------------- saved cards
 
 async def test_a_returning_payer_is_asked_only_for_the_code(one, here, payer, order):

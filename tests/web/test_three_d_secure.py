@@ -301,6 +301,17 @@ async def test_the_channel_names_the_way_back(database: str, tmp_path: Path):
         assert 'href="https://shop.example/channel?x=1&amp;' in ended.text and "response_code=14000" in ended.text
 
 
+async def test_an_address_with_one_of_our_names_gets_the_answer_by_post(database: str, tmp_path: Path):
+    """As behind a page: by GET a client would read the wrong one."""
+    async with bank(database, tmp_path) as (desk, _):
+        payer = await shop(desk.process, return_method="GET")
+        url = "https://shop.example/back?fort_id=7"
+        answer = await payer.purchase("Q-1", card_number=VISA.number("0601"), return_url=url)
+        page = path_of(answer["3ds_url"])
+        ended = await desk.post(back_of(page), **fields_of(await desk.post(page, action="approve")))
+        assert f'action="{url}"' in ended.text and fields_of(ended)["fort_id"] == answer["fort_id"]
+
+
 def test_what_a_browser_carries_is_read_without_believing_it():
     """Its shape only."""
     assert read_cres(write_cres("r", "Y")) == {

@@ -35,6 +35,7 @@ CANCELLED, TIMED_OUT, DUPLICATE = "00072", "00778", "007"
 #: What an attempt met, as a word for the payer; any other message is a plain decline.
 PROBLEMS = {
     "029": "insufficient_funds", "012": "card_expired", "016": "card_refused", "006": "unavailable", "030": "not_authenticated",
+    "072": "not_authenticated", "778": "not_authenticated",         # given up at the payer's bank, and too late there
     "044": "card_gone", "114": "unavailable", "061": "card_not_kept",
 }
 NUMBER_PROBLEMS = {"016": "number_invalid", "039": "brand_unknown"}
@@ -178,9 +179,9 @@ class Desk:
         code, body = answer_again(view)
         await self._note(session, session.payment_id, code, body, session.attempts, stored=True)
 
-    async def _cancel(self, session: Session) -> None:
+    async def _cancel(self, session: Session) -> bool:
         body = answer(self._bare(session), {}, CANCELLED)
-        await self._sessions.cancel(session, Answer(CANCELLED, {name: str(value) for name, value in body.items()}))
+        return await self._sessions.cancel(session, Answer(CANCELLED, {name: str(value) for name, value in body.items()}))
 
     def _ending(self, session: Session) -> Way | Ending:
         account = self._account_of(session)
@@ -188,9 +189,9 @@ class Desk:
             code, body = session.answer.code, dict(session.answer.fields)
         else:
             code, body = TIMED_OUT, {name: str(value) for name, value in answer(self._bare(session), {}, TIMED_OUT).items()}
-        if account is None or not session.asked.return_url:
-            return Ending(_how(session, code))
         channel = REDIRECTION if session.purpose == PAYMENT else MERCHANT_PAGE
+        if account is None or not session.asked.return_url or not returns.may_go(account, channel, session.asked.return_url):
+            return Ending(_how(session, code))
         return returns.back(account, channel, session.asked.return_url, dict(body), session.asked.language)
 
     def _bare(self, session: Session) -> ApsRequest:

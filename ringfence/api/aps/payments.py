@@ -70,11 +70,8 @@ def intent_of(
     """A payment with this card, on its way to the engine; or why this card cannot be used so.  ``shown``: ``card_fields`` of it."""
     operation, reference, merchant = request.operation, request.reference, account.merchant
     stored, settings = card.stored, merchant.settings
-    if message := brand_message(operation, request.eci, stored.brand, request.given.get("payment_option", "")):
+    if message := unusable(account, request, stored.brand):
         return Reply(operation.failure + message)
-    options = account.settings.payment_options
-    if options is not None and stored.brand not in options:
-        return Reply(f"{operation.failure}003")
     demand = three_d_secure.demand_of(account, request, stored.brand)
     initiation, channel = INITIATIONS.get(request.eci, ECOMMERCE)
     if initiation is Initiation.RECURRING and request.given.get("recurring_mode") == "UNSCHEDULED":
@@ -93,6 +90,14 @@ def intent_of(
         service.route(merchant, stored.brand), card, None, initiation, channel, settings.magic_amounts,
         None if card.token is None else lambda fresh: details_of(request, card_fields(service, account, fresh) | (told or {})), demand, False,
     ))
+
+
+def unusable(account: Account, request: ApsRequest, brand: str) -> str | None:
+    """Why a card of this brand cannot pay so: a message code."""
+    if message := brand_message(request.operation, request.eci, brand, request.given.get("payment_option", "")):
+        return message
+    options = account.settings.payment_options
+    return "003" if options is not None and brand not in options else None
 
 
 def reply_to(request: ApsRequest, result: Result, card: CardInHand, fields: dict[str, object], base_url: str = "") -> Reply:
@@ -161,6 +166,8 @@ async def with_token(service: Service, account: Account, request: ApsRequest) ->
     if not token.active:
         return refused(request, Refusal.TOKEN_INACTIVE, kind)
     if token.in_flow:
+        if message := unusable(account, request, token.card.brand):     # before its security code is taken, which waits for one payment
+            return Reply(request.operation.failure + message)
         return await tokenization.card_of(service, account, request, name)
     return _card((None, token.expiry, request.security_code, token.card, token, "", token.holder, False))
 

@@ -12,6 +12,7 @@ from ringfence.api.aps.answers import answer
 from ringfence.api.aps.door import CHANNEL, DOOR, read_details
 from ringfence.api.aps.notifications import channel_of, credential_of, request_again
 from ringfence.api.aps.payments import ending
+from ringfence.api.aps.returns import carried
 from ringfence.core.outcomes import Approved, Challenge, Declined, NotAsked, Outcome, Reversed, Silence, Unknown
 from ringfence.core.payment import Status
 from ringfence.engine.browser import Return
@@ -47,7 +48,7 @@ class Returning:
         _, body = answer_again(view)
         signed = {name: str(value) for name, value in body.items()}
         signed["signature"] = signature.sign(signed, credential.response_phrase, credential.algorithm)
-        return Return(url, merchant.settings.at("return_method", card.get(CHANNEL) or channel_of(echo)), signed, echo["language"])
+        return carried(url, merchant.settings.at("return_method", card.get(CHANNEL) or channel_of(echo)), signed, echo["language"])
 
     async def address(self, merchant_id: int, payment_id: int) -> str:
         """The address itself, "" for none: whose pages may frame what the payer is shown meanwhile."""

@@ -36,11 +36,21 @@ def address_of(account: Account, channel: str, params: Mapping[str, str]) -> tup
     return url, ""
 
 
+def may_go(account: Account, channel: str, url: str) -> bool:
+    """Whether the browser may still go to an address that was good before: what an account allows may have changed meanwhile."""
+    origins = account.settings.return_origins
+    return url == account.merchant.settings.at("return_url", channel) or may_return(url, origins or (), origins is not None)
+
+
 def back(account: Account, channel: str, url: str, body: dict[str, object], language: str) -> Return:
-    """The way back with an answer.  By GET only where none of its names is in the address's own query already: a client reads both
-    from one place, and would find the wrong one."""
+    """The way back with an answer."""
     fields = fields_of(body, account.credential)
-    method = account.merchant.settings.at("return_method", channel)
+    return carried(url, account.merchant.settings.at("return_method", channel), fields, language)
+
+
+def carried(url: str, method: str, fields: dict[str, str], language: str) -> Return:
+    """The way back with signed fields.  By GET only where none of their names is in the address's own query already: a client reads both
+    from one place, and would find the wrong one."""
     if method == "GET" and not query_names(url).isdisjoint(fields):
         method = "POST"
     return Return(url, method, fields, language)

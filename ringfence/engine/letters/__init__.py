@@ -15,9 +15,10 @@ from jinja2 import Environment, StrictUndefined
 from ringfence.core.money import format_minor
 from ringfence.engine.links import Link
 
-#: key -> (English, Arabic); words in braces are filled in.
+#: key -> (English, Arabic); words in braces are filled in.  What is shown alone begins with a word of its own language: by that programs
+#: choose the direction, and with a merchant's name in Latin letters in front an amount would be torn apart.
 TEXTS: dict[str, tuple[str, str]] = {
-    "subject": ("{merchant}: invoice {reference} for {amount}", "{merchant}: فاتورة {reference} بمبلغ {amount}"),
+    "subject": ("{merchant}: invoice {reference} for {amount}", "فاتورة {reference} من {merchant} بمبلغ {amount}"),
     "greeting": ("Hello {name},", "مرحبًا {name}،"),
     "greeting_nobody": ("Hello,", "مرحبًا،"),
     "asks": ("{merchant} asks you to pay {amount}.", "يطلب منك {merchant} دفع {amount}."),
@@ -29,7 +30,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "open": ("Open this address to pay:", "افتح هذا الرابط للدفع:"),
     "warning": ("If you did not expect this message, do not pay. Nobody at {merchant} will ask you for your card number in a reply.",
                 "إذا لم تكن تتوقع هذه الرسالة فلا تدفع. لن يطلب منك أحد في {merchant} رقم بطاقتك في رد على هذه الرسالة."),
-    "sms": ("{merchant}: pay {amount} for invoice {reference} here: {url}", "{merchant}: ادفع {amount} للفاتورة {reference} هنا: {url}"),
+    "sms": ("{merchant}: pay {amount} for invoice {reference} here: {url}", "ادفع {amount} إلى {merchant} للفاتورة {reference} هنا: {url}"),
 }
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
 _HTML = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True).from_string(

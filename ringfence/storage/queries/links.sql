@@ -64,6 +64,10 @@ UPDATE links SET holder = $3, held_until = $4 WHERE merchant_id = $1 AND link_id
 -- Forget who has a link open, unless another has it by now.
 UPDATE links SET holder = '', held_until = NULL WHERE merchant_id = $1 AND link_id = $2 AND holder = $3;
 
+-- give_back --
+-- Forget who has a link open, whoever that is.
+UPDATE links SET holder = '', held_until = NULL WHERE merchant_id = $1 AND link_id = $2;
+
 -- cancel --
 -- Take a link back.
 UPDATE links SET cancelled_at = $3, cancelled_by = $4 WHERE merchant_id = $1 AND link_id = $2 AND cancelled_at IS NULL;

@@ -148,6 +148,14 @@ async def test_a_code_that_is_gone_ends_the_payment_before_it_is_sent(here: Shop
     assert await pay(here, "ORD-1", again) == "14000"
 
 
+async def test_a_refusal_of_the_brand_leaves_the_code_where_it_waits(here: Shop, one: Process):
+    """Nobody is asked, and the payment that says it right is sent with the code."""
+    token = await token_of(here, "ORD-1")
+    assert await pay(here, "ORD-1", token, payment_option="MASTERCARD") == "13110"
+    assert await pay(here, "ORD-1", token, payment_option="VISA") == "14000"
+    assert codes(one) == ["739"]
+
+
 async def test_without_a_box_no_token_is_made(here: Shop, one: Process, tmp_path: Path):
     """A code that cannot wait is never simply left out: the payer hears at once that it did not work."""
     one.api._service = one.api._service._replace(code_box=SocketCodeBox(tmp_path))
