@@ -328,7 +328,7 @@ COLUMNS: dict[str, str] = {
     "third_party_message": _NOTHING, "third_party_code": _NOTHING, "order_date": "when the payment's first operation was asked",
     "order_description": "of the operation's request, else " + _ORDER, "acquirer_mid": _NOTHING, "acquirer_response_code": "the issuer's answer (DE 39)",
     "acquirer_response_message": "its text", "processor_response_code": "DE 39 as it was stored", "sadad_olp": _ORDER, "sadad_transaction_id": _NOTHING,
-    "payment_link_id": _ORDER, "Invoice_id": _ORDER, "digital_wallet": _ORDER,
+    "payment_link_id": "of the link that was paid", "Invoice_id": _ORDER, "digital_wallet": _ORDER,
 }
 
 #: What ``wire.parse`` and the door look at, in order.

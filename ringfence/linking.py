@@ -19,13 +19,21 @@ from ringfence.engine import links
 from ringfence.engine.directory import Directory, Merchant
 from ringfence.engine.keys import Keyring
 from ringfence.engine.link_addresses import Addresses
-from ringfence.engine.links import EMAIL, SMS, Desk, Opened
+from ringfence.engine.links import EMAIL, SMS, Desk, Opened, Why
 from ringfence.engine.plan_terms import Invoice, NoInvoice, PlanRow
 from ringfence.engine.return_address import may_return
 from ringfence.engine.sessions import Asked, Cashier, Session, Sessions, Taken
 from ringfence.web.links import Begin
 
 INBOX = "/sandbox/inbox"
+
+#: What stands with a plan that waits until somebody has mended what its invoice was refused for; other refusals are said by their name.
+NO_INVOICE: dict[Why, str] = {
+    Why.MEDIUM_OFF: "e-mail is switched off for links (link_email), or this installation has no mail server",
+    Why.REFERENCE_USED: "another order or link has its reference already",
+    Why.TERMS_MISSING: "the merchant requires terms and conditions and link_terms_url is not set",
+    Why.NO_RECIPIENT: "the plan has no e-mail address",
+}
 
 
 class CardPage(NamedTuple):
@@ -100,7 +108,7 @@ def invoice_of(desk: Desk) -> Invoice:
         made = await links.invoice(
             desk, merchant, reference=reference_of(plan.plan_id, day, 1), minor=plan.minor, currency=plan.currency, email=plan.email,
             description=plan.description, due_at=datetime.combine(day, time(), ZoneInfo(plan.zone)))
-        return NoInvoice(f"no invoice could be sent: {made.why}") if isinstance(made, links.Refused) else made.url
+        return NoInvoice(f"no invoice could be sent: {NO_INVOICE.get(made.why, made.why)}") if isinstance(made, links.Refused) else made.url
 
     return invoice
 

@@ -232,7 +232,10 @@ def _whose(data: str | None, merchant: str | None) -> str:
     """The merchant that is meant."""
     if merchant is not None:
         return merchant
-    known = sandbox(configuration(data))
+    config = configuration(data)
+    known = sandbox(config)
+    if known is None and not config.is_live:
+        raise Failure(Exit.NOT_RUNNING, f"No service has run on {config.data}. Start it with: ringfence up --data {config.data}")
     if known is None:
         raise Failure(Exit.REFUSED, "Say whose plan it is: --merchant ID")
     return known["merchants"][0]["aps"]["merchant_identifier"]

@@ -12,6 +12,7 @@ from starlette.applications import Starlette
 
 from ringfence.api.aps.batch import BatchApi, Limits
 from ringfence.api.aps.batch_intents import batch_door
+from ringfence.api.aps.batch_links import links_of_rows
 from ringfence.engine.batch_carrier import Carrier
 from ringfence.engine.batches import Batches
 from ringfence.engine.engine import Engine
@@ -29,7 +30,7 @@ PIECE = 37
 class Clerk:
     """What one process needs for batch files; ``wire`` and ``outcome_wire`` are its lanes' connections."""
 
-    def __init__(self, one: Process, *, chunk: int, ask_seconds: float, limits: Limits) -> None:
+    def __init__(self, one: Process, *, chunk: int, ask_seconds: float, limits: Limits, links: bool) -> None:
         self.process = one
         self.wire, self.outcome_wire = Wire(one._dsn, "batch intents"), Wire(one._dsn, "batch outcomes")
         self.lanes = Lane(self.wire.connect, numbers=INTENT_LANES), Lane(self.outcome_wire.connect, numbers=OUTCOME_LANES)
@@ -38,13 +39,14 @@ class Clerk:
         engine = Engine(
             intents=IntentLane(self.lanes[0], now=one.now, ask_seconds=ask_seconds), outcomes=outcomes,
             processors={one.processor.name: one.processor}, vault=one.vault, pool=one.pool, new_id=one.new_id, now=one.now)
-        doors = {"aps": batch_door(one.api._service, lambda file: one.api.account_named(file.merchant, file.access))}
+        doors = {"aps": batch_door(
+            one.api._service, lambda file: one.api.account_named(file.merchant, file.access), links_of_rows(one.api._service) if links else None)}
         self.desk = Batches(lambda: database.connect(one._dsn, application_name="files"), one.pool, now=one.now, new_id=one.new_id, doors=doors)
         self.carrier = Carrier(
             self.lanes[0], outcomes.commit, engine, one.engine, one.pool, doors, now=one.now, ask_seconds=ask_seconds, chunk=chunk,
             hands=1, is_stopping=lambda: self.is_stopping)
         self.is_stopping = False
-        self.app = Starlette(routes=BatchApi(one.api, self.desk, one.api._service.content_key, limits).routes())
+        self.app = Starlette(routes=BatchApi(one.api, self.desk, one.api._service.content_key, limits, links=links).routes())
 
     async def post(
         self, path: str, body: bytes, headers: dict[str, str], piece: int = PIECE, *, hangs_up: bool = False,
@@ -92,16 +94,16 @@ class Clerk:
             return "csv", answer.decode()
         return json.loads(answer)["response_code"], told.get("ringfence-reason", "")
 
-    async def handed_in(self, shop: Shop, reference: str, rows: Iterable[str]) -> None:
+    async def handed_in(self, shop: Shop, reference: str, rows: Iterable[str], header: str = HEADER) -> None:
         """A valid file that waits to be let go."""
-        code, reason, _ = await self.upload(shop, reference, "\n".join([HEADER, *rows]) + "\n")
+        code, reason, _ = await self.upload(shop, reference, "\n".join([header, *rows]) + "\n")
         assert code == "50000", reason
         await self.desk.look()
         assert await self.ask(shop, "GET_BATCH_RESULTS", reference) == ("70000", "")
 
-    async def let_go(self, shop: Shop, reference: str, rows: Iterable[str]) -> None:
+    async def let_go(self, shop: Shop, reference: str, rows: Iterable[str], header: str = HEADER) -> None:
         """A file whose rows may be carried out."""
-        await self.handed_in(shop, reference, rows)
+        await self.handed_in(shop, reference, rows, header)
         assert (await self.ask(shop, "PROCESS_BATCH", reference))[0] == "72147"
 
     async def work(self) -> None:
@@ -121,9 +123,10 @@ class Clerk:
 @asynccontextmanager
 async def clerk(
     one: Process, *, chunk: int = 100, ask_seconds: float = 30.0, limits: Limits = Limits(10_000_000, 1_000_000),  # noqa: B008
+    links: bool = False,
 ) -> AsyncIterator[Clerk]:
-    """A clerk of that process, for as long as the block runs."""
-    made = Clerk(one, chunk=chunk, ask_seconds=ask_seconds, limits=limits)
+    """A clerk of that process, for as long as the block runs; ``links``: one that makes payment links from files."""
+    made = Clerk(one, chunk=chunk, ask_seconds=ask_seconds, limits=limits, links=links)
     try:
         yield made
     finally:

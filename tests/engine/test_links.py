@@ -14,6 +14,8 @@ from ringfence.engine import links
 from ringfence.engine.intents import CardInHand, Intent, Result
 from ringfence.engine.link_addresses import LENGTH, Addresses
 from ringfence.engine.links import Link, Opened, Refused, State, Why
+from ringfence.engine.plan_terms import NoInvoice, PlanRow
+from ringfence.linking import invoice_of
 from ringfence.storage import links as rows
 from tests.engine.composition import NOW, Process, Shop
 from tests.engine.linking import BASE, TERMS, desk, order
@@ -232,3 +234,14 @@ def test_an_address_is_read_by_the_key_that_made_it_and_by_no_other():
             assert changed == address or mine.read(changed) is None, changed
     for text in ("", "A" * LENGTH, address + "=", address[:-1], address + "A", " " + address[1:]):
         assert mine.read(text) is None
+
+
+async def test_a_refused_invoice_says_what_is_to_be_mended(one: Process, here: Shop):
+    """It stands with the plan, which waits until somebody has done so."""
+    plan = PlanRow(*[None] * len(PlanRow._fields))._replace(
+        plan_id="rent", minor=900, currency="AED", email="a@b.co", description="", zone="UTC")
+    assert await invoice_of(desk(one, media=frozenset()))(here.account, plan, NOW.date()) == NoInvoice(
+        "no invoice could be sent: e-mail is switched off for links (link_email), or this installation has no mail server")
+    await here.purchase(f"rent.{NOW:%Y%m%d}.1", "900")
+    assert await invoice_of(desk(one))(here.account, plan, NOW.date()) == NoInvoice(
+        "no invoice could be sent: another order or link has its reference already")

@@ -3,10 +3,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import date, timedelta
+from pathlib import Path
 
 import pytest
 
-from ringfence.failures import Exit
+from ringfence.cli.plan import _whose
+from ringfence.failures import Exit, Failure
 from tests.sandbox import Sandbox
 
 WISH = ("--token", "T1", "--amount", "25.00", "--currency", "AED", "--email", "sara@example.com")
@@ -73,3 +75,10 @@ def test_a_plan_is_kept_with_or_without_a_service(sandbox: Sandbox, start: date)
     assert [(one["due_date"], one["amount"], one["state"]) for one in sandbox.json("plan", "show", "box")["periods"]] == [(str(day), 950, "charged")]
     assert sandbox.json("plan", "end", "box")["status"] == "ended"
     assert sandbox.command("plan", "due", "--until", "1s").stdout.startswith("Nothing is due up to")
+
+
+def test_where_no_service_ever_ran_the_first_step_is_to_start_one(tmp_path: Path):
+    """Not to name a merchant, of which there is none."""
+    with pytest.raises(Failure, match="Start it with: ringfence up") as raised:
+        _whose(str(tmp_path / "nothing"), None)
+    assert raised.value.code is Exit.NOT_RUNNING

@@ -202,7 +202,7 @@ COLUMNS: dict[str, Column] = {
     "processor_response_code": _processor_code,
     "sadad_olp": _said("sadad_olp"),
     "sadad_transaction_id": _nothing,
-    "payment_link_id": _said("payment_link_id"),
+    "payment_link_id": _of_card("payment_link_id"),
     "Invoice_id": _said("Invoice_id"),
     "digital_wallet": _said("digital_wallet"),
 }

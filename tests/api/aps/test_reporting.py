@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ringfence.api.aps import reporting, signature, wire
+from ringfence.api.aps import door, reporting, signature, wire
 from ringfence.api.aps.accounts import Credential, Settings
 from ringfence.api.aps.fields import CHECKS, REPORT_COLUMNS
 from ringfence.api.aps.report_formats import harmless
@@ -503,6 +503,8 @@ async def test_a_pages_payment_and_other_doors_have_their_own_channel(clerk: Cle
     assert said(row, "channel", "3ds_indicator") == ["Redirection", "YES"]
     assert said(row._replace(source="eterminal", first_eci="07"), "channel", "3ds_indicator") == ["eTerminal", "NO"]
     assert said(row._replace(door="ppro", first_door="ppro", first_details=b"not this door's"), "channel", "eci", "customer_name") == ["", "", ""]
+    linked = row._replace(first_details=b'{"merchant_reference":"R","%s":{"payment_link_id":"911994638653456384"}}' % door.CARD.encode())
+    assert said(linked, "payment_link_id") == ["911994638653456384"]
 
 
 @pytest.mark.parametrize(("filters", "there"), [
