@@ -3,18 +3,34 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
+from tests.engine.composition import Process, Time, process
+from tests.engine.composition import Shop as Merchant
+from tests.engine.composition import shop as merchant_of
 from tests.sandbox import Sandbox
 from tests.web.browsers import ARGUMENTS, CHROMIUM
 from tests.web.payers import EXPECTED, PHONE, Payer
 from tests.web.shop import Shop
 
 _orders = (f"B-{number}" for number in itertools.count(1))
+
+
+@pytest.fixture(scope="module")
+async def one(module_database: str) -> AsyncIterator[Process]:
+    """A worker process in miniature, for pages without a screen."""
+    async with process(module_database, now=Time()) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+async def here(one: Process) -> Merchant:
+    """A merchant of its, with what a shop knows."""
+    return await merchant_of(one)
 
 
 @pytest.fixture(scope="module")

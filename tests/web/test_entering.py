@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import AsyncIterator
 from typing import ClassVar
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
@@ -11,24 +10,13 @@ import pytest
 
 from ringfence.api.aps import signature
 from ringfence.web.texts import TEXTS
-from tests.engine.composition import Process, Shop, Time, process, shop
+from tests.engine.composition import Process, Shop, shop
 from tests.web.asking import get, post
 from tests.web.paying import RETURN, Browser, app_of
 
 pytestmark = pytest.mark.anyio
 ORDERS = (f"E-{number}" for number in itertools.count(1))
 CARD = {"card_number": "4000009900000004", "expiry_date": "3512", "card_security_code": "739", "card_holder_name": "Sara Ali"}
-
-
-@pytest.fixture(scope="module")
-async def one(module_database: str) -> AsyncIterator[Process]:
-    async with process(module_database, now=Time()) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-async def here(one: Process) -> Shop:
-    return await shop(one)
 
 
 @pytest.fixture

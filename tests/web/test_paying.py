@@ -15,7 +15,7 @@ from ringfence.core.outcomes import Approved, Declined, NotAsked, Silence, Unkno
 from ringfence.engine import feed
 from ringfence.engine.sessions import Asked
 from ringfence.web.texts import TEXTS
-from tests.engine.composition import CARD, Process, Shop, Time, process, shop
+from tests.engine.composition import CARD, Process, Shop, process, shop
 from tests.web.asking import post
 from tests.web.paying import RETURN, TYPED, Browser, app_of, sessions_of
 
@@ -25,17 +25,6 @@ ORDERS = (f"W-{number}" for number in itertools.count(1))
 
 def said(key: str, language: str = "en", **values: str) -> str:
     return TEXTS[key][language == "ar"].format(**values)
-
-
-@pytest.fixture(scope="module")
-async def one(module_database: str) -> AsyncIterator[Process]:
-    async with process(module_database, now=Time()) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-async def here(one: Process) -> Shop:
-    return await shop(one)
 
 
 @pytest.fixture
