@@ -13,14 +13,11 @@ from ringfence.api.ppro.app import GlobalApi
 from ringfence.api.ppro.door import Endpoint, Service
 from ringfence.api.ppro.names import Names
 from ringfence.api.ppro.rendering import Renderer
-from ringfence.config import Config
-from ringfence.engine import keys
 from ringfence.engine.charges import Charges
 from ringfence.engine.code_box import CodeBox
 from ringfence.engine.directory import Directory, Merchant
 from ringfence.engine.engine import Engine
 from ringfence.engine.keyed_requests import KeyedRequests
-from ringfence.engine.numbering import Counted, Numbering
 from ringfence.engine.rates import Rates
 from ringfence.engine.reading import Reading
 from ringfence.engine.vault import Vault
@@ -34,16 +31,16 @@ ENDPOINTS: tuple[Endpoint, ...] = (*charges.ENDPOINTS, *operations.ENDPOINTS)
 
 
 def ppro_service(
-    config: Config, *, engine: Engine, reading: Reading, vault: Vault, directory: Directory, code_box: CodeBox, keyring: keys.Keyring,
-    pool: asyncpg.Pool, processors: Mapping[str, Processor], numbering: Numbering | Counted, now: Callable[[], datetime],
+    *, is_live: bool, base_url: str, engine: Engine, reading: Reading, vault: Vault, directory: Directory, code_box: CodeBox, content_key: bytes,
+    pool: asyncpg.Pool, processors: Mapping[str, Processor], new_id: Callable[[], int], now: Callable[[], datetime],
 ) -> Service:
     """The service behind the door."""
-    names, of_cards = Names(keyring.content_key), next(iter(processors))
+    names, of_cards = Names(content_key), next(iter(processors))
     return Service(
         engine=engine, reading=reading, charges=Charges(pool, reading), renderer=Renderer(names), vault=vault, directory=directory,
-        code_box=code_box, keyed=KeyedRequests(pool, new_id=numbering.next, now=now, wall=lambda: datetime.now(UTC)), names=names,
-        content_key=keyring.content_key, route=routing(processors, of_cards), house=of_cards, now=now, is_live=config.is_live,
-        base_url=config.base_url or f"{config.scheme}://{config.host}:{config.port}")
+        code_box=code_box, keyed=KeyedRequests(pool, new_id=new_id, now=now, wall=lambda: datetime.now(UTC)), names=names,
+        content_key=content_key, route=routing(processors, of_cards), house=of_cards, now=now, is_live=is_live,
+        base_url=base_url)
 
 
 def routing(processors: Mapping[str, Processor], of_cards: str) -> Callable[[Merchant, str, str], str | None]:

@@ -241,16 +241,18 @@ async def _foundation(
     # the doors' own words, where they are also wanted without a caller
     link_desk = desk_of(config, pool, keyring, clock.now, numbering.next, lambda: nudge(MESSAGES))
 
+    base_url = config.base_url or f"{config.scheme}://{config.host}:{config.port}"
+
     def aps_service(engine: Engine) -> ApsService:
         return ApsService(
             engine=engine, reading=reading, vault=vault, content_key=keyring.content_key, route=lambda merchant, brand: processor.name,
             new_token_name=numbering.new_name, new_sdk_token=numbering.new_name, now=clock.now, code_box=code_box,
-            base_url=config.base_url or f"{config.scheme}://{config.host}:{config.port}", ahead=ahead, links=link_desk)
+            base_url=base_url, ahead=ahead, links=link_desk)
 
     service = aps_service(engine)
     global_api = ppro_service(
-        config, engine=engine, reading=reading, vault=vault, directory=directory, code_box=code_box, keyring=keyring, pool=pool,
-        processors=processors, numbering=numbering, now=clock.now)
+        is_live=config.is_live, base_url=base_url, engine=engine, reading=reading, vault=vault, directory=directory, code_box=code_box,
+        content_key=keyring.content_key, pool=pool, processors=processors, new_id=numbering.next, now=clock.now)
     aps = PaymentApi(service, directory, sandbox=not config.is_live)
     batch_doors = {DOOR: batch_door(service, lambda file: aps.account_named(file.merchant, file.access), links_of_rows(service))}
     file_desk = Batches(
