@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import asyncpg
 
-from ringfence.api.ppro import charges, operations
+from ringfence.api.ppro import charges, instruments, operations
 from ringfence.api.ppro.app import GlobalApi
 from ringfence.api.ppro.door import Endpoint, Service
 from ringfence.api.ppro.names import Names
@@ -17,30 +17,34 @@ from ringfence.engine.charges import Charges
 from ringfence.engine.code_box import CodeBox
 from ringfence.engine.directory import Directory, Merchant
 from ringfence.engine.engine import Engine
+from ringfence.engine.instruments import Instruments
 from ringfence.engine.keyed_requests import KeyedRequests
+from ringfence.engine.keys import Keyring
 from ringfence.engine.rates import Rates
 from ringfence.engine.reading import Reading
 from ringfence.engine.vault import Vault
 from ringfence.processors.processor import Processor
+from ringfence.processors.simulator import stand_in
 
 if TYPE_CHECKING:
     from ringfence.main import Foundation
 
-ENDPOINTS: tuple[Endpoint, ...] = (*charges.ENDPOINTS, *operations.ENDPOINTS)
+ENDPOINTS: tuple[Endpoint, ...] = (*charges.ENDPOINTS, *operations.ENDPOINTS, *instruments.ENDPOINTS)
 """All that is served below ``/v1``."""
 
 
 def ppro_service(
-    *, is_live: bool, base_url: str, engine: Engine, reading: Reading, vault: Vault, directory: Directory, code_box: CodeBox, content_key: bytes,
+    *, is_live: bool, base_url: str, engine: Engine, reading: Reading, vault: Vault, directory: Directory, code_box: CodeBox, keyring: Keyring,
     pool: asyncpg.Pool, processors: Mapping[str, Processor], new_id: Callable[[], int], now: Callable[[], datetime],
 ) -> Service:
     """The service behind the door."""
-    names, of_cards = Names(content_key), next(iter(processors))
+    names, of_cards = Names(keyring.content_key), next(iter(processors))
     return Service(
-        engine=engine, reading=reading, charges=Charges(pool, reading), renderer=Renderer(names), vault=vault, directory=directory,
+        engine=engine, reading=reading, charges=Charges(pool, reading), renderer=Renderer(names), vault=vault,
+        instruments=Instruments(pool, keyring, vault, now), directory=directory,
         code_box=code_box, keyed=KeyedRequests(pool, new_id=new_id, now=now, wall=lambda: datetime.now(UTC)), names=names,
-        content_key=content_key, route=routing(processors, of_cards), house=of_cards, now=now, is_live=is_live,
-        base_url=base_url)
+        content_key=keyring.content_key, route=routing(processors, of_cards), house=of_cards, now=now, is_live=is_live,
+        base_url=base_url, stand_in=None if is_live else stand_in)
 
 
 def routing(processors: Mapping[str, Processor], of_cards: str) -> Callable[[Merchant, str, str], str | None]:

@@ -461,7 +461,7 @@ async def process(
             new_id=one.new_id, now=one.now,
         )
         one.reading = Reading(one.pool, one.vault)
-        one.content_key = ring.content_key
+        one.keyring, one.content_key = ring, ring.content_key
         one.code_box = code_box or one.code_box
         one.links = LinkDesk(
             one.pool, one.now, one.new_id, Addresses(ring.content_key), lambda: BASE_URL, order_key, frozenset(MEDIA), lambda merchant, url: True,

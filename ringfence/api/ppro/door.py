@@ -17,6 +17,7 @@ from ringfence.engine.charges import Charges
 from ringfence.engine.code_box import CodeBox
 from ringfence.engine.directory import Credential, Directory, Merchant
 from ringfence.engine.engine import Engine
+from ringfence.engine.instruments import Instruments
 from ringfence.engine.keyed_requests import KeyedRequests, Said, Stands
 from ringfence.engine.reading import Reading
 from ringfence.engine.vault import Vault
@@ -69,6 +70,7 @@ class Service(NamedTuple):
     charges: Charges
     renderer: Renderer
     vault: Vault
+    instruments: Instruments
     directory: Directory
     code_box: CodeBox
     keyed: KeyedRequests
@@ -79,6 +81,7 @@ class Service(NamedTuple):
     now: Callable[[], datetime]             # business time, UTC
     is_live: bool
     base_url: str = ""                      # how callers reach the service
+    stand_in: Callable[[str], tuple[str, bool]] | None = None   # sandbox: the test number that any number stands for, and whether it has news
 
 
 Handler = Callable[[Service, Request], Awaitable[Answer]]

@@ -137,7 +137,7 @@ NOT_ASKED: dict[str, Failure] = {
     Ended.TIMEOUT: _AUTHENTICATION._replace(code="EXPIRED_SESSION", message="The consumer did not act in time", retry=True),
     Ended.MISUSED: _AUTHENTICATION,
     Ended.CODE_GONE: _AUTHENTICATION._replace(code="EXPIRED_SESSION", message="The card must be entered again", retry=True),
-    "deadline": _UNAVAILABLE, "card": PROCESSING, "database": _UNAVAILABLE,
+    "deadline": _UNAVAILABLE, "card": PROCESSING, "database": _UNAVAILABLE, "unavailable": _UNAVAILABLE,
 }
 OURS = "ppro:"
 """Before the code of what this door turned down itself, as an operation that nobody was asked about keeps it."""

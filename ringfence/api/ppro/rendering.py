@@ -146,7 +146,7 @@ class Renderer:
         }
         if consumer:
             told |= {"country": consumer.get("country"), "consumer": consumer}
-        for member in ("initiator", "instrumentId", "agreementId", "initialTransactionLinkReference", "order", "labels"):
+        for member in ("initiator", "instrumentId", "instrumentUpdated", "agreementId", "initialTransactionLinkReference", "order", "labels"):
             if member in echo:
                 told[member] = echo[member]
         failure = self._latest_failure(view, turned_down)

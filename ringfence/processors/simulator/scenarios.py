@@ -246,6 +246,11 @@ def scenario_code(digits: str) -> str:
     """The four digits of scenario a card number stands for; ``""`` for a number of nobody's table."""
     if (code := EXACT.get(digits)) is not None:
         return code
+    return scenario_of_prefix(digits)
+
+
+def scenario_of_prefix(digits: str) -> str:
+    """The same of the structured numbers alone."""
     row = _BY_PREFIX.get(digits[:8])
     return digits[8:12] if row is not None and len(digits) == row.length else ""
 

@@ -37,3 +37,15 @@ CREATE UNIQUE INDEX refused_operations_key ON refused_operations (merchant_id, k
 -- The payments of this door by their merchant's reference, which several may share.
 CREATE INDEX operations_ppro_reference ON operations (merchant_id, reference, payment_id)
     WHERE door = 'ppro' AND operation_id = payment_id AND reference IS NOT NULL;
+
+-- Instruments that are no card, and those of network tokens; a card's own is a token of the vault with the instrument's name.
+CREATE TABLE instruments (
+    merchant_id   integer     NOT NULL,
+    instrument_id bigint      NOT NULL,
+    type          text        NOT NULL,
+    sealed        bytea       NOT NULL,               -- details (JSON), sealed like phrases: accounts are personal
+    created_at    timestamptz NOT NULL,               -- business time, like the next two
+    changed_at    timestamptz NOT NULL,
+    deleted_at    timestamptz,
+    PRIMARY KEY (merchant_id, instrument_id)
+);
