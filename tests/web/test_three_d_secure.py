@@ -11,6 +11,7 @@ import pytest
 
 from ringfence.api.aps import signature
 from ringfence.processors.simulator.scenarios import RANGES, VISA
+from ringfence.web.texts import TEXTS
 from ringfence.web.three_d_secure import read_cres, write_cres
 from tests.engine.composition import Shop, shop
 from tests.engine.recovering import claim_due
@@ -287,8 +288,50 @@ async def test_a_shop_without_an_address_leaves_the_payer_with_us(here):
     answer = await payer.purchase("Q-1", card_number=VISA.number("0601"))
     over = await desk.post(path_of(answer["3ds_url"]), action="approve")
     ended = await desk.post(back_of(path_of(answer["3ds_url"])), **fields_of(over))
-    assert "This payment has ended" in ended.text and "<form" not in ended.text
+    assert TEXTS["ended_paid"][0] in ended.text and "<form" not in ended.text
     assert (await payer.status("Q-1"))["transaction_code"] == "14000"
+
+
+NARROWED = {"approve": "ended_paid", "reject": "ended_declined", "cancel": "ended_cancelled"}
+
+
+@pytest.mark.parametrize("action", NARROWED)
+@pytest.mark.parametrize("method", ["POST", "GET"])
+async def test_a_payer_is_not_sent_to_an_origin_that_was_struck_off_meanwhile(database: str, tmp_path: Path, caplog, action: str, method: str):
+    """The list is the one of the moment of leaving: the end stands on a page of ours, and the log names merchant and origin."""
+    async with bank(database, tmp_path) as (desk, _):
+        payer = await shop(desk.process, return_origins="https://shop.example", return_method=method)
+        answer = await asked(payer, "L-1", VISA.number("0601"))
+        await desk.process.directory.change(payer.identifier, {"return_origins": "https://new.example"})
+        page = path_of(answer["3ds_url"])
+        ended = await desk.post(back_of(page), **fields_of(await desk.post(page, action=action)))
+        assert ended.status == 200 and "location" not in ended.headers
+        assert TEXTS[NARROWED[action]][0] in ended.text
+        assert "shop.example" not in ended.text + ended.headers["content-security-policy"] and "<form" not in ended.text
+        assert f"a payer of merchant {payer.identifier} is not sent to https://shop.example" in caplog.text and "order=1" not in caplog.text
+        await desk.process.directory.change(payer.identifier, {"return_origins": "https://new.example,https://shop.example"})
+        assert RETURN in (await desk.get(back_of(page))).text.replace("&amp;", "&"), "and is once it may be again"
+
+
+async def test_behind_an_enrolment_the_address_is_judged_again(database: str, tmp_path: Path, caplog):
+    """merchant_3ds_url was allowed when it was given."""
+    async with bank(database, tmp_path) as (desk, _):
+        payer = await shop(desk.process, return_origins="https://shop.example")
+        enrolled = await payer.ask(
+            service_command="3DS_ENROLLMENT", merchant_reference="EN-1", amount="1000", currency="AED", card_number=VISA.number("0601"),
+            expiry_date="3512", merchant_3ds_url="https://shop.example/3ds?order=1", language="ar")
+        page = path_of(enrolled["3ds_url"])
+        over = await desk.post(page, action="approve")
+        await desk.process.directory.change(payer.identifier, {"return_origins": "https://new.example"})
+        ended = await desk.post(back_of(page), **fields_of(over))
+        assert ended.status == 200 and TEXTS["bank_not_back_said"][1] in ended.text
+        assert "shop.example" not in ended.text and "<form" not in ended.text and "location" not in ended.headers
+        assert "is not sent to https://shop.example" in caplog.text and "order=1" not in caplog.text
+        found = await payer.ask(service_command="3DS_AUTHENTICATION", merchant_reference="EN-1", threeds_id=enrolled["threeds_id"])
+        assert (found["response_code"], found["3ds_status"]) == ("44000", "Y"), "the result is the merchant's all the same"
+        await desk.process.directory.change(payer.identifier, {"return_origins": "https://shop.example"})
+        back = await desk.get(back_of(page))
+        assert 'action="https://shop.example/3ds?order=1"' in back.text and fields_of(back)["threeds_id"] == enrolled["threeds_id"]
 
 
 async def test_the_channel_names_the_way_back(database: str, tmp_path: Path):
