@@ -24,6 +24,7 @@ from ringfence.core.authentication import (
     Mode,
     Status,
     Verdict,
+    is_believable,
     verdict,
     why_stopped,
 )
@@ -182,7 +183,10 @@ class Authenticating:
         """ARes, within the time that access control has."""
         try:
             async with asyncio.timeout(self._seconds):
-                return await self._authenticator.authenticate(request)
+                said = await self._authenticator.authenticate(request)
+            if is_believable(said.status, said.version):
+                return said
+            log.warning("access control said %s in version %r of the protocol, which cannot be", said.status, said.version)
         except TimeoutError:
             log.warning("access control did not keep its deadline")
         except Exception:

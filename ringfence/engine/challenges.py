@@ -150,6 +150,9 @@ class Challenges:
         except Exception:
             log.exception("access control broke its contract")
             said = None
+        if said is not None and row.version and said.version not in ("", row.version):
+            log.warning("the result of authentication %d is of version %s, its challenge was of %s", row.authentication_id, said.version, row.version)
+            said = None
         if said is not None and said.status not in PENDING:
             return said
         return None if now < row.due_at else Said(Status.FAILED, "14", cancelled=Cancelled.ISSUER_TIMEOUT)

@@ -21,6 +21,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from ringfence.core.authentication import VERSIONS
 from ringfence.engine.authenticating import PAGE, Address, read_address
 from ringfence.engine.authentication import AccessControl, Screen
 from ringfence.engine.browser import Return
@@ -172,8 +173,9 @@ async def _leave_ahead(desk: Desk, visit: _Visit) -> Response:
             "a payer of merchant %d is not sent to %s: its return_origins name it no more", visit.address.merchant_id, origin_of(visit.leave_url))
         return pages.message("bank_over_title", visit.language, said="bank_not_back_said", framed_by=visit.framed_by)
     row = await desk.challenges.find(visit.address)
-    status = row.status if row is not None else "N"
-    fields = {"threeds_id": str(visit.address.authentication_id), "cres": write_cres(str(visit.address.authentication_id), status)}
+    status, version = (row.status, row.version) if row is not None else ("N", "")
+    number = str(visit.address.authentication_id)
+    fields = {"threeds_id": number, "cres": write_cres(number, status, version or VERSIONS[0])}
     return pages.go(Return(visit.leave_url, "POST", fields, visit.language), framed_by=visit.framed_by)
 
 
@@ -186,12 +188,12 @@ def _page(visit: _Visit, screen: Screen, *, nothing: bool = False) -> Response:
 def _over(visit: _Visit, screen: Screen) -> Response:
     return pages.render(
         "challenge_over", visit.language, framed_by=visit.framed_by, back=visit.back, carried=screen.status,
-        cres=write_cres(screen.reference, screen.status))
+        cres=write_cres(screen.reference, screen.status, screen.version))
 
 
-def write_cres(reference: str, status: str) -> str:
+def write_cres(reference: str, status: str, version: str = VERSIONS[0]) -> str:
     """The message that a browser carries back: base64url of JSON without padding (EMV 3-D Secure 2.2, table B.4)."""
-    said = {"messageType": "CRes", "messageVersion": "2.2.0", "threeDSServerTransID": reference, "transStatus": "Y" if status == "Y" else "N"}
+    said = {"messageType": "CRes", "messageVersion": version, "threeDSServerTransID": reference, "transStatus": "Y" if status == "Y" else "N"}
     return base64.urlsafe_b64encode(msgspec.json.encode(said)).decode().rstrip("=")
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from ringfence.api.aps import signature
+from ringfence.engine.story import explain
 from ringfence.processors.simulator.scenarios import RANGES, VISA
 from ringfence.web.texts import TEXTS
 from ringfence.web.three_d_secure import read_cres, write_cres
@@ -57,6 +58,7 @@ ON_THE_PAGE = [
     ("0601", "approve", "", "14000"), ("0601", "code", "1234", "14000"), ("0601", "reject", "", "10030"), ("0601", "cancel", "", "00072"),
     ("0602", "approve", "", "10030"), ("0602", "code", "1234", "10030"), ("0602", "cancel", "", "00072"),
     ("0608", "approve", "", "00072"), ("0610", "approve", "", "14000"), ("0610", "reject", "", "10030"), ("0613", "method", "", "14000"),
+    ("0614", "approve", "", "14000"), ("0614", "code", "1234", "14000"), ("0614", "reject", "", "10030"), ("0614", "cancel", "", "00072"),
 ]
 
 
@@ -143,6 +145,37 @@ async def test_a_result_that_never_comes_is_waited_for(here):
     assert (await payer.status("L-1"))["transaction_code"] == "20064"
     desk.process.now.now += timedelta(minutes=10)
     assert fields_of(await desk.get(back_of(page)))["response_code"] == "10778"
+
+
+@pytest.mark.parametrize(("scenario", "version"), [("0601", "2.2.0"), ("0614", "2.1.0")])
+async def test_a_challenge_keeps_its_version_to_the_end(here, scenario: str, version: str):
+    """What the browser carries and what is kept have it; the shop has no field for it, the story tells of an older one."""
+    desk, payer = here
+    answer = await asked(payer, "V-1", VISA.number(scenario))
+    page = path_of(answer["3ds_url"])
+    carried = fields_of(await desk.post(page, action="approve"))
+    assert read_cres(carried["cres"])["messageVersion"] == version
+    fields = fields_of(await desk.post(back_of(page), **carried))
+    assert fields["response_code"] == "14000" and version not in fields.values()
+    assert await desk.process.value("SELECT version FROM authentications") == version
+    story = await explain(desk.process.pool, "V-1", keys=lambda reference: [f"aps:{reference}"])
+    assert ("in version 2.1.0 of the protocol" in " ".join(story.sentences)) is (version == "2.1.0")
+
+
+@pytest.mark.parametrize("action", ["approve", "reject"])
+async def test_a_result_of_an_older_version_than_its_challenge_is_none(here, caplog, action: str):
+    """0615: the page waits as if nothing had come, and then it has timed out; the log says why."""
+    desk, payer = here
+    answer = await asked(payer, "O-1", VISA.number("0615"))
+    page = path_of(answer["3ds_url"])
+    over = await desk.post(page, action=action)
+    assert 'data-page="challenge-waits"' in (await desk.post(back_of(page), **fields_of(over))).text
+    assert "is of version 2.1.0, its challenge was of 2.2.0" in caplog.text
+    assert (await payer.status("O-1"))["transaction_code"] == "20064"
+    desk.process.now.now += timedelta(minutes=10)
+    assert fields_of(await desk.get(back_of(page)))["response_code"] == "10778"
+    assert await desk.process.value("SELECT count(*) FROM outcomes WHERE result = 'approved'") == 0
+    await desk.process.prove()
 
 
 async def test_what_is_decided_elsewhere_comes_by_itself(here):
