@@ -53,7 +53,7 @@ from ringfence.core.outcomes import Outcome
 from ringfence.core.recovery import Plan
 from ringfence.engine import addresses, keys, points
 from ringfence.engine.ahead import Ahead
-from ringfence.engine.authenticating import Authenticating
+from ringfence.engine.authenticating import Authenticating, secrets_under
 from ringfence.engine.batch_carrier import HANDS, Carrier
 from ringfence.engine.batches import CHORE, Batches
 from ringfence.engine.bulk import Expirer
@@ -218,16 +218,17 @@ async def _foundation(
     )
     engine.recovery = ends_doubts
 
-    # who pays, and what follows a challenge
+    # who pays, and what follows a challenge; a repeatable run tells the same addresses in every folder
+    secret_of = secrets_under(config.seed.to_bytes(8, "big") if config.frozen_at else keyring.content_key)
     authenticating = Authenticating(
-        pool, access_control, code_box, directory, new_id=numbering.next, new_secret=numbering.new_name, now=clock.now, wall=_wall,
+        pool, access_control, code_box, directory, new_id=numbering.next, secret_of=secret_of, now=clock.now, wall=_wall,
         seconds=config.answer_seconds)
     engine.authenticating = authenticating
     after_challenges = Challenges(
-        pool, access_control, code_box, engine, desk.first, now=clock.now, wall=_wall, ask_seconds=ask_seconds)
+        pool, access_control, code_box, engine, desk.first, secret_of=secret_of, now=clock.now, wall=_wall, ask_seconds=ask_seconds)
     engine.challenged = after_challenges.at_once
     ahead = Ahead(
-        pool, access_control, authenticating, after_challenges, new_id=numbering.next, new_secret=numbering.new_name, now=clock.now,
+        pool, access_control, authenticating, after_challenges, new_id=numbering.next, secret_of=secret_of, now=clock.now,
         wall=_wall, seconds=config.answer_seconds)
     if config.frozen_at is None:            # what comes late comes by the wall clock, and never twice at the same place
         _listen_for_late(processor, ends_doubts, ends)

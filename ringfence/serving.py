@@ -33,12 +33,12 @@ from ringfence.engine import forms
 from ringfence.engine.clock import Clock
 from ringfence.engine.metrics import Counters, Metrics
 from ringfence.engine.reporting import Reporting
-from ringfence.engine.return_address import origin_of
-from ringfence.engine.sessions import finishing
+from ringfence.engine.return_address import may_return, origin_of
+from ringfence.engine.sessions import Cashier, finishing
 from ringfence.engine.timeline import Stepped
 from ringfence.engine.vault import Vault
 from ringfence.global_api import global_api
-from ringfence.linking import begin_on, giving_back, page_on
+from ringfence.linking import begin_on, giving_back, looking, page_on
 from ringfence.main import ASKING_SECONDS, Foundation, admin_token, foundation
 from ringfence.operators import Advance, admin_of, notifiers_of
 from ringfence.web import hosted, inbox, static_files, three_d_secure
@@ -93,8 +93,8 @@ def doors(base: Foundation, metrics: Metrics) -> Worker:
     pages = [
         *hosted.routes(hosted.Hosted(
             base.sessions, {DOOR: cashier}, {aps_pages.PATH: page.enter},
-            form_reader(config.body_limit), config.answer_seconds + ASKING_SECONDS + ATTEMPT_SECONDS)),
-        *three_d_secure.routes(_bank_desk(base, returning, {DOOR: finish})), *_pages_of_links(base),
+            form_reader(config.body_limit), base.challenges.page, config.answer_seconds + ASKING_SECONDS + ATTEMPT_SECONDS)),
+        *three_d_secure.routes(_bank_desk(base, returning, {DOOR: finish})), *_pages_of_links(base, cashier),
     ]
 
     async def ready() -> list[str]:
@@ -121,13 +121,13 @@ def doors(base: Foundation, metrics: Metrics) -> Worker:
     return Worker(root(by_path, routes, base.counters, {app.PREFIX: v1}), by_path, base.counters, ready, base.ends.aclose, aps_batch.LONG_PATHS)
 
 
-def _pages_of_links(base: Foundation) -> list[BaseRoute]:
+def _pages_of_links(base: Foundation, cashier: Cashier) -> list[BaseRoute]:
     """What payers of links see, and in a sandbox what they were sent."""
     is_secure = (base.config.base_url or base.config.scheme).startswith("https")
     return [
         *link_pages.routes(link_pages.Services(
-            base.links, base.directory, begin_on(page_on(base.sessions), base.links, base.directory), not base.config.is_live, is_secure,
-            asyncio.Lock())),
+            base.links, base.directory, begin_on(page_on(base.sessions), base.links, base.directory),
+            looking(base.sessions, cashier, base.challenges.page, base.links), not base.config.is_live, is_secure, asyncio.Lock())),
         *([] if base.config.is_live else inbox.routes(base.reporters, admin_token(base.config))),
     ]
 
@@ -154,7 +154,7 @@ def form_reader(limit: int) -> Callable[[Request], Awaitable[bytes]]:
     return read
 
 
-def _bank_desk(base: Foundation, returning: Returning, finish: three_d_secure.Finish) -> three_d_secure.Desk:
+def _bank_desk(base: Foundation, returning: Returning, finish: three_d_secure.Finishes) -> three_d_secure.Desk:
     """What the pages of a challenge need.  They may be framed by the shop they lead back to, and by the pages it named."""
     async def door_of(merchant_id: int, payment_id: int) -> str:
         view = await base.reading.view(merchant_id, payment_id)
@@ -166,7 +166,11 @@ def _bank_desk(base: Foundation, returning: Returning, finish: three_d_secure.Fi
         origins = map(origin_of, [*allowed, await returning.address(merchant_id, payment_id)])
         return tuple(dict.fromkeys(filter(None, origins)))
 
-    return three_d_secure.Desk(base.challenges, base.access_control, finish, door_of, framers, base.clock.now)
+    def may_leave(merchant_id: int, url: str) -> bool:
+        merchant = base.directory.by_id(merchant_id)
+        return merchant is not None and may_return(url, merchant.settings.return_origins, base.config.is_live)
+
+    return three_d_secure.Desk(base.challenges, base.access_control, finish, door_of, framers, may_leave, base.clock.now)
 
 
 def _advance(base: Foundation) -> Advance:

@@ -29,7 +29,7 @@ from ringfence.core.ids import IdSource
 from ringfence.core.outcomes import Approved, Outcome, Silence, Unknown
 from ringfence.core.recovery import Plan
 from ringfence.engine.ahead import Ahead
-from ringfence.engine.authenticating import Authenticating
+from ringfence.engine.authenticating import Authenticating, secrets_under
 from ringfence.engine.challenges import Challenges
 from ringfence.engine.code_box import CodeBox, LocalCodeBox
 from ringfence.engine.directory import Directory, Merchant, NewCredential, Rejected
@@ -480,11 +480,11 @@ async def process(
 def doors(one: Process, ask_seconds: float = 30.0) -> None:
     """What authenticates payers, and the APS door, as ``main`` builds them."""
     desk = PostgresDesk(one.pool, one.directory, one.vault, f"process {id(one)}", 10.0, {"aps": card_facts})
-    secrets = (f"{number:032X}" for number in itertools.count(1))
-    made = {"new_id": one._source.next, "new_secret": lambda: next(secrets), "now": one.now, "wall": lambda: datetime.now(UTC), "seconds": 2.0}
+    secret_of = secrets_under(one.content_key)
+    made = {"new_id": one._source.next, "secret_of": secret_of, "now": one.now, "wall": lambda: datetime.now(UTC), "seconds": 2.0}
     one.engine.authenticating = Authenticating(one.pool, one.issuers, one.code_box, one.directory, **made)
     one.challenges = Challenges(
-        one.pool, one.issuers, one.code_box, one.engine, desk.first, now=one.now, wall=lambda: datetime.now(UTC), ask_seconds=ask_seconds)
+        one.pool, one.issuers, one.code_box, one.engine, desk.first, secret_of=secret_of, now=one.now, wall=lambda: datetime.now(UTC), ask_seconds=ask_seconds)
     one.engine.challenged = one.challenges.at_once
     one.ahead = Ahead(one.pool, one.issuers, one.engine.authenticating, one.challenges, **made)
     one.api = PaymentApi(Service(
