@@ -253,7 +253,8 @@ async def _foundation(
     service = aps_service(engine)
     global_api = ppro_service(
         is_live=config.is_live, base_url=base_url, engine=engine, reading=reading, vault=vault, directory=directory, code_box=code_box,
-        keyring=keyring, pool=pool, processors=processors, new_id=numbering.next, now=clock.now)
+        keyring=keyring, pool=pool, processors=processors, new_id=numbering.next, now=clock.now, challenges=after_challenges,
+        secret_of=secret_of)
     aps = PaymentApi(service, directory, sandbox=not config.is_live)
     batch_doors = {DOOR: batch_door(service, lambda file: aps.account_named(file.merchant, file.access), links_of_rows(service))}
     file_desk = Batches(

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -25,6 +25,8 @@ from ringfence.api.aps.reporting import ReportingApi
 from ringfence.api.aps.returning import FromTokenization, Returning
 from ringfence.api.http import App, BodyTooLarge, CallerGone, Door, read_body, root, service_routes
 from ringfence.api.ppro import app
+from ringfence.api.ppro.door import DOOR as PPRO
+from ringfence.api.ppro.returning import Returning as ChargeReturning
 from ringfence.background import (
     stepping,
 )
@@ -90,11 +92,14 @@ def doors(base: Foundation, metrics: Metrics) -> Worker:
     desk = aps_hosted.Desk(service, base.sessions, aps.account, tokenize=tokenization.tokenize)
     cashier = giving_back(desk.cashier, base.links)
     finish = finishing(base.sessions, cashier, returning.way)
+    of_charges = ChargeReturning(base.reading, directory, base.ppro.names, is_live=config.is_live)
     pages = [
         *hosted.routes(hosted.Hosted(
             base.sessions, {DOOR: cashier}, {aps_pages.PATH: page.enter},
             form_reader(config.body_limit), base.challenges.page, config.answer_seconds + ASKING_SECONDS + ATTEMPT_SECONDS)),
-        *three_d_secure.routes(_bank_desk(base, returning, {DOOR: finish})), *_pages_of_links(base, cashier),
+        *three_d_secure.routes(_bank_desk(
+            base, {DOOR: returning.address, PPRO: of_charges.address}, {DOOR: finish, PPRO: of_charges.way})),
+        *_pages_of_links(base, cashier),
     ]
 
     async def ready() -> list[str]:
@@ -154,7 +159,11 @@ def form_reader(limit: int) -> Callable[[Request], Awaitable[bytes]]:
     return read
 
 
-def _bank_desk(base: Foundation, returning: Returning, finish: three_d_secure.Finishes) -> three_d_secure.Desk:
+Addresses = Mapping[str, Callable[[int, int], Awaitable[str]]]
+"""By door: merchant and payment -> the address that a payer comes back to, "" for none."""
+
+
+def _bank_desk(base: Foundation, addresses: Addresses, finish: three_d_secure.Finishes) -> three_d_secure.Desk:
     """What the pages of a challenge need.  They may be framed by the shop they lead back to, and by the pages it named."""
     async def door_of(merchant_id: int, payment_id: int) -> str:
         view = await base.reading.view(merchant_id, payment_id)
@@ -163,7 +172,8 @@ def _bank_desk(base: Foundation, returning: Returning, finish: three_d_secure.Fi
     async def framers(merchant_id: int, payment_id: int) -> tuple[str, ...]:
         merchant = base.directory.by_id(merchant_id)
         allowed = [*merchant.settings.return_origins] if merchant is not None else []
-        origins = map(origin_of, [*allowed, await returning.address(merchant_id, payment_id)])
+        address = addresses.get(await door_of(merchant_id, payment_id))
+        origins = map(origin_of, [*allowed, await address(merchant_id, payment_id) if address else ""])
         return tuple(dict.fromkeys(filter(None, origins)))
 
     def may_leave(merchant_id: int, url: str) -> bool:

@@ -99,6 +99,25 @@ class Challenges:
         is_there = row.token_hash is not None and hmac.compare_digest(row.token_hash, address.hash)
         return f"{PAGE}{address}" if progress.stands is Stands.WAITING and row.status in PENDING and is_there else ""
 
+    async def give_up(self, merchant_id: int, payment_id: int, why: str) -> bool:
+        """End a payment whose payer is still awaited, as one that nobody was asked for; false where it went on before.
+
+        ``why`` is the reason that is kept.  Raises ``DatabaseUnavailable``.
+        """
+        standing = [row for row in await rows.of_payment(self._pool, merchant_id, payment_id) if row.ended_at is None and row.claim is None]
+        if not standing:
+            return False
+        row = standing[-1]
+        said = Said(Status.FAILED, "01", cancelled=Cancelled.CARDHOLDER)
+        deadline = await self._claim(row, secrets.token_hex(8), said, uses=False)
+        reserved = None if deadline is None else await self._standing(merchant_id, payment_id)
+        if deadline is None or reserved is None:
+            return False
+        if row.has_code:
+            await self._box.take(merchant_id, attempt_name(payment_id))
+        await self._engine.finish(Finished(reserved._replace(deadline=deadline), NotAsked(why)))
+        return True
+
     async def carry_on(self, merchant_id: int, authentication_id: int) -> Progress:
         """Go on as far as possible now.  Raises ``DatabaseUnavailable``."""
         row = await rows.load(self._pool, merchant_id, authentication_id)

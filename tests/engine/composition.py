@@ -23,6 +23,7 @@ import asyncpg
 from ringfence.api.aps import signature
 from ringfence.api.aps.app import PaymentApi
 from ringfence.api.aps.door import Service, card_facts, order_key
+from ringfence.api.ppro.charges import card_facts as charge_facts
 from ringfence.core.authentication import Status
 from ringfence.core.card import Brand, Pan
 from ringfence.core.ids import IdSource
@@ -479,7 +480,7 @@ async def process(
 
 def doors(one: Process, ask_seconds: float = 30.0) -> None:
     """What authenticates payers, and the APS door, as ``main`` builds them."""
-    desk = PostgresDesk(one.pool, one.directory, one.vault, f"process {id(one)}", 10.0, {"aps": card_facts})
+    desk = PostgresDesk(one.pool, one.directory, one.vault, f"process {id(one)}", 10.0, {"aps": card_facts, "ppro": charge_facts})
     secret_of = secrets_under(one.content_key)
     made = {"new_id": one._source.next, "secret_of": secret_of, "now": one.now, "wall": lambda: datetime.now(UTC), "seconds": 2.0}
     one.engine.authenticating = Authenticating(one.pool, one.issuers, one.code_box, one.directory, **made)
@@ -496,7 +497,7 @@ def doors(one: Process, ask_seconds: float = 30.0) -> None:
 
 def recovery_of(one: Process, ask_seconds: float) -> Recovery:
     """Recovery over the database, as ``main`` builds it."""
-    desk = PostgresDesk(one.pool, one.directory, one.vault, f"process {id(one)}", 10.0, {"aps": card_facts})
+    desk = PostgresDesk(one.pool, one.directory, one.vault, f"process {id(one)}", 10.0, {"aps": card_facts, "ppro": charge_facts})
 
     def merchant_id(identifier: str) -> int | None:
         merchant = one.directory.merchant(identifier)

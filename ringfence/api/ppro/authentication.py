@@ -12,6 +12,7 @@ from ringfence.core.authentication import SECURED, Evidence, Status
 from ringfence.core.commands import Initiation
 from ringfence.engine.authentication import FLEXIBLE, REQUIRED, Demand
 from ringfence.engine.directory import Merchant
+from ringfence.engine.return_address import may_return
 
 COMPULSORY = frozenset({"MADA", "MEEZA"})
 """Brands whose cardholders are authenticated whatever a merchant wants."""
@@ -50,9 +51,12 @@ def demand_of(
     return FLEXIBLE[language] if here is not None else None
 
 
-def needs_address(demand: Demand | None, asked: Mapping[str, Any]) -> bool:
-    """Whether the payer may have to act, and could not come back: that is told before anybody is asked."""
-    return demand is not None and demand.external is None and return_url(asked) is None
+def may_come_back(demand: Demand | None, asked: Mapping[str, Any], merchant: Merchant, *, is_live: bool) -> bool:
+    """Whether a payer who must act could come back to an allowed address: if not, that is told before anybody is asked."""
+    if demand is None or demand.external is not None:
+        return True
+    url = return_url(asked)
+    return url is not None and may_return(url, merchant.settings.return_origins, is_live)
 
 
 def _evidence(settings: Mapping[str, Any]) -> Evidence:

@@ -81,7 +81,7 @@ async def begin(service: Service, caller: Caller, wish: Wish) -> Answer:
         elif cited := asked.get("initialSchemeAuthorizationReference"):
             held = await instruments.citing(service, caller, held, cited)
     intent = intent_of(service, caller, wish, held, refused)
-    if not intent.never_asked and authentication.needs_address(intent.demand, asked):
+    if not intent.never_asked and not authentication.may_come_back(intent.demand, asked, caller.merchant, is_live=service.is_live):
         intent = intent._replace(never_asked=f"{OURS}INVALID_AUTHENTICATION_SETTINGS")
     done = await keys.execute(service, intent)
     if isinstance(done, Answer):

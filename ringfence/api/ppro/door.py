@@ -62,6 +62,11 @@ class Request(NamedTuple):
         return self.callers[0]
 
 
+async def nothing_to_give_up(merchant_id: int, payment_id: int, why: str) -> bool:
+    """Nobody is awaited."""
+    return False
+
+
 class Service(NamedTuple):
     """What is behind the door.  ``route`` names the processor for a merchant, a payment method and a card's brand; ``None``: there is none."""
 
@@ -81,6 +86,7 @@ class Service(NamedTuple):
     now: Callable[[], datetime]             # business time, UTC
     is_live: bool
     base_url: str = ""                      # how callers reach the service
+    give_up: Callable[[int, int, str], Awaitable[bool]] = nothing_to_give_up   # ends a payment whose payer is awaited; whether it was in time
     stand_in: Callable[[str], tuple[str, bool]] | None = None   # sandbox: the test number that any number stands for, and whether it has news
 
 

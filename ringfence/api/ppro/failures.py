@@ -87,7 +87,12 @@ REFUSALS: dict[Refusal, Failure] = {
 
 EXCEEDS_CAPTURED = "exceeds_captured"
 """A refusal of this door alone: a refund of more than was ever captured (section 4.4)."""
-_OWN = {EXCEEDS_CAPTURED: _ours("EXCEEDS_CAPTURED_AMOUNT", "Refund exceeds the captured amount")}
+NOT_DISCARDED = "not_discarded"
+"""... and a discard of what has been decided."""
+_OWN = {
+    EXCEEDS_CAPTURED: _ours("EXCEEDS_CAPTURED_AMOUNT", "Refund exceeds the captured amount"),
+    NOT_DISCARDED: _ours("GENERIC_DECLINE", "The payment charge can no longer be discarded"),
+}
 
 
 def refused(refusal: str) -> Failure:

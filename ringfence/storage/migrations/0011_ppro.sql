@@ -17,14 +17,15 @@ CREATE TABLE keyed_requests (
 );
 CREATE INDEX keyed_requests_ended ON keyed_requests (merchant_id, ended_at) WHERE ended_at IS NOT NULL;
 
--- Operations on a payment that this door turned down: nothing was reserved or asked, but they have a name and are listed.
+-- Operations on a payment that nobody was asked about: those that this door turned down, and discards.  Nothing was reserved, but they have a
+-- name and are listed.
 CREATE TABLE refused_operations (
     merchant_id   integer     NOT NULL,
     payment_id    bigint      NOT NULL,
     operation_id  bigint      NOT NULL,
     kind          text        NOT NULL,
     minor         bigint      NOT NULL,
-    refusal       text        NOT NULL,
+    refusal       text        NOT NULL,               -- why; of a discard that was done: discarded
     details       bytea       NOT NULL,               -- what the door echoes (JSON)
     key           text,                               -- as in operations: the same key finds it again
     content       bytea       NOT NULL,
