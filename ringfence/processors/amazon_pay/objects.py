@@ -62,5 +62,5 @@ class Objects(Protocol):
     async def of_payment(self, merchant: str, payment_id: int) -> list[Thing]:
         """Everything of a payment, the oldest first."""
 
-    async def named(self, object_id: str) -> list[Thing]:
-        """Every message about the charge, refund or session of this name, of whatever merchant."""
+    async def named(self, merchant: str, object_id: str) -> list[Thing]:
+        """The messages about the session, charge, refund or permission of this name."""

@@ -309,8 +309,8 @@ class AmazonPay:
         canceled = await self._cancel(account, thing.charge_id, "void", message.deadline)
         if canceled is None:
             return _NO_ANSWER
-        if not canceled:
-            return await self._outcome_of_charge(account, message, thing)
+        if not canceled:                            # somebody captured it elsewhere
+            return codes.declined("InvalidChargeStatus", thing.charge_id)
         await self._objects.know(thing._replace(state="Canceled"))
         return Approved(message.minor, thing.charge_id[-6:], thing.permission_id, thing.charge_id)
 
