@@ -6,6 +6,8 @@
     storage | processors
     core                            the standard library only: no clock, chance, file, network or log
 
+    amazon_site                     an application of its own: it knows money, and nobody knows it
+
 Rooms on one floor do not know each other: neither do the doors inside ``api``, nor the processors.
 """
 from __future__ import annotations
@@ -32,7 +34,11 @@ MAY_KNOW = {
     "background": {"core", "storage", "engine"},
     "api":        {"core", "engine"},
     "web":        {"core", "engine"},
+    "amazon_site": {"core"},
 }
+
+#: What the simulated Amazon Pay site may know of the core: what it must judge for itself it is not told.
+SITE_KNOWS = {"ringfence.core.money", "ringfence.core.currencies"}
 
 #: Where the packages below a floor are rooms of their own.
 ROOMS = {"api", "processors"}
@@ -112,6 +118,15 @@ def test_imports_point_down(floor):
     assert not up, "\n".join(up)
 
 
+def test_the_amazon_site_knows_only_money():
+    """It judges the adapter, and so shares nothing with it."""
+    found = {
+        found.module for name, path in modules() if floor_of(name) == "amazon_site"
+        for found in imports_of(name, path) if found.module.startswith("ringfence.core.")
+    }
+    assert {module for module in found if module not in SITE_KNOWS and module.rpartition(".")[0] not in SITE_KNOWS} == set()
+
+
 def test_every_folder_is_a_floor_or_builds_them():
     """What stands beside the floors is imported by none of them."""
     floors = {path.name for path in ROOT.iterdir() if path.is_dir() and any(path.glob("*.py"))}
@@ -189,6 +204,9 @@ JUDGED = {
     ("ringfence.background.worker",    "ringfence.api.http"):            True,
     ("ringfence.background.worker",    "ringfence.storage.payments"):    False,
     ("ringfence.main",                 "ringfence.api.aps"):             False,
+    ("ringfence.amazon_site.site",     "ringfence.core.money"):          False,
+    ("ringfence.amazon_site.site",     "ringfence.processors.processor"): True,
+    ("ringfence.processors.processor", "ringfence.amazon_site"):         True,
 }
 
 

@@ -2,9 +2,14 @@
 
 Refunds and disputes belong to captures.  A refund is allotted to the oldest capture that can take all of it; where none
 can, to the fewest, largest first.  The allotment is stored with the refund, so that every later step means the same parts.
+
+Where a refund takes its time its parts end one by one.  A part that came about nowhere is allotted anew, to captures that did not fail it
+before; where none has room it is stuck, and a person decides.
 """
 from __future__ import annotations
 
+from collections.abc import Iterable
+from enum import StrEnum
 from typing import NamedTuple
 
 
@@ -34,6 +39,27 @@ class Capture(NamedTuple):
 
 Captures = tuple[Capture, ...]
 Allotment = tuple[tuple[int, int], ...]
+
+
+class PartState(StrEnum):
+    """Where a part of a refund stands."""
+
+    ASKED = "asked"
+    DONE = "done"
+    MOVED = "moved"                 # it failed, and others were asked for instead
+    STUCK = "stuck"                 # it failed, and no capture has room
+
+
+class Part(NamedTuple):
+    """A part of a refund: so much of one capture.  Numbers begin with 0, in the order of the allotment."""
+
+    number: int
+    capture_id: int
+    minor: int
+    state: PartState = PartState.ASKED
+
+
+Parts = tuple[Part, ...]
 
 
 def allot(captures: Captures, minor: int) -> Allotment | None:
@@ -87,3 +113,53 @@ def enter(captures: Captures, capture_id: int, minor: int) -> Captures:
 def excess(captures: Captures) -> int:
     """By how much more went back than was captured, in minor units: only a fact can do that."""
     return sum(max(0, capture.returned - capture.minor) for capture in captures)
+
+
+def parts_of(allotment: Allotment) -> Parts:
+    """The parts of a refund as it is asked for."""
+    return tuple(Part(number, capture_id, minor) for number, (capture_id, minor) in enumerate(allotment))
+
+
+def open_parts(parts: Parts) -> Parts:
+    """The parts whose amount is still reserved."""
+    return tuple(part for part in parts if part.state in (PartState.ASKED, PartState.STUCK))
+
+
+def together(parts: Iterable[Part]) -> Allotment:
+    """The parts by capture."""
+    sums: dict[int, int] = {}
+    for part in parts:
+        sums[part.capture_id] = sums.get(part.capture_id, 0) + part.minor
+    return tuple(sums.items())
+
+
+def proceed(captures: Captures, parts: Parts, done: Iterable[int], failed: Iterable[int]) -> tuple[Captures, Parts]:
+    """What becomes of a refund's parts: the captures after it, and the parts that changed or are new.
+
+    Only what was asked can be done or fail; other numbers say nothing.
+    """
+    finished, broken = frozenset(done), frozenset(failed)
+    asked = [part for part in parts if part.state is PartState.ASKED]
+    changed = [part._replace(state=PartState.DONE) for part in asked if part.number in finished]
+    captures = settle(captures, together(changed))
+    lost = [part for part in asked if part.number in broken - finished]
+    avoided = {part.capture_id for part in lost} | {
+        part.capture_id for part in parts if part.state in (PartState.MOVED, PartState.STUCK)}
+    number = len(parts)
+    for part in lost:
+        instead = allot(tuple(capture for capture in captures if capture.id not in avoided), part.minor)
+        if instead is None:
+            changed.append(part._replace(state=PartState.STUCK))
+            continue
+        captures = reserve(release(captures, ((part.capture_id, part.minor),)), instead)
+        changed.append(part._replace(state=PartState.MOVED))
+        for capture_id, minor in instead:
+            changed.append(Part(number, capture_id, minor))
+            number += 1
+    return captures, tuple(changed)
+
+
+def after(parts: Parts, changed: Iterable[Part]) -> Parts:
+    """The parts as they stand once some have changed, in the order of their numbers."""
+    now = {part.number: part for part in (*parts, *changed)}
+    return tuple(now[number] for number in sorted(now))

@@ -41,9 +41,11 @@ class Event(StrEnum):
     REFUND_DECLINED = "refund_declined"
     REFUND_UNKNOWN = "refund_unknown"
     REFUND_NOT_ASKED = "refund_not_asked"
+    REFUND_TAKEN = "refund_taken"               # the processor has it, and it is not final yet
 
     # notices
     HOLD_DROPPED = "hold_dropped"
+    HELD_AGAIN = "held_again"
     CAPTURE_REJECTED = "capture_rejected"
     REFUND_RETURNED = "refund_returned"
     CHARGEBACK_OPENED = "chargeback_opened"

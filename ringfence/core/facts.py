@@ -31,6 +31,8 @@ def note(payment: Payment, notice: Notice) -> Decision:
             return Decision(payment, events=(Event.LATE_APPROVAL,))
         case Noticed.HOLD_DROPPED:
             changed, moved, transfers, event = _hold_dropped(payment)
+        case Noticed.HELD_AGAIN:
+            changed, moved, transfers, event = _held_again(payment, notice)
         case Noticed.CAPTURE_REJECTED:
             changed, moved, transfers, event = _capture_rejected(payment, notice)
         case _:
@@ -51,6 +53,14 @@ def _hold_dropped(payment: Payment) -> Noted:
     return (
         payment._replace(unsecured=payment.unsecured + moved), moved,
         (Transfer(Transferred.UNSECURE, moved),), Event.HOLD_DROPPED,
+    )
+
+
+def _held_again(payment: Payment, notice: Notice) -> Noted:
+    moved = min(notice.minor, payment.unsecured)
+    return (
+        payment._replace(unsecured=payment.unsecured - moved), moved,
+        (Transfer(Transferred.RESECURE, moved),), Event.HELD_AGAIN,
     )
 
 

@@ -13,6 +13,7 @@ class Noticed(StrEnum):
     """What was noticed, and what its amount means (minor units)."""
 
     HOLD_DROPPED = "hold_dropped"                   # the issuer or wallet no longer stands behind what is open, all of it
+    HELD_AGAIN = "held_again"                       # this much of what no hold stood behind is held again
     CAPTURE_REJECTED = "capture_rejected"           # clearing refused the capture named, all of it
     REFUND_RETURNED = "refund_returned"             # a refund that was final came back; amount returned
     CHARGEBACK = "chargeback"                       # the issuer took this much of the capture named

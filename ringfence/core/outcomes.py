@@ -21,6 +21,7 @@ class Approved(NamedTuple):
     security_code_result: str = ""  # M match, N no match, P not processed, U not certified
     address_result: str = ""        # AVS
     eci: str = ""                   # authentication result as used
+    hold_gone: bool = False         # a capture took all of the hold: nothing holds what it left
 
 
 class Declined(NamedTuple):
@@ -29,6 +30,8 @@ class Declined(NamedTuple):
     response_code: str              # DE 39
     advice: str = ""                # merchant advice code, "03" stops
     processor_reference: str = ""
+    provider_code: str = ""         # the provider's own word for it, as it came
+    hold_gone: bool = False         # a capture failed, and the hold went with it
 
 
 class Silence(StrEnum):
@@ -39,12 +42,18 @@ class Silence(StrEnum):
     NOT_BELIEVABLE = "not_believable"           # malformed, for another amount, terminal or trace number
     OWNER_GONE = "owner_gone"                   # the process that asked died before it wrote the answer
     SUPERSEDED = "superseded"                   # the attempt was claimed by recovery before the answer came
+    PENDING = "pending"                         # the other side has it, has not decided, and will tell
 
 
 class Unknown(NamedTuple):
-    """No answer that can be believed.  The reservation stays; recovery inquires, repeats or reverses."""
+    """No answer that can be believed.  The reservation stays; recovery inquires, repeats or reverses.
+
+    Of a refund that is ``PENDING``: which of its parts (their numbers) are final already, and which came about nowhere.
+    """
 
     why: Silence
+    done: tuple[int, ...] = ()
+    failed: tuple[int, ...] = ()
 
 
 class Reversed(NamedTuple):
@@ -90,13 +99,14 @@ Said = tuple[str, int, str, str, str, str, str, str, str]
 
 def outcome_values(outcome: Outcome | None) -> Said:
     """An outcome as it is stored: result, approved minor units, response code (or why it is unknown), merchant advice,
-    approval code, scheme and processor reference, security code result, ECI."""
+    approval code, scheme and processor reference, security code result, ECI.  A decline has the provider's own word for it in
+    the place of the scheme's reference."""
     if type(outcome) is Approved:
-        minor, approval_code, scheme_reference, processor_reference, code, code_result, _, eci = outcome
+        minor, approval_code, scheme_reference, processor_reference, code, code_result, _, eci, _ = outcome
         return "approved", minor, code, "", approval_code, scheme_reference, processor_reference, code_result, eci
     match outcome:
-        case Declined(response_code, advice, processor_reference):
-            return "declined", 0, response_code, advice, "", "", processor_reference, "", ""
+        case Declined(response_code, advice, processor_reference, provider_code):
+            return "declined", 0, response_code, advice, "", provider_code, processor_reference, "", ""
         case Unknown(why):
             result, code = "unknown", why
         case Reversed(response_code, _):

@@ -6,7 +6,7 @@ no database and no network: ``decide`` gets the payment, one message and the tim
 An operation is decided twice.  The command decides whether the processor may be asked: its amount is reserved as *pending*.
 The answer decides what became of it: the reservation is posted or released.  Between the two lies the network, and no lock.
 There are few statuses and many numbers: "partly captured" is arithmetic.  (The values are in ``standing``, what facts from
-outside do in ``facts``.)
+outside do in ``facts``, how a refund ends in ``refunds``.)
 """
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import partial
 
-from ringfence.core.allotment import Capture, Captures, allot, enter, excess, release, reserve, settle
+from ringfence.core import refunds
+from ringfence.core.allotment import Capture, Captures, allot, enter, reserve
 from ringfence.core.commands import MAX_MINOR, Command, Kind, VoidReason
 from ringfence.core.events import APPROVED, DECLINED, NOT_ASKED, REVERSED, UNKNOWN, Event
 from ringfence.core.facts import note
@@ -100,7 +101,7 @@ def _decide_command(payment: Payment, command: Command, now: datetime) -> Decisi
 def _first(payment: Payment, command: Command, minor: int, now: datetime) -> Decision:
     """``payment`` is new: nothing but its id and its currency."""
     begun = _payment((*payment[:2], CREATED, command.kind is PURCHASE, *payment[4:12], minor, *payment[13:]))
-    return _decision((begun, _operation(command, minor), None, (), (), False))
+    return _decision((begun, _operation(command, minor), None, (), (), False, ()))
 
 
 def _capture(payment: Payment, command: Command, minor: int, now: datetime) -> Decision | Refusal:
@@ -182,7 +183,7 @@ def _is_expired(payment: Payment, now: datetime) -> bool:
 
 def _operation(command: Command, minor: int) -> Operation:
     kind, _, _, operation_id, accepts_partial, _, reason, hold_seconds = command
-    return _operated((operation_id, kind, minor, 1, accepts_partial, reason, hold_seconds, (), False))
+    return _operated((operation_id, kind, minor, 1, accepts_partial, reason, hold_seconds, (), False, False, ()))
 
 
 # --- answers --------------------------------------------------------------------------------------------------------
@@ -200,7 +201,7 @@ def _decide_answer(payment: Payment, answer: Answer, now: datetime) -> Decision:
         return Decision(payment._replace(status=Status.CHALLENGED), None, outcome)
     else:
         decision = _ended(payment, operation, outcome)
-    return _without_doubt(decision, operation) if operation.unknown else decision
+    return _without_doubt(decision, operation) if operation.unknown and not operation.taken else decision
 
 
 def is_believable(operation: Operation, outcome: Outcome) -> bool:
@@ -228,7 +229,7 @@ def _authorization_approved(payment: Payment, operation: Operation, outcome: App
     expires_at = now + timedelta(seconds=operation.hold_seconds) if operation.hold_seconds else None
     return _decision((
         _begun(payment, AUTHORIZED, minor, expires_at=expires_at, captures=payment.captures),
-        None, outcome, (_transfer((AUTHORIZE, minor)),), (APPROVED[operation.kind],), False,
+        None, outcome, (_transfer((AUTHORIZE, minor)),), (APPROVED[operation.kind],), False, (),
     ))
 
 
@@ -238,7 +239,7 @@ def _purchase_approved(payment: Payment, operation: Operation, outcome: Approved
         return _not_wanted(payment, operation, outcome)
     return _decision((
         _begun(payment, CAPTURED, minor, minor, captures=enter(payment.captures, operation.id, minor)),
-        None, outcome, (_transfer((USE_NOW, minor)), _transfer((CAPTURE, minor))), (APPROVED[operation.kind],), False,
+        None, outcome, (_transfer((USE_NOW, minor)), _transfer((CAPTURE, minor))), (APPROVED[operation.kind],), False, (),
     ))
 
 
@@ -307,23 +308,10 @@ def _given_back(
     return Decision(payment, None, outcome, transfers, (event,))
 
 
-def _refund_approved(payment: Payment, operation: Operation, outcome: Approved, now: datetime) -> Decision:
-    minor, captures = outcome.minor, settle(payment.captures, operation.allotment)
-    # A fact took from the capture while the refund was under way.
-    over = excess(captures) > excess(payment.captures)
-    return Decision(
-        payment._replace(
-            refunded=payment.refunded + minor, pending_refund=payment.pending_refund - minor, captures=captures
-        ),
-        None, outcome, tuple(Transfer(Transferred.REFUND, part) for _, part in operation.allotment),
-        (Event.REFUND_APPROVED, Event.OVER_RETURNED) if over else (Event.REFUND_APPROVED,),
-    )
-
-
 _APPROVALS: dict[Kind, Callable[[Payment, Operation, Approved, datetime], Decision]] = {
     Kind.AUTHORIZATION: _authorization_approved, Kind.PURCHASE: _purchase_approved,
     Kind.INCREMENT: _increment_approved, Kind.DECREMENT: _decrement_approved, Kind.CAPTURE: _capture_approved,
-    Kind.VOID: _void_approved, Kind.REFUND: _refund_approved,
+    Kind.VOID: _void_approved, Kind.REFUND: refunds.approved,
 }
 
 
@@ -351,10 +339,12 @@ def _ended(payment: Payment, operation: Operation, outcome: Declined | Reversed 
     Nothing is posted but money that had moved all the same and was sent back: it passes through suspense, and never was the
     merchant's (ledger row 22).
     """
+    event = _ENDINGS[type(outcome)][operation.kind]
+    if operation.kind is Kind.REFUND:
+        return refunds.ended(payment, operation, outcome, event)
     pending = _PENDING[operation.kind]
     payment = payment._replace(
         status=Status.DECLINED if operation.kind in FIRST else payment.status,
-        captures=release(payment.captures, operation.allotment),
         **{pending: getattr(payment, pending) - operation.minor},
     )
     transfers: tuple[Transfer, ...] = ()
@@ -362,11 +352,14 @@ def _ended(payment: Payment, operation: Operation, outcome: Declined | Reversed 
         transfers = (
             Transfer(Transferred.MONEY_IN_SUSPENSE, outcome.returned), Transfer(Transferred.SUSPENSE_RETURNED, outcome.returned)
         )
-    return Decision(payment, None, outcome, transfers, (_ENDINGS[type(outcome)][operation.kind],))
+    return Decision(payment, None, outcome, transfers, (event,))
 
 
 def _unknown(payment: Payment, operation: Operation, outcome: Unknown) -> Decision:
     """The reservation stays.  An operation is in doubt once, however often it is asked about in vain."""
+    if operation.kind is Kind.REFUND and outcome.why is Silence.PENDING:
+        taken = refunds.taken(payment, operation, outcome)
+        return _without_doubt(taken, operation) if operation.unknown and not operation.taken else taken
     if operation.unknown:
         return Decision(payment, None, outcome)
     # The payer who was asked has answered; whether the issuer has, nobody knows.

@@ -48,15 +48,22 @@ class Plan(NamedTuple):
 
 PLAN = Plan()
 
+PENDING = Plan(pauses=(60, 120, 300, 600, 1_200, 2_400, 3_600))
+"""For what the other side has taken and not decided: it will tell, and in case that is lost it is asked, less and less often."""
+
 
 def next_step(
-    kind: Kind, *, tries: int, inquiry: bool, deduplicates: bool, reversal_left: bool, past_cut_over: bool, plan: Plan
+    kind: Kind, *, tries: int, inquiry: bool, deduplicates: bool, reversal_left: bool, past_cut_over: bool, plan: Plan,
+    pending: bool = False,
 ) -> Step:
     """What the try with this number (from 1) does.
 
     ``inquiry`` and ``deduplicates`` are the processor's capabilities; ``reversal_left``: a reversal was decided, so that the
-    operation can only end undone; ``past_cut_over``: the processor's business day of the message is over.
+    operation can only end undone; ``past_cut_over``: the processor's business day of the message is over.  ``pending``: the other
+    side has it, and will decide: it is only asked.
     """
+    if pending and inquiry and not reversal_left:
+        return Step.INQUIRE
     asks = inquiry and tries <= plan.inquiries
     if kind in REVERSIBLE:
         if not reversal_left:

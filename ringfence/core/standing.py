@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
 
-from ringfence.core.allotment import Allotment, Captures
+from ringfence.core.allotment import Allotment, Captures, Parts, parts_of
 from ringfence.core.commands import Kind, VoidReason
 from ringfence.core.events import Event
 from ringfence.core.ledger import Transfer
@@ -80,7 +80,8 @@ class Payment(NamedTuple):
 class Operation(NamedTuple):
     """One thing asked of a payment, as it was accepted; what its answer is matched with.
 
-    ``attempt`` grows when recovery takes it over; ``allotment`` says which captures a refund returns, and how much of each.
+    ``attempt`` grows when recovery takes it over; ``allotment`` says which captures a refund returns, and how much of each, as it was
+    accepted.
     """
 
     id: int
@@ -91,7 +92,14 @@ class Operation(NamedTuple):
     reason: VoidReason = VoidReason.REQUESTED
     hold_seconds: int = 0
     allotment: Allotment = ()
-    unknown: bool = False           # an earlier attempt ended in doubt
+    unknown: bool = False           # an earlier attempt ended in doubt, or the other side took it
+    taken: bool = False             # refund: the other side has it, which the ledger says
+    standing_parts: Parts = ()         # refund: its parts as they stand; empty: all of the allotment is asked for
+
+    @property
+    def parts(self) -> Parts:
+        """The parts of a refund."""
+        return self.standing_parts or parts_of(self.allotment)
 
 
 class Answer(NamedTuple):
@@ -115,3 +123,4 @@ class Decision(NamedTuple):
     transfers: tuple[Transfer, ...] = ()
     events: tuple[Event, ...] = ()
     reverse: bool = False
+    parts: Parts = ()               # of a refund: those that changed, and new ones

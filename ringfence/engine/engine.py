@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import asyncpg
 
+from ringfence.core.allotment import PartState
 from ringfence.core.authentication import Ended as Stopped
 from ringfence.core.authentication import Mode
 from ringfence.core.card import Pan
@@ -37,6 +38,7 @@ from ringfence.storage import recovery as doubts
 
 if TYPE_CHECKING:
     from ringfence.core.authentication import Evidence
+    from ringfence.core.standing import Operation
     from ringfence.engine.authenticating import Authenticating
     from ringfence.engine.recovery import Recovery
 
@@ -328,6 +330,10 @@ def _waits_for_a_doubt(reply: Result) -> bool:
         reply.refusal is Refusal.KEY_IN_PROGRESS and reply.earlier is not None and reply.earlier.result == "unknown"
     )
 
+def to_be_asked(operation: Operation) -> tuple[tuple[int, int, int], ...]:
+    """The parts of a refund that the processor is to make, those that are made included: number, capture, minor units."""
+    return tuple(part[:3] for part in operation.parts if part.state is not PartState.MOVED)     # type: ignore[misc]
+
 def ask(reserved: Reserved, now: datetime, pan: Pan | None, *, repeat: bool = False) -> Ask:
     """The message for a processor; ``repeat`` says that it may have had it before."""
     intent, operation, held, _, deadline = reserved
@@ -340,4 +346,5 @@ def ask(reserved: Reserved, now: datetime, pan: Pan | None, *, repeat: bool = Fa
         payment.id, operation.id, now, deadline, pan, card.expiry if card else "", card.security_code if card else None,
         initiation, intent.channel, cited, intent.original, operation.accepts_partial, repeat,
         payment.open + payment.unsecured if payment.authorized else 0, intent.magic, None,
+        to_be_asked(operation) if operation.allotment else (), intent.account,
     ))

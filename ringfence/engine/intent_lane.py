@@ -213,7 +213,7 @@ def operation_row(intent: Intent, operation: Operation, key: str | None) -> Oper
     """The intent as it is stored, but for its times: the statement gives them to the whole batch."""
     card = intent.card
     token = card.token if card else None
-    operation_id, kind, minor, _, accepts_partial, reason, hold_seconds, allotment, _ = operation
+    operation_id, kind, minor, _, accepts_partial, reason, hold_seconds, allotment = operation[:8]
     return _row((
         intent.merchant_id, intent.payment_id, operation_id, kind, minor, intent.command.currency, intent.door,
         intent.reference, key, intent.content, intent.details, intent.actor, intent.source, intent.processor,

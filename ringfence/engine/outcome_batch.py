@@ -24,20 +24,22 @@ from ringfence.core.chain import COVERED, Link, Row
 from ringfence.core.commands import Kind
 from ringfence.core.ledger import KINDS, Transferred
 from ringfence.core.notices import Notice, Noticed
-from ringfence.core.outcomes import Approved, Challenge, Outcome, Silence, Unknown, outcome_values
+from ringfence.core.outcomes import Approved, Challenge, Declined, Outcome, Silence, Unknown, outcome_values
 from ringfence.core.payment import Answer, Decision, Operation, Payment, Status, decide
 from ringfence.core.proof import receipt_text
-from ringfence.core.recovery import Plan, attempt_of, pause
+from ringfence.core.recovery import PENDING, Plan, attempt_of, pause
 from ringfence.core.refusals import Refusal
 from ringfence.engine.card_effects import CardEffects
 from ringfence.engine.chaining import digest
 from ringfence.engine.intents import Ended, Reserved, Result
 from ringfence.engine.lane import Lane
-from ringfence.storage import jobs, recovery
+from ringfence.engine.outcome_work import Work
 from ringfence.storage import payments as rows
+from ringfence.storage import recovery, refund_parts
 from ringfence.storage.jobs import JobRow
 from ringfence.storage.payments import BalanceRow, EventRow, Finished, Held, Key, NoticeRow, OperationRow, ReversalRow, TransferRow
 from ringfence.storage.recovery import RECOVERY, REVERSAL, Fence, Name
+from ringfence.storage.refund_parts import PartRow
 
 LEGS_PER_ATTEMPT = 10_000
 _FIRST_KINDS = (Kind.AUTHORIZATION, Kind.PURCHASE)          # a tuple: compared by identity, which hashing a StrEnum is not
@@ -69,12 +71,13 @@ class OutcomeBatch:
 
     def __init__(
         self, lane: Lane, messages: Sequence[Ended | Told], now: datetime, batch_id: int, chain_key: bytes,
-        value_date: Callable[[str, datetime], date], plan: Plan,
+        value_date: Callable[[str, datetime], date], plan: Plan, new_id: Callable[[], int],
     ) -> None:
         self._lane, self._messages, self._now, self._batch_id = lane, messages, now, batch_id
         self._chain_key, self._value_date, self._plan = chain_key, value_date, plan
         self._begins = [type(message) is Ended and is_first(message.reserved) for message in messages]
         self._days: dict[str, tuple[date, int]] = {}
+        self._new_id, self._spare = new_id, {}
         self._results: list[Result] = []
         self.link: Link | None = None
 
@@ -108,6 +111,8 @@ class OutcomeBatch:
                 ]
             if written.reversals:
                 await rows.owe_reversals(connection, written.reversals)
+            if written.parts:
+                await refund_parts.note(connection, written.parts)
             await rows.finish(connection, written, self._now)
         return self._results
 
@@ -120,9 +125,9 @@ class OutcomeBatch:
 
     def _write(
         self, held: dict[Key, Held], known: frozenset[tuple[Key, str]], fences: dict[Name, Fence]
-    ) -> tuple[Finished, _Work]:
+    ) -> tuple[Finished, Work]:
         """Decide every message in turn, and say what shall be stored."""
-        writing = _Writing(self._now, self._batch_id, self._day, self._plan, fences)
+        writing = _Writing(self._now, self._batch_id, self._day, self._plan, fences, self._spare_id)
         ends: list[_End] = []
         for message, begins in zip(self._messages, self._begins, strict=True):
             if begins:
@@ -141,6 +146,12 @@ class OutcomeBatch:
             self._results = [one._replace(receipt="") if one.outcome is _SUPERSEDED else one for one in self._results]
         return writing.finished(self.link), writing.work
 
+    def _spare_id(self, operation_id: int) -> int:
+        """An id for the fact that comes with an operation's outcome: the same one however often the batch is tried."""
+        if operation_id not in self._spare:
+            self._spare[operation_id] = self._new_id()
+        return self._spare[operation_id]
+
     def _day(self, processor: str) -> tuple[date, int]:
         """The business day, as the ledger has it and as the chain does."""
         day = self._days.get(processor)
@@ -154,42 +165,23 @@ _End = tuple[Payment | None, Operation | None, Outcome | None, Refusal | None]
 """What becomes of one message, before the batch has its receipt."""
 
 
-class _Work:
-    """What a batch leaves to be done, and what it ends, as it gathers: jobs, and acknowledgements of reversals."""
-
-    __slots__ = ("ended", "given_back", "superseded", "woken")
-
-    def __init__(self) -> None:
-        self.woken: list[JobRow] = []           # made, or due earlier
-        self.given_back: list[Name] = []        # recovery whose try ended by deciding a reversal
-        self.ended: list[Name] = []             # doubts
-        self.superseded = 0                     # messages that were not written
-
-    async def apply(self, connection: asyncpg.Connection, now: datetime) -> None:
-        """Store it: jobs first, as the order of locks wants it.  A doubt that begins and ends in one batch leaves no job."""
-        if self.woken:
-            await jobs.wake(connection, self.woken)
-        if self.given_back:
-            await recovery.give_back(connection, self.given_back, now)
-        if self.ended:
-            await recovery.end_doubts(connection, self.ended)
-            await recovery.acknowledge(connection, self.ended, datetime.now(UTC))
-
-
 class _Writing:
     """The rows of a batch as they gather."""
 
     def __init__(
-        self, now: datetime, batch_id: int, day: Callable[[str], tuple[date, int]], plan: Plan, fences: dict[Name, Fence]
+        self, now: datetime, batch_id: int, day: Callable[[str], tuple[date, int]], plan: Plan, fences: dict[Name, Fence],
+        spare_id: Callable[[int], int],
     ) -> None:
         self._now, self._batch_id, self._day, self._plan, self._fences = now, batch_id, day, plan, fences
-        self.work = _Work()
+        self._spare_id = spare_id
+        self.work = Work()
         self._firsts: list[tuple] = []
         self._outcomes: list[tuple] = []
         self._transfers: list[TransferRow] = []
         self._events: list[EventRow] = []
         self._notices: list[NoticeRow] = []
         self._reversals: list[ReversalRow] = []
+        self._parts: list[PartRow] = []
         self._changed: dict[Key, Held] = {}
         self._totals: dict[tuple[int, str, Transferred], int] = defaultdict(int)
         self._covered: tuple[list[Row], list[Row], list[Row], list[Row]] = ([], [], [], [])
@@ -199,7 +191,7 @@ class _Writing:
         _, operation, held, row, _ = reserved
         decision = decide(held.payment, Answer(operation, outcome), self._now)
         assert type(decision) is Decision, "answers are never refused"
-        payment, _, outcome, transfers, events, reverse = decision
+        payment, _, outcome, transfers, events, reverse, _ = decision
         merchant_id, payment_id, said = row.merchant_id, row.payment_id, outcome_values(outcome)
         outcomes, operations, moves, _ = self._covered
         lines, day = _NO_LINES, None
@@ -220,7 +212,7 @@ class _Writing:
         if reverse:
             self._owe_the_rest((merchant_id, payment_id, payment_id), 1)
         elif type(outcome) is Unknown:
-            self._doubt((merchant_id, payment_id, payment_id), undo)
+            self._doubt((merchant_id, payment_id, payment_id), undo, is_pending=outcome.why is Silence.PENDING)
         return payment, operation, outcome, None
 
     def later(self, reserved: Reserved, outcome: Outcome, undo: bool, held: dict[Key, Held]) -> _End:
@@ -240,7 +232,7 @@ class _Writing:
         held[key] = self._changed[key] = self._tell(key, operation.id, attempt, before, decision)
         if type(decision.outcome) is Unknown:
             if not operation.unknown:
-                self._doubt(name, undo)
+                self._doubt(name, undo, is_pending=decision.outcome.why is Silence.PENDING)
             elif undo:                      # the attempt is used up by the decision; the next one sends the reversal
                 self._owe(name, attempt, "unknown")
                 self.work.given_back.append(name)
@@ -252,6 +244,12 @@ class _Writing:
             self._now_stands(name, is_approved=type(decision.outcome) is Approved)
         if decision.reverse:
             self._owe_the_rest(name, attempt)
+        if decision.parts:
+            self._parts += [PartRow(*name, attempt, *part, self._batch_id) for part in decision.parts]
+        if type(decision.outcome) in (Approved, Declined) and decision.outcome.hold_gone and decision.payment.open:
+            dropped = Notice(Noticed.HOLD_DROPPED, f"with:{operation.id}")
+            self.notice(Told(*key, self._spare_id(operation.id), reserved.intent.processor, dropped), held, frozenset())
+            return held[key].payment, operation, decision.outcome, None
         return decision.payment, operation, decision.outcome, None
 
     def notice(self, told: Told, held: dict[Key, Held], known: frozenset[tuple[Key, str]]) -> _End:
@@ -316,11 +314,13 @@ class _Writing:
         """What later messages of the same batch find about an operation."""
         self._fences[name] = self._fences[name]._replace(**changed)
 
-    def _doubt(self, name: Name, undo: bool) -> None:
-        """An operation is in doubt from now on: recovery gets its job, and where only a reversal can end it, that is decided."""
+    def _doubt(self, name: Name, undo: bool, *, is_pending: bool) -> None:
+        """An operation is in doubt from now on: recovery gets its job, and where only a reversal can end it, that is decided.  What
+        the other side has taken is undone by nobody."""
         merchant_id, payment_id, operation_id = name
+        undo = undo and not is_pending
         self.work.woken.append(JobRow(
-            merchant_id, RECOVERY, operation_id, payment_id, self._now + pause(self._plan, 0, operation_id),
+            merchant_id, RECOVERY, operation_id, payment_id, self._now + pause(PENDING if is_pending else self._plan, 0, operation_id),
             self._now + timedelta(seconds=self._plan.deadline),
         ))
         if undo:
@@ -359,7 +359,7 @@ class _Writing:
         added = sorted(BalanceRow(*account, link.lane, delta) for account, delta in balances.items())
         return Finished(
             self._firsts, self._outcomes, self._changed, self._transfers, added, self._events, self._notices, self._reversals,
-            link,
+            link, self._parts,
         )
 
 

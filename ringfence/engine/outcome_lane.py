@@ -41,7 +41,7 @@ class OutcomeLane:
             return await self._without_superseded(batch)
 
     async def _commit(self, batch: Sequence[Ended | Told]) -> list[Result]:
-        one = OutcomeBatch(self._lane, batch, self._now(), self._new_id(), self._chain_key, self._value_date, self._plan)
+        one = OutcomeBatch(self._lane, batch, self._now(), self._new_id(), self._chain_key, self._value_date, self._plan, self._new_id)
         results = await self._lane.run(one.commit, one.committed)
         if one.link is not None:
             if one.link.lane == self._lane.number:      # else another was taken after a lost answer, with its own head

@@ -18,22 +18,24 @@ from typing import NamedTuple, Protocol
 
 import asyncpg
 
-from ringfence.core.commands import Command, Initiation, Kind, VoidReason
+from ringfence.core.allotment import Parts, PartState, proceed
+from ringfence.core.commands import Kind
 from ringfence.core.outcomes import Approved, Declined, Outcome, Reversed, Silence, Unknown
-from ringfence.core.payment import FIRST, Decision, Operation, Payment, decide, is_believable
-from ringfence.core.recovery import RETURN_SECONDS, REVIEW_SECONDS, Plan, Step, attempt_of, next_step, pause
+from ringfence.core.payment import FIRST, is_believable
+from ringfence.core.recovery import PENDING, RETURN_SECONDS, REVIEW_SECONDS, Plan, Step, attempt_of, next_step, pause
 from ringfence.engine.batcher import CommitFailed
 from ringfence.engine.directory import Directory
 from ringfence.engine.engine import Engine
-from ringfence.engine.intents import CardInHand, Ended, Intent, Reserved, processor_key
+from ringfence.engine.intents import CardInHand, Ended, Reserved, processor_key
 from ringfence.engine.lane import CONNECTION_LOST
 from ringfence.engine.outcome_lane import late_approval
+from ringfence.engine.reserving import reserved_of
 from ringfence.engine.vault import StoredCard, Vault
 from ringfence.processors.processor import RETURN, Ask, Original, Processor
-from ringfence.storage import jobs, reading
+from ringfence.storage import jobs, reading, refund_parts
 from ringfence.storage import recovery as rows
 from ringfence.storage.jobs import Job
-from ringfence.storage.payments import Held, OperationRow
+from ringfence.storage.payments import OperationRow
 from ringfence.storage.recovery import RECOVERY, CaseRow
 
 log = logging.getLogger(__name__)
@@ -66,6 +68,7 @@ class Case(NamedTuple):
     reversal_left: bool
     asked_at: datetime
     decided: Decided | None
+    is_pending: bool = False        # the other side has it, and will tell
 
 
 class Desk(Protocol):
@@ -176,6 +179,7 @@ class Recovery:
         return next_step(
             reserved.operation.kind, tries=case.job.tries, inquiry=able.inquiry, deduplicates=able.deduplicates,
             reversal_left=case.reversal_left, past_cut_over=self._day(name, self._now()) > self._day(name, case.asked_at), plan=self._plan,
+            pending=case.is_pending,
         )
 
     async def _take(self, step: Step, case: Case) -> bool:
@@ -194,6 +198,8 @@ class Recovery:
             if is_believable(case.reserved.operation, outcome):
                 return await self._end(case, outcome)
             outcome = Unknown(Silence.NOT_BELIEVABLE)
+        if type(outcome) is Unknown and outcome.why is Silence.PENDING and not case.reversal_left:
+            return await self._pending(case, outcome)
         if isinstance(outcome, _Paid):
             due = self._now() + timedelta(seconds=RETURN_SECONDS)
             await self._desk.later(case.job, due, PAID + due.isoformat())
@@ -255,11 +261,30 @@ class Recovery:
             await self._desk.later(case.job, due, self._note(case.job, f"not committed: {result.outcome.why}"))
         return False
 
+    async def _pending(self, case: Case, outcome: Unknown) -> bool:
+        """The other side has it.  That is committed once, and whatever part of a refund has ended since; a part that no capture has room
+        for, and what takes longer than the processor says, is a person's business."""
+        reserved, job = case.reserved, case.job
+        changed: Parts = ()
+        if reserved.operation.kind is Kind.REFUND:
+            _, changed = proceed(reserved.held.payment.captures, reserved.operation.parts, outcome.done, outcome.failed)
+        if changed or not case.is_pending:
+            result = await self._engine.finish(Ended(reserved, outcome))
+            if not result.receipt:
+                return await self._in_vain(case, "not committed", job)
+        limit = case.asked_at + timedelta(seconds=self._processor(case).capabilities.pending_seconds)
+        if any(part.state is PartState.STUCK for part in (*reserved.operation.parts, *changed)):
+            limit = min(limit, self._now())
+        if job.deadline_at is None or limit < job.deadline_at:
+            job = job._replace(deadline_at=limit)
+        return await self._in_vain(case._replace(is_pending=True), "the processor has it, and has not decided", job)
+
     async def _in_vain(self, case: Case, note: str, job: Job) -> bool:
         """Nothing was found out: try again later.  A try before its time (somebody waited for it) leaves that time as it is."""
         now = self._now()
         overdue = job.deadline_at is not None and job.deadline_at <= now
-        wait = timedelta(seconds=REVIEW_SECONDS) if overdue else pause(self._plan, job.tries, job.subject)
+        plan = PENDING if case.is_pending else self._plan
+        wait = timedelta(seconds=REVIEW_SECONDS) if overdue else pause(plan, job.tries, job.subject)
         await self._desk.later(job, job.due_at if job.due_at > now else now + wait, self._note(job, note))
         return False
 
@@ -286,34 +311,6 @@ def _chosen(decided: Decided) -> Outcome:
             return Declined("05")
 
 
-def reserved_of(
-    row: OperationRow, merchant: str, *, attempt: int = 1, unknown: bool = False, payment: Payment | None = None,
-    original: Original | None = None, card: CardInHand | None = None, magic: bool = False, resubmitted: bool = False,
-) -> Reserved:
-    """An accepted intent again, from its row.  ``payment`` is ``None`` before its first outcome."""
-    kind = Kind(row.kind)
-    command = Command(kind, row.minor, row.currency, row.operation_id, row.accepts_partial, reason=VoidReason(row.reason),
-                      hold_seconds=row.hold_seconds)
-    if payment is None:
-        payment = Payment(row.payment_id, row.currency)
-        if kind in FIRST:
-            begun = decide(payment, command, row.asked_at)  # type: ignore[arg-type]  # a stored operation has it
-            assert isinstance(begun, Decision)
-            payment = begun.payment
-    numbers = row.allotment or []
-    operation = Operation(
-        row.operation_id, kind, row.minor, attempt, row.accepts_partial, VoidReason(row.reason), row.hold_seconds,
-        tuple(zip(numbers[::2], numbers[1::2], strict=True)), unknown,
-    )
-    intent = Intent(
-        row.merchant_id, merchant, row.payment_id, command, row.door, row.actor, row.source, row.content, row.reference, row.key,
-        details=row.details, processor=row.processor, card=card, original=original, initiation=Initiation(row.initiation),
-        channel=row.channel, magic=magic, resubmitted=resubmitted,
-    )
-    assert row.ask_deadline is not None, "a stored operation has one"
-    return Reserved(intent, operation, Held(payment), row, row.ask_deadline)
-
-
 class PostgresDesk:
     """Doubts in PostgreSQL."""
 
@@ -335,7 +332,7 @@ class PostgresDesk:
             return None
         reserved = await self._reserved(found, attempt_of(job.tries), unknown=True)
         assert found.operation.asked_at is not None, "a stored operation has one"
-        return Case(job, reserved, found.reversal_left, found.operation.asked_at, found.decided)
+        return Case(job, reserved, found.reversal_left, found.operation.asked_at, found.decided, found.is_pending)
 
     async def ended(self, job: Job) -> Reserved | None:
         """The operation of a job whatever became of it, so that its reversal can be sent; ``None`` where it is not stored."""
@@ -376,10 +373,13 @@ class PostgresDesk:
                 found.scheme_reference or "",
             )
         payment = await reading.payment(self._pool, row.merchant_id, row.payment_id)
+        taken, changed = found.is_pending and row.kind == Kind.REFUND, ()
+        if taken:
+            changed = await refund_parts.changes(self._pool, row.merchant_id, row.payment_id, row.operation_id)
         return reserved_of(
             row, merchant.identifier if merchant else "", attempt=attempt, unknown=unknown, payment=payment, original=original,
             card=await self._card(row), magic=merchant is not None and merchant.settings.magic_amounts,
-            resubmitted=found.resubmitted and row.operation_id == row.payment_id,
+            resubmitted=found.resubmitted and row.operation_id == row.payment_id, taken=taken, changed=changed,
         )
 
     async def _card(self, row: OperationRow) -> CardInHand | None:

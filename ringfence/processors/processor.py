@@ -30,6 +30,7 @@ class Capabilities(NamedTuple):
     increments: bool
     cut_over: time                  # when its business day ends ...
     zone: str                       # ... in this IANA zone
+    pending_seconds: float = 86_400.0   # how long it may leave open what it has taken (``Silence.PENDING``); then a person looks
 
 
 class Original(NamedTuple):
@@ -66,6 +67,8 @@ class Ask(NamedTuple):
     held: int = 0                   # void, decrement: what stands at the issuer now
     magic: bool = False             # sandbox: amounts may choose the outcome
     evidence: Evidence | None = None    # of the payer's authentication, where there was one
+    parts: tuple[tuple[int, int, int], ...] = ()    # refund: number, operation id of the capture, minor units
+    account: str = ""               # a wallet's: the checkout session of a first payment, the permission of a later one
 
 
 class Processor(Protocol):

@@ -15,6 +15,7 @@ from ringfence.core.allotment import Capture
 from ringfence.core.chain import Link
 from ringfence.core.payment import Payment, Status
 from ringfence.storage.database import load_queries
+from ringfence.storage.refund_parts import PartRow
 
 SQL = load_queries("payments")
 
@@ -220,7 +221,7 @@ async def owe_reversals(connection: asyncpg.Connection, reversals: Sequence[Reve
 class Finished(NamedTuple):
     """All that one batch of outcomes writes.
 
-    ``firsts`` are rows of the type ``first_outcome``; ``reversals`` have a statement of their own.
+    ``firsts`` are rows of the type ``first_outcome``; ``reversals`` and ``parts`` have statements of their own.
     """
 
     firsts: Sequence[tuple]
@@ -232,6 +233,7 @@ class Finished(NamedTuple):
     notices: Sequence[NoticeRow]
     reversals: Sequence[ReversalRow]
     link: Link
+    parts: Sequence[PartRow] = ()
 
 
 async def finish(connection: asyncpg.Connection, finished: Finished, now: datetime) -> None:

@@ -52,6 +52,7 @@ class CaseRow(NamedTuple):
     scheme_reference: str | None
     reversal_left: bool
     resubmitted: bool               # the payment's first message was declined softly: its second one counts
+    is_pending: bool                # the other side has it, and will tell
     ended: str | None               # its final result
     decided: Decision | None
 
@@ -88,7 +89,7 @@ async def cases(pool: asyncpg.Pool, names: Sequence[Name]) -> list[CaseRow]:
     for row in await pool.fetch(SQL.cases, *columns(names, 3)):
         values = tuple(row)
         rest = values[_WIDTH:]
-        found.append(CaseRow(OperationRow(*values[:_WIDTH]), *rest[:7], Decision(*rest[7:]) if rest[7] else None))
+        found.append(CaseRow(OperationRow(*values[:_WIDTH]), *rest[:8], Decision(*rest[8:]) if rest[8] else None))
     return found
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from ringfence.core.allotment import after
 from ringfence.core.commands import Command, Kind, VoidReason
 from ringfence.core.events import Event
 from ringfence.core.notices import Notice, Noticed
@@ -67,13 +68,20 @@ class Play:
             return self._keep(decide(self.payment, Notice(Noticed(verb), "n", minor or 0, capture_id), self.now))
         name = name or self.latest
         operation = self.operations[name]
-        outcome = Approved(operation.minor if minor is None else minor) if verb == "approved" else OUTCOMES[verb]
+        if verb == "pending":
+            ended = {word: tuple(map(int, numbers.split(","))) for word, _, numbers in (part.partition("=") for part in rest) if numbers}
+            outcome = Unknown(Silence.PENDING, ended.get("done", ()), ended.get("failed", ()))
+        else:
+            outcome = Approved(operation.minor if minor is None else minor) if verb == "approved" else OUTCOMES[verb]
         if verb == "reversed" and minor:
             outcome = Reversed(returned=minor)
         verdict = decide(self.payment, Answer(operation, outcome), self.now)
         assert isinstance(verdict, Decision)
         if isinstance(verdict.outcome, Unknown):
-            self.operations[name] = operation._replace(unknown=True, attempt=operation.attempt + 1)
+            taken = operation.taken or (operation.kind is Kind.REFUND and verdict.outcome.why is Silence.PENDING)
+            self.operations[name] = operation._replace(
+                unknown=True, attempt=operation.attempt + 1, taken=taken,
+                standing_parts=after(operation.parts, verdict.parts) if verdict.parts else operation.standing_parts)
         return self._keep(verdict)
 
     def _ask(self, kind: Kind, minor: int | None, name: str, rest: list[str]) -> Decision | Refusal:

@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from ringfence.core.allotment import PartState, after, open_parts
 from ringfence.core.commands import MAX_MINOR, Command, Kind, VoidReason
 from ringfence.core.events import Event
 from ringfence.core.ledger import KINDS, Transferred, book_of
@@ -34,12 +35,13 @@ LEGS = {
     Kind.DECREMENT: {T.DECREASE, T.VOID_UNSECURED},
     Kind.CAPTURE: {T.USE, T.USE_UNSECURED, T.CAPTURE},
     Kind.VOID: {T.VOID, T.VOID_UNSECURED, T.EXPIRE, T.EXPIRE_UNSECURED},
-    Kind.REFUND: {T.REFUND},
+    Kind.REFUND: {T.REFUND, T.REFUND_DONE},
 }
 
 amounts = st.integers(1, 100_000) | st.sampled_from((1, 2, 1_000, MAX_MINOR))
 outcomes = st.sampled_from((
-    "approved", "approved", "one less", "one more", Declined("05"), Unknown(Silence.NO_ANSWER), Unknown(Silence.OWNER_GONE),
+    "approved", "approved", Unknown(Silence.PENDING), Unknown(Silence.PENDING, (0,)), Unknown(Silence.PENDING, (), (0,)),
+    Unknown(Silence.PENDING, (1, 2), (0, 9)), "one less", "one more", Declined("05"), Unknown(Silence.NO_ANSWER), Unknown(Silence.OWNER_GONE),
     Reversed(), "returned", Challenge("/3ds/c", "c"), Challenge("", "c"), NotAsked("too late"), NotAsked("authentication_failed"),
 ))
 
@@ -53,7 +55,7 @@ class Share(NamedTuple):
 
 shares = st.sampled_from((Share(3, 0), Share(2, 0), Share(10, 0), Share(1, 0), Share(1, 1)))
 #: Most answers come before anything else is asked; the others come later, in any order, or never.
-soon = st.sampled_from(("approved", "approved", "approved", None, None, None, Declined("05"), Unknown(Silence.NO_ANSWER)))
+soon = st.sampled_from(("approved", "approved", "approved", None, None, None, Declined("05"), Unknown(Silence.NO_ANSWER), Unknown(Silence.PENDING, (), (1,))))
 
 
 class OnePayment(RuleBasedStateMachine):
@@ -209,19 +211,25 @@ class OnePayment(RuleBasedStateMachine):
             assert not isinstance(counted, NotAsked | Challenge), "it may have been sent"
         posted = [transfer for transfer in decision.transfers if not transfer.kind.name.startswith("DOUBT")]
         if isinstance(counted, Approved):
-            assert posted
+            assert posted or (operation.taken and not open_parts(operation.parts)), "every part was final before"
             assert {kind for kind, _ in posted} <= LEGS[operation.kind]
             if operation.kind in (Kind.CAPTURE, Kind.PURCHASE) and not decision.reverse:
                 self.captures[operation.id] += counted.minor
-            for capture_id, part in operation.allotment:
-                self.returned[capture_id] += part
+            for part in open_parts(operation.parts):
+                self.returned[part.capture_id] += part.minor
             assert decision.reverse == (counted.minor < operation.minor and not operation.accepts_partial)
         elif isinstance(counted, Reversed) and counted.returned:
             assert operation.kind is Kind.PURCHASE
             assert posted == [(T.MONEY_IN_SUSPENSE, counted.returned), (T.SUSPENSE_RETURNED, counted.returned)]
+        elif operation.kind is Kind.REFUND and operation.taken and not isinstance(counted, Unknown):
+            assert posted == [(T.REFUND_FAILED, part.minor) for part in open_parts(operation.parts)]
+        elif operation.kind is Kind.REFUND and isinstance(counted, Unknown) and counted.why is Silence.PENDING:
+            self._take(operation, decision, posted)
+            operation = operation._replace(taken=True, standing_parts=after(operation.parts, decision.parts))
         else:
             assert not posted
             assert not decision.reverse
+            assert not decision.parts
         if isinstance(counted, Unknown | Challenge):
             self.waiting[operation.id] = operation._replace(
                 attempt=operation.attempt + 1, unknown=operation.unknown or isinstance(counted, Unknown)
@@ -231,6 +239,20 @@ class OnePayment(RuleBasedStateMachine):
         if before.status in ENDED:
             assert decision.payment.status is before.status, "ended stays ended"
         self._commit(decision)
+
+    def _take(self, operation: Operation, decision: Decision, posted: list) -> None:
+        """The other side has the refund: owed as a whole at first, then moved part by part, and never more or less than was asked."""
+        done = [part for part in decision.parts if part.state is PartState.DONE]
+        for part in done:
+            self.returned[part.capture_id] += part.minor
+        asked = () if operation.taken else operation.parts
+        assert posted == [*((T.REFUND_ASKED, part.minor) for part in asked), *((T.REFUND_DONE, part.minor) for part in done)]
+        assert (Event.REFUND_TAKEN in decision.events) == (not operation.taken)
+        parts = after(operation.parts, decision.parts)
+        assert [part.number for part in parts] == list(range(len(parts)))
+        assert sum(part.minor for part in parts if part.state is not PartState.MOVED) == operation.minor
+        failed = {part.capture_id for part in parts if part.state in (PartState.MOVED, PartState.STUCK)}
+        assert not failed & {part.capture_id for part in decision.parts if part.state is PartState.ASKED}, "where it failed it is not tried again"
 
     def _commit(self, decision: Decision) -> None:
         assert all(minor > 0 for _, minor in decision.transfers)
@@ -298,13 +320,15 @@ class OnePayment(RuleBasedStateMachine):
     def p4_reservations_are_the_operations_without_an_end(self):
         payment, pending = self.payment, Counter()
         for operation in self.waiting.values():
-            pending["authorization" if operation.kind in FIRST else str(operation.kind)] += operation.minor
+            left = sum(part.minor for part in open_parts(operation.parts)) if operation.kind is Kind.REFUND else operation.minor
+            pending["authorization" if operation.kind in FIRST else str(operation.kind)] += left
         for name in ("authorization", "increment", "decrement", "capture", "void", "refund"):
             assert getattr(payment, f"pending_{name}") == pending[name], name
         assert pending["capture"] + pending["void"] + pending["decrement"] <= payment.open + payment.unsecured
         reserved = Counter()
         for operation in self.waiting.values():
-            reserved.update(dict(operation.allotment))
+            for part in open_parts(operation.parts):
+                reserved[part.capture_id] += part.minor
         assert {c.id: c.pending for c in payment.captures if c.pending} == dict(reserved)
         if not self.facts_moved:
             assert pending["refund"] <= payment.captured - payment.refunded - payment.disputed - payment.charged_back
@@ -321,11 +345,16 @@ class OnePayment(RuleBasedStateMachine):
     def p6_doubts_are_the_unknown_operations(self):
         account, doubts = self._accounts(), Counter()
         for operation in self.waiting.values():
-            if operation.unknown:
+            if operation.unknown and not operation.taken:
                 doubts[operation.kind] += operation.minor
         for kind in Kind:
             assert account[f"doubt.{kind}"] == doubts[kind], kind
-        assert self.payment.unknown == sum(operation.unknown for operation in self.waiting.values())
+        assert self.payment.unknown == sum(operation.unknown and not operation.taken for operation in self.waiting.values())
+
+    @invariant()
+    def p10_what_is_owed_to_payers_is_what_was_taken_and_is_not_final(self):
+        taken = sum(part.minor for one in self.waiting.values() if one.taken for part in open_parts(one.parts))
+        assert -self._accounts()["refund.pending"] == taken
 
     @invariant()
     def every_book_balances_by_itself(self):

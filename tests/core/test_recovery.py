@@ -56,6 +56,17 @@ def test_the_table_of_steps(kind: Kind, able: str, state: str, expected: str):
         for tries in TRIES) == expected
 
 
+@pytest.mark.parametrize("kind", Kind)
+def test_what_the_other_side_has_is_only_asked_about(kind: Kind):
+    """It is neither undone nor sent again, however often it was asked in vain; unless nobody can be asked, or a reversal has left."""
+    for tries in TRIES:
+        said = {"tries": tries, "deduplicates": True, "past_cut_over": False, "plan": PLAN, "pending": True}
+        assert next_step(kind, inquiry=True, reversal_left=False, **said) is Step.INQUIRE
+        for inquiry, left in ((False, False), (True, True)):
+            assert next_step(kind, inquiry=inquiry, reversal_left=left, **said) is next_step(
+                kind, inquiry=inquiry, reversal_left=left, **(said | {"pending": False}))
+
+
 def test_the_table_has_every_kind_and_every_processor():
     """No kind and no capability is left to chance."""
     assert {(kind, able) for kind, able, *_ in rows()} == set(itertools.product(Kind, ABLE))

@@ -42,7 +42,7 @@ class Approvals:
         """Answer and line, or ``None`` where the short way does not lead to both.  ``wall`` is microseconds since 1970."""
         (
             key, kind, minor, currency, merchant, payment, operation, at, _, pan, expiry, security_code, initiation, _, cited, original, _,
-            repeat, _, magic, evidence,
+            repeat, _, magic, evidence, _, _,
         ) = message
         if (
             original is not None or pan is None or repeat or magic or evidence is not None or minor <= 0 or kind not in _FIRST
@@ -69,7 +69,7 @@ class Approvals:
         nti, approval, reference = chance[:15], chance[15:21], chance[21:29] + code
         return (
             # A named tuple of all its fields at once: half the price of a call with some left to their defaults.
-            tuple.__new__(Approved, (minor, approval, nti, reference, "00", result, "", "")),
+            tuple.__new__(Approved, (minor, approval, nti, reference, "00", result, "", "", False)),
             Entry(
                 wall, self._worker, key, operation, payment, merchant, kind, _APPROVED, minor, currency, "00", at, day, masked, approval, nti,
                 reference, 0, "", result,

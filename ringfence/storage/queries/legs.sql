@@ -23,10 +23,17 @@ WITH legal (shape, kinds, times) AS (VALUES
     ('expiry',        'expire_unsecured',               1),
     ('expiry',        'expire expire_unsecured',        1),
     ('refund',        'refund',                         1),
+    -- a refund that is taken: in any number, and of amounts that are judged by themselves
+    ('taken',         '',                               0),
+    ('taken',         'refund_asked',                   0),
+    ('taken',         'refund_done',                    0),
+    ('taken',         'refund_asked refund_done',       0),
+    ('taken',         'refund_failed',                  0),
     ('undone',        '',                               0),
     ('undone',        'money_in_suspense suspense_returned', 0)
 ), legal_fact (noticed, kinds) AS (VALUES
     ('hold_dropped',        'unsecure'),
+    ('held_again',          'resecure'),
     ('capture_rejected',    'unuse capture_rejected'),
     ('refund_returned',     'refund_returned'),
     ('chargeback',          'chargeback'),
@@ -37,7 +44,10 @@ WITH legal (shape, kinds, times) AS (VALUES
 ), legs AS (
     SELECT t.merchant_id, t.payment_id, t.operation_id, t.leg / 10000 + 1 AS attempt,
            string_agg(coalesce(k.name, '?'), ' ' ORDER BY t.leg) AS kinds, array_agg(t.minor ORDER BY t.leg) AS minors,
-           sum(t.minor) AS total, max(t.leg % 10000) + 1 = count(*) AS is_dense,
+           sum(t.minor) AS total,
+           coalesce(sum(t.minor) FILTER (WHERE k.name = 'refund_asked'), 0) AS asked_minor,
+           coalesce(sum(t.minor) FILTER (WHERE k.name = 'refund_done'), 0) AS done_minor,
+           coalesce(sum(t.minor) FILTER (WHERE k.name = 'refund_failed'), 0) AS failed_minor, max(t.leg % 10000) + 1 = count(*) AS is_dense,
            min(t.currency) AS currency, max(t.currency) AS other_currency,
            min(t.batch_id) AS batch_id, max(t.batch_id) AS other_batch_id
     FROM transfers t LEFT JOIN transfer_kinds k USING (kind)
@@ -49,6 +59,15 @@ WITH legal (shape, kinds, times) AS (VALUES
            o.kind, o.minor AS asked, o.currency, o.accepts_partial, o.reason, o.allotment,
            x.result IN ('approved', 'declined', 'reversed', 'not_asked') AS is_final,
            coalesce(sum((x.result = 'unknown')::integer) OVER before, 0) AS doubts_before,
+           o.kind = 'refund' AND x.result = 'unknown' AND x.response_code = 'pending' AS is_taken,
+           o.kind = 'refund'
+               AND coalesce(sum((x.result = 'unknown' AND x.response_code = 'pending')::integer) OVER before, 0) > 0 AS taken_before,
+           coalesce((SELECT sum(r.minor) FROM refund_parts r
+                     WHERE r.merchant_id = x.merchant_id AND r.payment_id = x.payment_id AND r.operation_id = x.operation_id
+                       AND r.attempt = x.attempt AND r.state = 'done'), 0) AS done_now,
+           coalesce((SELECT sum(r.minor) FROM refund_parts r
+                     WHERE r.merchant_id = x.merchant_id AND r.payment_id = x.payment_id AND r.operation_id = x.operation_id
+                       AND r.attempt < x.attempt AND r.state = 'done'), 0) AS done_before,
            coalesce(sum((x.result IN ('approved', 'declined', 'reversed', 'not_asked'))::integer) OVER before, 0) AS finals_before
     FROM outcomes x LEFT JOIN operations o USING (merchant_id, payment_id, operation_id)
     WHERE ($1::integer IS NULL OR x.merchant_id = $1)
@@ -57,17 +76,22 @@ WITH legal (shape, kinds, times) AS (VALUES
                       ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
 ), expected AS (
     SELECT a.*,
-           CASE WHEN a.result = 'reversed' AND a.kind = 'purchase' THEN 'undone'
+           CASE WHEN a.is_taken OR a.taken_before THEN 'taken'
+                WHEN a.result = 'reversed' AND a.kind = 'purchase' THEN 'undone'
                 WHEN a.result <> 'approved' THEN 'nothing'
                 WHEN a.kind IN ('authorization', 'purchase') AND a.minor < a.asked AND NOT a.accepts_partial THEN 'not_wanted'
                 WHEN a.kind = 'void' AND a.reason = 'expired' THEN 'expiry'
                 ELSE a.kind END AS shape,
-           CASE WHEN a.result = 'unknown' AND a.doubts_before = 0 THEN 'doubt_' || a.kind
+           CASE WHEN a.taken_before THEN ''
+                WHEN a.is_taken THEN CASE WHEN a.doubts_before > 0 THEN 'doubt_refund_ended' ELSE '' END
+                WHEN a.result = 'unknown' AND a.doubts_before = 0 THEN 'doubt_' || a.kind
                 WHEN a.is_final AND a.doubts_before > 0 THEN 'doubt_' || a.kind || '_ended'
                 ELSE '' END AS lead
     FROM attempts a
 ), matched AS (
     SELECT merchant_id, payment_id, operation_id, attempt, e.result, e.minor, e.kind, e.asked, e.currency, e.shape, e.lead,
+           e.is_taken, e.taken_before, e.done_now, e.done_before,
+           coalesce(l.asked_minor, 0) AS asked_minor, coalesce(l.done_minor, 0) AS done_minor, coalesce(l.failed_minor, 0) AS failed_minor,
            e.allotment, e.is_final, e.finals_before, e.batch_id AS outcome_batch_id,
            coalesce(l.kinds, '') AS kinds, coalesce(l.minors, '{}') AS minors, coalesce(l.total, 0) AS total,
            coalesce(l.is_dense, true) AS is_dense, l.currency AS first_currency, l.other_currency, l.batch_id, l.other_batch_id,
@@ -101,6 +125,15 @@ WITH legal (shape, kinds, times) AS (VALUES
                    WHEN (m.first_currency, m.other_currency) <> (m.currency, m.currency) THEN 'transfers in another currency'
                    WHEN (m.batch_id, m.other_batch_id) <> (m.outcome_batch_id, m.outcome_batch_id)
                        THEN 'transfers in another batch than their outcome' END
+               WHEN m.shape = 'taken' AND (m.lead <> '' AND m.minors[1] <> m.asked
+                    OR m.asked_minor <> CASE WHEN m.is_taken AND NOT m.taken_before THEN m.asked ELSE 0 END
+                    OR m.done_minor <> CASE m.result WHEN 'approved' THEN m.asked - m.done_before ELSE m.done_now END
+                    OR m.failed_minor <> CASE WHEN m.result IN ('approved', 'unknown') THEN 0 ELSE m.asked - m.done_before END)
+                   THEN 'transfers of another amount'
+               WHEN m.shape = 'taken' THEN CASE
+                   WHEN (m.first_currency, m.other_currency) <> (m.currency, m.currency) THEN 'transfers in another currency'
+                   WHEN (m.batch_id, m.other_batch_id) <> (m.outcome_batch_id, m.outcome_batch_id)
+                       THEN 'transfers in another batch than their outcome' END
                WHEN m.lead <> '' AND m.minors[1] <> m.asked
                     OR m.total <> l.times * m.minor + CASE WHEN m.lead = '' THEN 0 ELSE m.asked END
                     OR l.times = 2 AND m.minors[cardinality(m.minors)] <> m.minor
@@ -115,6 +148,7 @@ WITH legal (shape, kinds, times) AS (VALUES
            END AS problem
     FROM matched m
     LEFT JOIN legal l ON l.shape = m.shape AND l.kinds = CASE
+        WHEN m.shape = 'taken' THEN regexp_replace(m.rest, '\m(refund_\w+)( \1)+\M', '\1', 'g')
         WHEN m.shape = 'refund' AND m.rest = rtrim(repeat('refund ', cardinality(m.allotment) / 2)) THEN 'refund'
         ELSE m.rest END
     LEFT JOIN notices n ON m.result IS NULL AND m.attempt = 1 AND n.merchant_id = m.merchant_id

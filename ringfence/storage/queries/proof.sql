@@ -46,7 +46,8 @@ WHERE ($1::integer IS NULL OR o.merchant_id = $1)
           AND b.committed_at <= $2));
 
 -- in_doubt --
--- Operations whose outcome is unknown: asked about at least once in vain, and not ended.
+-- Operations whose outcome is unknown: asked about at least once in vain, and not ended.  A refund that the other side has taken is in
+-- no doubt: it stands in refund.pending.
 SELECT o.merchant_id, o.currency, o.payment_id, o.operation_id, o.kind, o.minor, u.since, o.processor
 FROM (SELECT x.merchant_id, x.payment_id, x.operation_id, min(b.committed_at) AS since
       FROM outcomes x JOIN batches b USING (batch_id)
@@ -58,6 +59,10 @@ WHERE NOT EXISTS (
     SELECT FROM outcomes f JOIN batches b USING (batch_id)
     WHERE f.merchant_id = u.merchant_id AND f.payment_id = u.payment_id AND f.operation_id = u.operation_id
       AND f.result NOT IN ('unknown', 'challenge') AND ($2::timestamptz IS NULL OR b.committed_at <= $2))
+  AND NOT (o.kind = 'refund' AND EXISTS (
+    SELECT FROM outcomes t JOIN batches b USING (batch_id)
+    WHERE t.merchant_id = u.merchant_id AND t.payment_id = u.payment_id AND t.operation_id = u.operation_id
+      AND t.result = 'unknown' AND t.response_code = 'pending' AND ($2::timestamptz IS NULL OR b.committed_at <= $2)))
 ORDER BY u.since, o.operation_id;
 
 -- without_a_job --
@@ -121,8 +126,9 @@ WITH accounts AS (
            sum(o.minor) FILTER (WHERE o.kind = 'decrement') AS decrement,
            sum(o.minor) FILTER (WHERE o.kind = 'capture') AS capture,
            sum(o.minor) FILTER (WHERE o.kind = 'void') AS void,
-           sum(o.minor) FILTER (WHERE o.kind = 'refund') AS refund,
-           count(*) FILTER (WHERE doubt.is) AS unknown,
+           sum(o.minor - done.minor) FILTER (WHERE o.kind = 'refund') AS refund,
+           sum(o.minor - done.minor) FILTER (WHERE taken.is) AS taken,
+           count(*) FILTER (WHERE doubt.is AND NOT taken.is) AS unknown,
            bool_or(o.operation_id <> o.payment_id OR begun.is) AS needs_payment
     FROM operations o
     CROSS JOIN LATERAL (
@@ -133,6 +139,17 @@ WITH accounts AS (
             SELECT FROM outcomes x WHERE x.merchant_id = o.merchant_id AND x.payment_id = o.payment_id
             AND x.operation_id = o.operation_id AND x.result = 'unknown'
             AND ($2::timestamptz IS NULL OR x.batch_id IN (SELECT b.batch_id FROM batches b WHERE b.committed_at <= $2))) AS is) doubt
+    CROSS JOIN LATERAL (
+        SELECT doubt.is AND o.kind = 'refund' AND EXISTS (
+            SELECT FROM outcomes x WHERE x.merchant_id = o.merchant_id AND x.payment_id = o.payment_id
+            AND x.operation_id = o.operation_id AND x.result = 'unknown' AND x.response_code = 'pending'
+            AND ($2::timestamptz IS NULL OR x.batch_id IN (SELECT b.batch_id FROM batches b WHERE b.committed_at <= $2))) AS is) taken
+    CROSS JOIN LATERAL (
+        SELECT CASE WHEN taken.is THEN coalesce((
+            SELECT sum(r.minor) FROM refund_parts r
+            WHERE r.merchant_id = o.merchant_id AND r.payment_id = o.payment_id AND r.operation_id = o.operation_id AND r.state = 'done'
+              AND ($2::timestamptz IS NULL OR r.batch_id IN (SELECT b.batch_id FROM batches b WHERE b.committed_at <= $2))), 0)
+            ELSE 0 END AS minor) done
     WHERE ($1::integer IS NULL OR o.merchant_id = $1)
       AND NOT EXISTS (
         SELECT FROM outcomes f
@@ -155,6 +172,7 @@ WITH accounts AS (
            coalesce(w.authorization, 0) AS waiting_authorization, coalesce(w.increment, 0) AS waiting_increment,
            coalesce(w.decrement, 0) AS waiting_decrement, coalesce(w.capture, 0) AS waiting_capture,
            coalesce(w.void, 0) AS waiting_void, coalesce(w.refund, 0) AS waiting_refund, coalesce(w.unknown, 0) AS waiting_unknown,
+           coalesce(w.taken, 0) AS waiting_taken,
            s.authorized AS stored_authorized, s.captured AS stored_captured, s.voided AS stored_voided,
            s.expired AS stored_expired, s.unsecured AS stored_unsecured, s.refunded AS stored_refunded,
            s.disputed AS stored_disputed, s.charged_back AS stored_charged_back,
@@ -186,8 +204,9 @@ WITH accounts AS (
                    c.pending_refund, c.stored_unknown)
                 = (c.waiting_authorization, c.waiting_increment, c.waiting_decrement, c.waiting_capture, c.waiting_void,
                    c.waiting_refund, c.waiting_unknown))
+               AND c.waiting_taken = c.refund_pending
                AND c.waiting_capture + c.waiting_void + c.waiting_decrement <= c.open + c.unsecured AS p4,
-           c.refunded + c.refund_pending + c.disputed + c.charged_back + c.waiting_refund <= c.captured AS p4_refund,
+           c.refunded + c.disputed + c.charged_back + c.waiting_refund <= c.captured AS p4_refund,
            c.refunded + c.refund_pending + c.disputed + c.charged_back <= c.captured AS p5
     FROM compared c
 ), judged AS (
@@ -210,7 +229,7 @@ FROM judged
 ORDER BY merchant_id, payment_id;
 
 -- disagreeing_captures --
--- P5 per capture: what refunds returned of it, by their allotments, against what was captured; and, now, against the stored captures.
+-- P5 per capture: what refunds returned of it, by their allotments and what became of their parts, against what was captured; and, now, against the stored captures.
 -- Of payments that facts changed only the stored sums can be compared: facts are not allotted by an operation.
 WITH noticed AS (
     SELECT DISTINCT n.merchant_id, n.payment_id
@@ -225,11 +244,19 @@ WITH noticed AS (
       AND ($2::timestamptz IS NULL OR t.batch_id IN (SELECT b.batch_id FROM batches b WHERE b.committed_at <= $2))
     GROUP BY t.merchant_id, t.payment_id, t.operation_id
 ), returned AS (
-    SELECT o.merchant_id, o.payment_id, o.allotment[place] AS capture_id,
-           sum(o.allotment[place + 1]) FILTER (WHERE f.result = 'approved') AS refunded,
-           sum(o.allotment[place + 1]) FILTER (WHERE f.result IS NULL) AS pending
+    SELECT o.merchant_id, o.payment_id, part.capture_id,
+           sum(CASE WHEN f.result = 'approved' THEN part.minor ELSE part.done END) AS refunded,
+           sum(part.minor - part.done) FILTER (WHERE f.result IS NULL) AS pending
     FROM operations o
-    CROSS JOIN LATERAL generate_series(1, cardinality(o.allotment), 2) AS place
+    CROSS JOIN LATERAL (
+        SELECT o.allotment[place] AS capture_id, o.allotment[place + 1] AS minor, 0::bigint AS done
+        FROM generate_series(1, cardinality(o.allotment), 2) AS place
+        UNION ALL
+        SELECT r.capture_id, CASE r.state WHEN 'asked' THEN r.minor WHEN 'moved' THEN -r.minor ELSE 0 END,
+               CASE r.state WHEN 'done' THEN r.minor ELSE 0 END
+        FROM refund_parts r
+        WHERE r.merchant_id = o.merchant_id AND r.payment_id = o.payment_id AND r.operation_id = o.operation_id
+          AND ($2::timestamptz IS NULL OR r.batch_id IN (SELECT b.batch_id FROM batches b WHERE b.committed_at <= $2))) part
     LEFT JOIN LATERAL (
         SELECT x.result FROM outcomes x
         WHERE x.merchant_id = o.merchant_id AND x.payment_id = o.payment_id AND x.operation_id = o.operation_id
@@ -237,7 +264,7 @@ WITH noticed AS (
           AND ($2::timestamptz IS NULL OR x.batch_id IN (SELECT b.batch_id FROM batches b WHERE b.committed_at <= $2))
         ORDER BY x.attempt LIMIT 1) f ON true
     WHERE o.kind = 'refund' AND ($1::integer IS NULL OR o.merchant_id = $1)
-    GROUP BY o.merchant_id, o.payment_id, o.allotment[place]
+    GROUP BY o.merchant_id, o.payment_id, part.capture_id
 ), stored AS (
     SELECT p.merchant_id, p.payment_id, p.captures[place] AS capture_id, p.captures[place + 1] AS minor,
            p.captures[place + 2] AS refunded, p.captures[place + 3] AS pending, p.captures[place + 4] AS disputed,

@@ -42,12 +42,14 @@ WHERE j.merchant_id = w.merchant_id AND j.queue = 'recovery' AND j.subject = w.o
 
 -- cases --
 -- Operations as they were accepted, with what a message about them needs: the approval of the payment's first one (a later
--- message cites it), whether a reversal was decided, and what a person decided.  The operation's own columns come first.
+-- message cites it), whether a reversal was decided, whether the other side has taken it, and what a person decided.  The operation's own columns come first.
 SELECT o.*, f.minor AS first_minor, a.approval_code, a.processor_reference, a.scheme_reference,
        EXISTS (SELECT FROM reversals r WHERE r.merchant_id = o.merchant_id AND r.payment_id = o.payment_id
                AND r.operation_id = o.operation_id) AS reversal_left,
        EXISTS (SELECT FROM authentications a WHERE a.merchant_id = o.merchant_id AND a.payment_id = o.payment_id AND a.payment_id > 0
                AND a.soft_decline <> '') AS resubmitted,
+       EXISTS (SELECT FROM outcomes x WHERE x.merchant_id = o.merchant_id AND x.payment_id = o.payment_id
+               AND x.operation_id = o.operation_id AND x.result = 'unknown' AND x.response_code = 'pending') AS is_pending,
        e.result AS ended, v.decided, v.minor AS decided_minor, v.evidence
 FROM unnest($1::integer[], $2::bigint[], $3::bigint[]) AS w (merchant_id, payment_id, operation_id)
 JOIN operations o USING (merchant_id, payment_id, operation_id)
