@@ -80,6 +80,7 @@ from ringfence.failures import Exit, Failure
 from ringfence.global_api import ppro_service
 from ringfence.linking import desk_of, invoice_of, post_of
 from ringfence.operators import notifiers_of, plan_desk_of, policy_of, rules_of
+from ringfence.processors.mock import Mock
 from ringfence.processors.processor import Ask, Processor
 from ringfence.processors.simulator import SimulatedAccessControl, Simulator, is_test_number
 from ringfence.storage import database
@@ -171,7 +172,7 @@ async def _foundation(
     processor = Simulator(
         config.data / "simulator", seed=config.seed, worker=number, t1_seconds=config.answer_seconds, inquiry=config.inquiry)
     ends.push_async_callback(processor.close)
-    processors: dict[str, Processor] = {processor.name: processor}
+    processors: dict[str, Processor] = {processor.name: processor} | ({} if config.is_live else {Mock.name: Mock(config.data / "simulator")})
     access_control = SimulatedAccessControl(config.data / "simulator", seed=config.seed)
     ends.push_async_callback(access_control.close)
 

@@ -23,12 +23,13 @@ from ringfence.api.ppro.rendering import CHARGES
 from ringfence.core.card import brand_of
 from ringfence.core.commands import Command, Initiation, Kind
 from ringfence.core.expiry import hold_seconds
+from ringfence.core.mock_method import read_descriptor
 from ringfence.core.money import CURRENCIES
 from ringfence.core.refusals import Refusal
 from ringfence.engine.intents import Intent
 
 PAGE = 50
-CARD = "CARD"
+CARD, MOCK = "CARD", "MOCK"
 BY_SCHEDULE = {"SCHEDULED": Initiation.RECURRING, "SCHEDULED_RETRY": Initiation.RECURRING, "RECURRING": Initiation.RECURRING}
 """Who began a charge whose initiator is the merchant, by ``scheduleType``; else unscheduled."""
 CHANNELS = {"MOTO": "moto", "POS": "store"}
@@ -142,7 +143,12 @@ def intent_of(service: Service, caller: Caller, wish: Wish, held: Held | None, r
     channel = CHANNELS.get(asked.get("paymentMedium", ""), "ecommerce")
     money = asked["amount"]
     command = Command(Kind.PURCHASE, money["value"], money["currency"], wish.payment_id)
-    if asked.get("autoCapture") is False:
+    account, captures = wish.account, asked.get("autoCapture") is not False
+    if asked["paymentMethod"] == MOCK:
+        account = account or asked.get("paymentDescriptor", "")
+        wanted = read_descriptor(account)
+        captures = captures if wanted.captures_later is None else not wanted.captures_later
+    if not captures:
         seconds = hold_seconds(
             merchant_days=merchant.settings.hold_days, door_seconds=None, brand=brand_of(card.stored.bin) if card and card.stored else None,
             initiation=initiation, channel=channel)
@@ -166,7 +172,7 @@ def intent_of(service: Service, caller: Caller, wish: Wish, held: Held | None, r
         asked.get("merchantPaymentChargeReference"), wish.key, False, _ENCODE(details),
         service.route(merchant, asked["paymentMethod"], brand) or service.house, card, None, initiation, channel, merchant.settings.magic_amounts,
         demand=authentication.demand_of(merchant, asked, brand, initiation, channel, held.proof if held else None),
-        never_asked=never_asked, account=wish.account,
+        never_asked=never_asked, account=account,
     )
 
 
