@@ -48,9 +48,9 @@ def demand_of(account: Account, request: ApsRequest, brand: str) -> Demand | Non
 
 
 def may_leave(account: Account, url: str) -> bool:
-    """Whether a payer's browser may be sent to an address that a request names."""
+    """Whether a payer's browser may be sent to an address that a request names; it is asked again when the browser leaves."""
     origins = account.settings.return_origins
-    return origins is None or may_return(url, origins, True)
+    return may_return(url, origins or (), origins is not None)
 
 
 async def proven(service: Service, account: Account, request: ApsRequest, demand: Demand, card_id: int) -> Demand | Reply:
