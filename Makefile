@@ -23,7 +23,7 @@ run: .venv/.installed  ## serve the sandbox (DATA=./data PORT=8080)
 	@exec .venv/bin/ringfence up --data "$(DATA)" --port "$(PORT)" $(ARGS)
 
 test: .venv/.installed-test  ## run the tests (ARGS="-k refund" for some of them)
-	@$(PYTEST) -n 3 --max-worker-restart 0 --dist loadfile --no-loadscope-reorder $(ARGS)
+	@$(PYTEST) -n 4 --max-worker-restart 0 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-long: .venv/.installed-test  ## run the trials that take long
 	@$(PYTEST) -m long --timeout 7200 $(ARGS)

@@ -19,7 +19,6 @@ from ringfence.storage.database import connect
 from ringfence.storage.migrations import migrate
 from ringfence.storage.postgres import PrivatePostgres
 
-
 #: Bytes free in memory that data folders of tests ask for; a run takes a tenth.
 MEMORY_NEEDED = 4 << 30
 
