@@ -20,6 +20,7 @@ from ringfence.api.aps import notifications, recurring, report_formats, reportin
 from ringfence.api.aps.batch import csv_of
 from ringfence.api.aps.door import DOOR, attempt_key, order_key, verification_key
 from ringfence.api.aps.hosted import ATTEMPTS
+from ringfence.api.ppro.names import Names
 from ringfence.config import Config
 from ringfence.engine import addresses, timeline
 from ringfence.engine.batches import Batches
@@ -35,6 +36,7 @@ from ringfence.engine.reporting import Reporting
 from ringfence.engine.retention import Desk, Policy
 from ringfence.engine.story import Window, asked_about, explain
 from ringfence.engine.timeline import Drops, Stepped, Upcoming
+from ringfence.processors.mock import Mock
 from ringfence.processors.simulator import totals
 from ringfence.simulator_desk import desk as simulators
 
@@ -53,14 +55,16 @@ def admin_of(
     Without ``advance`` nobody serves, and the clock moves at once.  ``drops``: when the issuer gives up holds; ``nudge`` has the background look
     now.  ``links``: what serves payment links.
     """
-    asked = _ever if config.frozen_at else asked_about
+    asked, names = _ever if config.frozen_at else asked_about, Names(keyring.content_key)
 
     async def proof(merchant: str | None, at: datetime | None, full: bool) -> object:
         proved = await prove(pool, chain_key=keyring.chain_key, merchant=merchant, at=at, full=full, books=books_of(config))
         return proved.as_json()
 
     async def story(name: str, merchant: str | None) -> object | None:
-        told = await explain(pool, name, merchant, keys=first_keys, asked=asked)
+        told = await explain(
+            pool, name, merchant, keys=first_keys, asked=asked, number_of=names.operation, names_of=lambda number: {
+                "fort_id": str(number), "charge": names.make("charge", number)})
         return told and told.as_json()
 
     async def due(now: datetime, until: datetime) -> Sequence[Upcoming]:
@@ -123,7 +127,9 @@ def policy_of(config: Config) -> Policy:
 
 def books_of(config: Config) -> dict[str, Totals]:
     """The processors' own totals by business day, read from their books beside a running service or without one."""
-    return {"simulator": lambda day: asyncio.to_thread(totals, config.data / "simulator", day)}
+    if config.is_live:
+        return {}
+    return {"simulator": lambda day: asyncio.to_thread(totals, config.data / "simulator", day), Mock.name: Mock(config.data / "simulator").totals}
 
 
 def first_keys(reference: str) -> list[str]:
