@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import asyncpg
 from starlette.routing import Route
@@ -35,6 +36,7 @@ from ringfence.engine.reporting import Reporting
 from ringfence.engine.retention import Desk, Policy
 from ringfence.engine.story import Window, asked_about, explain
 from ringfence.engine.timeline import Drops, Stepped, Upcoming
+from ringfence.linking import link_states
 from ringfence.processors.simulator import totals
 from ringfence.simulator_desk import desk as simulators
 
@@ -83,7 +85,8 @@ def admin_of(
         *reports.routes(guarded, reports.Services(
             Reporting(pool, clock.now, nudge), directory, reporting.understood, report_formats.unsigned, report_formats.CONTENT_TYPES)),
         *plans.routes(guarded, plans.Services(directory, Plans(
-            pool, clock.now, plan_desk_of(config), recurring.judge(clock.now, sandbox=not config.is_live), invoices=True), clock.now)),
+            pool, clock.now, plan_desk_of(config), recurring.judge(clock.now, sandbox=not config.is_live),
+            partial(link_states, links)), clock.now)),
         *link_routes.routes(guarded, link_routes.Services(links, directory, None if config.is_live else pool)),
         *retention.routes(guarded, Desk(pool, policy_of(config), clock.now)),
         *batches.routes(guarded, batches.Services(files or _desk(by_key or pool, clock), directory, csv_of)),

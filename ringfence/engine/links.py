@@ -292,6 +292,11 @@ async def by_reference(desk: Desk, merchant: Merchant, reference: str) -> Link |
     return next(iter(await _found(desk, merchant.merchant_id, references=[reference])), None)
 
 
+async def standings(desk: Desk, merchant: Merchant, references: Sequence[str]) -> dict[str, State]:
+    """How the links of a merchant's orders stand."""
+    return {one.reference: one.state for one in await _found(desk, merchant.merchant_id, references=references)}
+
+
 async def merchant_of(desk: Desk, link_id: int) -> int | None:
     """Whose link that is, for operators."""
     async with borrowed(desk.pool) as connection:

@@ -306,6 +306,11 @@ async def endpoint_at(connection: asyncpg.Connection, now: datetime, place: Plac
     return (await _kept(connection, now, {place: _row(policy)}))[place]
 
 
+async def endpoints_at(connection: asyncpg.Connection, now: datetime, wanted: Mapping[Place, Policy]) -> dict[Place, int]:
+    """The same for many."""
+    return await _kept(connection, now, {place: _row(policy) for place, policy in wanted.items()})
+
+
 async def hand_in(
     connection: asyncpg.Connection, now: datetime, merchant_id: int, endpoint: int, subject: int, sequence: int, event: str, purpose: str,
     body: bytes,
@@ -315,9 +320,20 @@ async def hand_in(
     It stands among deliveries with ``subject`` in a payment's place, which therefore must be no payment's id; of one subject, messages
     follow each other by their sequence.  One that the endpoint has already changes nothing.
     """
-    await _wake(connection, now, [(merchant_id, endpoint)])
-    await rows.keep_deliveries(connection, [DeliveryRow(
-        merchant_id, endpoint, subject, sequence, event, purpose, "application/json", body, "waiting", 0, 0, now, now, None)])
+    await hand_in_many(connection, now, [message(now, merchant_id, endpoint, subject, sequence, event, purpose, body)])
+
+
+def message(
+    now: datetime, merchant_id: int, endpoint: int, subject: int, sequence: int, event: str, purpose: str, body: bytes,
+) -> DeliveryRow:
+    """A message as ``hand_in`` stores it."""
+    return DeliveryRow(merchant_id, endpoint, subject, sequence, event, purpose, "application/json", body, "waiting", 0, 0, now, now, None)
+
+
+async def hand_in_many(connection: asyncpg.Connection, now: datetime, messages: Sequence[DeliveryRow]) -> None:
+    """``hand_in`` for many messages."""
+    await _wake(connection, now, {(one.merchant_id, one.endpoint_id) for one in messages})
+    await rows.keep_deliveries(connection, messages)
 
 
 async def _kept(

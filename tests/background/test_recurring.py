@@ -223,16 +223,16 @@ async def test_a_crash_between_two_commits_charges_once(club: Members, one: Proc
     await club.plan()
     charge, asked = club.charge, len(one.processor.asked)
 
-    async def dying(order):
+    async def dying(orders):
         if when != "before the intent":
-            await charge(order)
+            await charge(orders)
         raise Died
 
     club.charge = dying
     one.now.now = BEGIN
     (job,) = await club.claimed()
     with pytest.raises(Died):
-        await club.runner.run(job)
+        await club.runner.run([job])
     assert await club.periods() == ["01-31 asked"]
     club.charge = charge
     await one.value("UPDATE jobs SET leased_until = '-infinity'")
@@ -249,16 +249,16 @@ async def test_two_who_believe_that_the_job_is_theirs_charge_once(club: Members,
     held = one.processor.hold()
     (mine,) = await club.claimed("the first", lease=0.0)
     (theirs,) = await other.claimed("the second", lease=0.0)
-    first = asyncio.create_task(club.runner.run(mine))
+    first = asyncio.create_task(club.runner.run([mine]))
     await held.arrived.wait()
-    await other.runner.run(theirs)                          # nobody knows yet, says the key
+    await other.runner.run([theirs])                          # nobody knows yet, says the key
     assert await one.value("SELECT count(*) FROM operations WHERE source = 'plan'") == 1
     held.release()
     await first
     for _ in range(20):
         await one.value("UPDATE jobs SET leased_until = '-infinity', due_at = $1 WHERE queue = 'plan'", one.now())
         several = await club.claimed(lease=0.0) + await other.claimed(lease=0.0)
-        await both(*[(club, other)[place % 2].runner.run(job) for place, job in enumerate(several)])
+        await both(*[(club, other)[place % 2].runner.run([job]) for place, job in enumerate(several)])
     assert await club.charged() == [f"{START + place * DAY:%Y%m%d}" for place in range(10)]
     assert (await club.standing())[0] == "ended"
     await one.prove()
@@ -271,15 +271,15 @@ async def test_who_comes_back_late_changes_nothing(club: Members, one: Process):
     one.now.now = BEGIN
     charge, reached, going_on = club.charge, asyncio.Event(), asyncio.Event()
 
-    async def sleepy(order):
-        charged = await charge(order)
+    async def sleepy(orders):
+        charged = await charge(orders)
         reached.set()
         await going_on.wait()
         return charged
 
     club.charge = sleepy
     (job,) = await club.claimed(lease=0.0)
-    late = asyncio.create_task(club.runner.run(job))
+    late = asyncio.create_task(club.runner.run([job]))
     await reached.wait()
     club.charge = charge
     other = Members(one, club.here)
@@ -287,7 +287,7 @@ async def test_who_comes_back_late_changes_nothing(club: Members, one: Process):
     one.now.now = BEGIN + 2 * DAY
     held = one.processor.hold()
     (job,) = await other.claimed()
-    second = asyncio.create_task(other.runner.run(job))
+    second = asyncio.create_task(other.runner.run([job]))
     await held.arrived.wait()
     going_on.set()
     await late
@@ -313,7 +313,7 @@ async def test_a_database_that_is_away_is_waited_for(club: Members, one: Process
     one.now.now = BEGIN
     (job,) = await club.claimed()
     one.intent_wire.cut("INSERT INTO operations", "silently")
-    await club.runner.run(job)
+    await club.runner.run([job])
     await club.until(BEGIN + DAY)
     assert await club.charged() == ["20260131"] and await club.periods() == ["01-31 charged"]
 
@@ -381,7 +381,7 @@ async def test_an_attempt_that_has_begun_is_finished_also_when_the_plan_was_ende
     one.now.now = BEGIN
     held = one.processor.hold()
     (job,) = await club.claimed()
-    running = asyncio.create_task(club.runner.run(job))
+    running = asyncio.create_task(club.runner.run([job]))
     await held.arrived.wait()
     await club.end()
     held.release()
@@ -418,7 +418,7 @@ WRONG = [
     ({"minor": 10**10}, "amount"), ({"missed": "perhaps"}, "missed"), ({"failed": "cry"}, "failed"), ({"notice_days": 61}, "notice_days"),
     ({"count": 0}, "count"), ({"until": date(2026, 1, 30)}, "until"), ({"currency": "XXL"}, "plan"), ({"email": "nobody"}, "plan"),
     ({"description": "a=b"}, "plan"), ({"token_name": "T9"}, "token_name"), ({"token_name": "FRESH"}, "token_name"),
-    ({"token_name": "MADA"}, "token_name"), ({"kind": "invoice", "token_name": ""}, "kind"),
+    ({"token_name": "MADA"}, "token_name"), ({"kind": "invoice"}, "token_name"),
 ]
 
 
@@ -442,7 +442,7 @@ async def test_a_plan_may_send_invoices_instead(one: Process):
     """Each due date once, through a function that is handed in; asked again after a crash it gives the same link."""
     sent: list[date] = []
 
-    async def invoice(merchant, plan, due_date: date) -> str:
+    async def invoice(merchant, plan, due_date: date, number: int) -> str:
         sent.append(due_date)
         if len(sent) == 1:
             raise Died
@@ -453,7 +453,7 @@ async def test_a_plan_may_send_invoices_instead(one: Process):
     one.now.now = BEGIN
     (job,) = await club.claimed()
     with pytest.raises(Died):
-        await club.runner.run(job)
+        await club.runner.run([job])
     await one.value("UPDATE jobs SET leased_until = '-infinity'")
     await club.until(on(3, 1))
     assert sent == [START, START, date(2026, 2, 28)] and club.orders == []
