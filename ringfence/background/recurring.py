@@ -35,6 +35,8 @@ AT_ONCE = 1_000
 LEASE_SECONDS = 20.0
 AT_A_STRETCH = 16
 """Charges of one plan after which others have their turn."""
+BETWEEN = 25
+"""Plans after which the event loop has its turn."""
 INVOICES_AT_ONCE = 4
 POLITE_SECONDS, POLITE_LOOK_SECONDS = 0.02, 0.002
 """So long a handful waits while live requests queue, and how often it looks."""
@@ -69,10 +71,12 @@ class Runner:
         async with borrowed(self._pool) as connection:
             told_at = await self._desk.endpoints(connection, list(merchants.values()), self._now())
         work = _Work(self._pool, merchants, lambda: Book(self._now(), self._desk, told_at))
+        await self._give_way()
         begun, rounds = await work.begin(list(known)), 0
         while begun:
             await self._give_way()
             ends, rounds = await self._carried_out(merchants, begun), rounds + 1
+            await self._give_way()
             begun = await work.ended(begun, ends, goes_on=rounds < AT_A_STRETCH)
 
     async def _give_way(self) -> None:
@@ -148,8 +152,14 @@ class _Work:
         async with borrowed(self._pool) as connection, connection.transaction():
             book = self._book()
             sheets = await self._sheets(connection, book, handful)
-            begun = [one for job in handful if (sheet := sheets.get(job.key)) is not None and (one := sheet.next()) is not None]
-            book.done += [job for job in handful if job.key not in sheets]      # its plan is gone
+            begun = []
+            for place, job in enumerate(handful):
+                if (sheet := sheets.get(job.key)) is None:
+                    book.done.append(job)                   # its plan is gone
+                elif (one := sheet.next()) is not None:
+                    begun.append(one)
+                if place % BETWEEN == 0:
+                    await asyncio.sleep(0)
             await book.write(connection)
         return begun
 
@@ -158,8 +168,10 @@ class _Work:
         async with borrowed(self._pool) as connection, connection.transaction():
             book, following = self._book(), []
             sheets = await self._sheets(connection, book, [one.job for one in begun])
-            for one, end in zip(begun, ends, strict=True):
+            for place, (one, end) in enumerate(zip(begun, ends, strict=True)):
                 sheet = sheets.get(one.job.key)
+                if place % BETWEEN == 0:
+                    await asyncio.sleep(0)
                 if isinstance(end, Doubt):
                     book.later.append((one.job, when_next(book.now, one.period.next_at), IN_DOUBT))
                 elif sheet is not None:

@@ -120,7 +120,7 @@ async def later(connection: Connection, job: Job, due_at: datetime, note: str = 
 async def all_later(connection: Connection, given_back: Sequence[tuple[Job, datetime, str]]) -> None:
     """Give jobs back, each with when it is due and its note; see ``later``."""
     await connection.execute(SQL.all_later, *zip(
-        *((*job.key, job.tries, job.holder, job.nudges, due_at, note) for job, due_at, note in given_back), strict=True))
+        *((*job.key, job.tries, job.holder, job.nudges, due_at, note) for job, due_at, note in sorted(given_back, key=_in_key_order)), strict=True))
 
 
 async def all_lost(connection: Connection, given_back: Sequence[tuple[Job, datetime, str]]) -> None:
@@ -149,6 +149,10 @@ async def all_done(connection: Connection, ended: Sequence[Job]) -> None:
     keys = list(zip(*((*job.key, job.tries, job.holder, job.nudges) for job in ended), strict=True))
     await connection.execute(SQL.all_done, *keys)
     await connection.execute(SQL.all_again, *keys[:5])
+
+
+def _in_key_order(given_back: tuple[Job, datetime, str]) -> Key:
+    return given_back[0].key
 
 
 async def done(connection: Connection, job: Job) -> bool:

@@ -21,6 +21,8 @@ from ringfence.engine.intents import CardInHand, Intent, Result
 from ringfence.engine.plan_terms import ACTOR, Charge, Charged, Judge, Order, Render
 
 _ENCODE = msgspec.json.Encoder().encode
+BETWEEN = 25
+"""Orders after which the event loop has its turn."""
 SOURCE = "plan"
 """Where the operations of plans come from, in their rows."""
 
@@ -43,7 +45,11 @@ def charger(service: Service, *, sandbox: bool) -> Charge:
         wanted = {(order.merchant.merchant_id, order.token_name) for order in orders}
         unknown = [name for name in sorted(wanted) if service.vault.cached_token(*name) is None]
         await asyncio.gather(*(service.vault.token(*name) for name in unknown))         # read together, and then at hand
-        ready = [await prepared(order) for order in orders]
+        ready = []
+        for place, order in enumerate(orders):
+            ready.append(await prepared(order))
+            if place % BETWEEN == 0:
+                await asyncio.sleep(0)
         results = iter(await service.engine.execute_many([one[2] for one in ready if not isinstance(one, Charged)]))
         return [one if isinstance(one, Charged) else _charged(*one[:2], next(results)) for one in ready]
 

@@ -1,17 +1,18 @@
 -- claim --
 -- Take jobs of a queue that are due by $2 and in nobody's hands: of merchants above $6 up to $7, in their order, at most $4 of one
 -- merchant (less what this process has of it already, $9 and $10), at most $5 in all.  The merchants are found by a skip scan of
--- jobs_due; what is chosen is materialized, since the planner might else run it twice and lock more.
+-- jobs_due, which has only what will be due, so that nothing else is looked up in it; what is chosen is materialized, since the planner might else run it twice and lock more.
 WITH RECURSIVE waiting AS (
-    (SELECT merchant_id FROM jobs WHERE queue = $1::text AND merchant_id > $6::int ORDER BY merchant_id LIMIT 1)
+    (SELECT merchant_id FROM jobs WHERE queue = $1::text AND merchant_id > $6::int AND due_at < 'infinity' ORDER BY merchant_id LIMIT 1)
     UNION ALL
-    SELECT (SELECT j.merchant_id FROM jobs j WHERE j.queue = $1::text AND j.merchant_id > w.merchant_id ORDER BY j.merchant_id LIMIT 1)
+    SELECT (SELECT j.merchant_id FROM jobs j WHERE j.queue = $1::text AND j.merchant_id > w.merchant_id AND j.due_at < 'infinity'
+            ORDER BY j.merchant_id LIMIT 1)
     FROM waiting w WHERE w.merchant_id < $7::int
 ), chosen AS MATERIALIZED (
     SELECT c.* FROM waiting w CROSS JOIN LATERAL (
         SELECT j.merchant_id, j.queue, j.subject FROM jobs j
         WHERE j.queue = $1::text AND j.merchant_id = w.merchant_id AND w.merchant_id <= $7::int
-          AND j.due_at <= $2::timestamptz AND j.leased_until <= now()
+          AND j.due_at <= $2::timestamptz AND j.due_at < 'infinity' AND j.leased_until <= now()
         ORDER BY j.due_at, j.subject
         LIMIT greatest(0, $4::int - coalesce((SELECT h.many FROM unnest($9::int[], $10::int[]) h (merchant_id, many)
                                               WHERE h.merchant_id = w.merchant_id), 0))
@@ -35,9 +36,11 @@ WITH held AS (
     SELECT * FROM unnest($1::int[], $2::text[], $3::bigint[], $4::int[], $5::text[]) WITH ORDINALITY
                   AS h (merchant_id, queue, subject, tries, holder, place)
 ), mine AS MATERIALIZED (
-    SELECT j.merchant_id, j.queue, j.subject FROM held h JOIN jobs j USING (merchant_id, queue, subject)
-    WHERE j.tries = h.tries AND j.holder = h.holder AND j.leased_until > '-infinity'
-    ORDER BY j.merchant_id, j.queue, j.subject FOR UPDATE OF j SKIP LOCKED
+    SELECT m.* FROM held h CROSS JOIN LATERAL (
+        SELECT j.merchant_id, j.queue, j.subject FROM jobs j
+        WHERE j.merchant_id = h.merchant_id AND j.queue = h.queue AND j.subject = h.subject AND j.tries = h.tries AND j.holder = h.holder
+          AND j.leased_until > '-infinity'
+        FOR UPDATE SKIP LOCKED) m
 ), renewed AS (
     UPDATE jobs j SET leased_until = now() + make_interval(secs => $6::float8)
     FROM mine m WHERE (j.merchant_id, j.queue, j.subject) = (m.merchant_id, m.queue, m.subject)
@@ -53,14 +56,15 @@ WHERE merchant_id = $1::int AND queue = $2::text AND subject = $3::bigint AND tr
 RETURNING true;
 
 -- all_later --
--- The same for many jobs, in the order of their keys.
+-- The same for many jobs, which are named in the order of their keys.
 WITH given AS MATERIALIZED (
     SELECT g.merchant_id, g.queue, g.subject, g.nudges, g.due_at, g.note
     FROM unnest($1::int[], $2::text[], $3::bigint[], $4::int[], $5::text[], $6::int[], $7::timestamptz[], $8::text[])
          AS g (merchant_id, queue, subject, tries, holder, nudges, due_at, note)
-    JOIN jobs j USING (merchant_id, queue, subject)
-    WHERE j.tries = g.tries AND j.holder = g.holder
-    ORDER BY j.merchant_id, j.queue, j.subject FOR UPDATE OF j
+    CROSS JOIN LATERAL (
+        SELECT FROM jobs j
+        WHERE j.merchant_id = g.merchant_id AND j.queue = g.queue AND j.subject = g.subject AND j.tries = g.tries AND j.holder = g.holder
+        FOR UPDATE) h
 )
 UPDATE jobs j SET due_at = CASE WHEN j.nudges = g.nudges THEN g.due_at ELSE least(g.due_at, j.due_at) END,
                   note = g.note, failures = 0, leased_until = '-infinity'

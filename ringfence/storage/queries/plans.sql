@@ -31,9 +31,10 @@ WHERE ($1::integer IS NULL OR p.merchant_id = $1) AND ($2::text IS NULL OR p.sta
 ORDER BY p.merchant_id, p.number LIMIT $5;
 
 -- hold_plans --
--- Plans by their numbers ($1 merchants, $2 numbers), held until the commit, in key order: two handfuls cannot embrace.
-SELECT p.* FROM unnest($1::integer[], $2::bigint[]) AS k (merchant_id, number) JOIN plans p USING (merchant_id, number)
-ORDER BY p.merchant_id, p.number FOR UPDATE OF p;
+-- Plans by their numbers ($1 merchants, $2 numbers), held until the commit, in the order that they are named in, which is that of their keys:
+-- two handfuls cannot embrace.  One lookup for each: as a join it might become a walk through all plans in that order.
+SELECT h.* FROM unnest($1::integer[], $2::bigint[]) AS k (merchant_id, number)
+CROSS JOIN LATERAL (SELECT p.* FROM plans p WHERE p.merchant_id = k.merchant_id AND p.number = k.number FOR UPDATE) h;
 
 -- save_plans --
 -- Store what has changed of plans that are held.
@@ -46,9 +47,11 @@ WHERE p.merchant_id = n.merchant_id AND p.number = n.number;
 -- unfinished --
 -- Periods of plans ($1 merchants, $2 numbers) that are open or asked for.
 SELECT q.merchant_id, q.number, q.place, q.due_date, q.minor, q.state, q.attempts, q.declines, q.next_at, q.first_at
-FROM unnest($1::integer[], $2::bigint[]) AS k (merchant_id, number) JOIN plan_periods q USING (merchant_id, number)
-WHERE q.state IN ('open', 'asked')
-ORDER BY q.merchant_id, q.number, q.place;
+FROM unnest($1::integer[], $2::bigint[]) AS k (merchant_id, number)
+CROSS JOIN LATERAL (
+    SELECT o.* FROM plan_periods o
+    WHERE o.merchant_id = k.merchant_id AND o.number = k.number AND o.state IN ('open', 'asked')
+    ORDER BY o.place LIMIT 1000000) q;
 
 -- save_period --
 -- Store a period of a plan that is held.
@@ -138,5 +141,5 @@ ORDER BY place DESC, attempt DESC LIMIT 1000;
 -- Plans with something to be done up to $2, of one merchant ($1) or all, the next first, at most $3.
 SELECT j.due_at, p.*
 FROM jobs j JOIN plans p ON p.merchant_id = j.merchant_id AND p.number = j.subject
-WHERE j.queue = 'plan' AND ($1::integer IS NULL OR j.merchant_id = $1) AND j.due_at <= $2::timestamptz
+WHERE j.queue = 'plan' AND ($1::integer IS NULL OR j.merchant_id = $1) AND j.due_at <= $2::timestamptz AND j.due_at < 'infinity'
 ORDER BY j.due_at, j.merchant_id, j.subject LIMIT $3;
