@@ -117,7 +117,7 @@ def invoice_of(desk: Desk) -> Invoice:
 
 async def link_states(desk: Desk, merchant: Merchant, references: Sequence[str]) -> Mapping[str, str]:
     """How the links with these references stand, for whoever shows plans."""
-    return await links.standings(desk, merchant, references)
+    return {name: link.state for name, link in (await links.by_references(desk, merchant, references)).items()}
 
 
 def desk_of(

@@ -202,7 +202,9 @@ class Sheet:
                 self._after(period._replace(declines=period.declines + 1), UNANSWERED, end.card_id, end.payment_id)
             case "taken":
                 name = reference_of(self._plan.plan_id, period.due_date, period.attempts)
-                self._open_again(period, self._now, f"the reference {name} is another order's; goes on under the next number")
+                why = f"the reference {name} is another order's; goes on under the next number"
+                self._open_again(period, self._now, why)
+                self._tell("renumbered", **about(self._plan, period), attempt=period.attempts, reason=why)
             case _:
                 pause = min(NOT_ASKED_PAUSE * 2 ** min(period.attempts - 1, 10), NOT_ASKED_AT_MOST)
                 self._open_again(period, self._now + pause, f"attempt {period.attempts}: {end.result}")

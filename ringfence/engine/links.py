@@ -292,9 +292,9 @@ async def by_reference(desk: Desk, merchant: Merchant, reference: str) -> Link |
     return next(iter(await _found(desk, merchant.merchant_id, references=[reference])), None)
 
 
-async def standings(desk: Desk, merchant: Merchant, references: Sequence[str]) -> dict[str, State]:
-    """How the links of a merchant's orders stand."""
-    return {one.reference: one.state for one in await _found(desk, merchant.merchant_id, references=references)}
+async def by_references(desk: Desk, merchant: Merchant, references: Sequence[str]) -> dict[str, Link]:
+    """The links of a merchant's orders, by their references."""
+    return {one.reference: one for one in await _found(desk, merchant.merchant_id, references=references)}
 
 
 async def merchant_of(desk: Desk, link_id: int) -> int | None:

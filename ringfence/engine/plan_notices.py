@@ -15,9 +15,12 @@ from ringfence.engine import webhooks
 from ringfence.engine.directory import Merchant
 from ringfence.engine.plan_terms import Render
 from ringfence.engine.settings import policy_of
+from ringfence.storage import webhooks as rows
+from ringfence.storage.borrowing import borrowed
 from ringfence.storage.plans import PlanRow
 from ringfence.storage.webhooks import DeliveryRow
 
+PAGE = 1_000
 DOOR = "plans"
 """The door of the endpoints that notices of plans go to."""
 
@@ -27,6 +30,7 @@ NOTICES: dict[str, str] = {
     "charged": "a due date was charged",
     "invoiced": "the invoice of a due date was sent",
     "failed": "an attempt was declined; `next_attempt_at` where it will be tried again",
+    "renumbered": "the reference of a due date is another order's; it goes on at once under the next number",
     "skipped": "due dates were passed over, because later ones had overtaken them",
     "paused": "nothing begins until the plan is resumed",
     "resumed": "the plan goes on",
@@ -84,6 +88,29 @@ class Desk:
             return row, None
         row = row._replace(notices=row.notices + 1)
         return row, webhooks.message(now, row.merchant_id, endpoint, row.number, row.notices, f"plan_{event}", "plan", body)
+
+
+    async def replay(
+        self, pool: asyncpg.Pool, merchants: Sequence[Merchant], now: datetime, *, since: datetime | None = None, until: datetime | None = None,
+        number: int | None = None, event: str | None = None,
+    ) -> int:
+        """Hand notices to the addresses of today that have not been given them, byte for byte; how many.
+
+        ``since`` and ``until`` (business time): when they were made; ``number``: of one plan; ``event``: of one name.  One whose bytes were
+        erased is left out.
+        """
+        made = 0
+        async with borrowed(pool) as connection:
+            for merchant_id, endpoint in sorted((await self.endpoints(connection, merchants, now)).items()):
+                while True:
+                    async with connection.transaction():
+                        copied = await rows.copy_notices(connection, merchant_id, endpoint, now, since, until, number, event, PAGE)
+                        if copied:
+                            await webhooks.wake(connection, now, [(merchant_id, endpoint)])
+                    made += copied
+                    if copied < PAGE:
+                        break
+        return made
 
 
 def about(row: PlanRow, period: Period) -> dict[str, object]:

@@ -214,6 +214,12 @@ class Plans:
         sent = [reference_of(row.plan_id, one.period.due_date, one.period.attempts) for one in periods if one.period.state is State.INVOICED]
         return Shown(row, periods, attempts, await self._invoices(merchant, sent) if sent else {})
 
+    async def number(self, merchant: Merchant, plan_id: str) -> int | None:
+        """The number of a plan, by which its notices are known."""
+        async with borrowed(self._pool) as connection:
+            row = await rows.plan(connection, merchant.merchant_id, plan_id)
+            return row and row.number
+
     async def list(
         self, merchant: int | None, status: str | None, after: tuple[int, int] | None, limit: int
     ) -> Sequence[PlanRow]:

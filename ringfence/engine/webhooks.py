@@ -184,10 +184,10 @@ async def redeliver(
         async with connection.transaction():
             keys = await _chosen(connection, selection)
             if url is None:
-                await _wake(connection, now, {key[:2] for key in keys})
+                await wake(connection, now, {key[:2] for key in keys})
                 return await rows.tell_again(connection, now, keys)
             copies = [(*key, elsewhere[key[:2]]) for key in keys if key[:2] in elsewhere]
-            await _wake(connection, now, {(copy[0], copy[4]) for copy in copies})
+            await wake(connection, now, {(copy[0], copy[4]) for copy in copies})
             return await rows.tell_elsewhere(connection, now, copies)
 
 
@@ -213,10 +213,10 @@ async def _elsewhere(connection: asyncpg.Connection, now: datetime, keys: Iterab
 
 async def replay(
     pool: asyncpg.Pool, now: datetime, directory: Directory, notifiers: Mapping[str, Notifier], since: datetime, until: datetime,
-    merchant: int | None = None,
+    merchant: int | None = None, event: str | None = None,
 ) -> int | Refused:
     """Hand events of batches committed in a range (wall time, the end excluded) to the endpoints of today; how many deliveries
-    that made.  What an endpoint has been given already it does not get again."""
+    that made: of all events, or of one name.  What an endpoint has been given already it does not get again."""
     if until <= since:
         return Refused("the range ends before it begins")
     made, behind = 0, 0
@@ -227,7 +227,8 @@ async def replay(
             if reached == behind:
                 return made
             behind = reached
-            told = await in_words([one for one in events if merchant in (None, one.merchant_id)], directory, notifiers)
+            told = await in_words(
+                [one for one in events if merchant in (None, one.merchant_id) and event in (None, one.event)], directory, notifiers)
             placed = await placed_at(connection, now, told)
             async with connection.transaction():
                 made += await handed_out(connection, now, placed)
@@ -296,7 +297,7 @@ async def placed_at(connection: asyncpg.Connection, now: datetime, told: Sequenc
 
 async def handed_out(connection: asyncpg.Connection, now: datetime, placed: Sequence[tuple[Told, int]]) -> int:
     """Within a transaction: store deliveries, due at once, and wake their endpoints' jobs; how many were new."""
-    await _wake(connection, now, {(one.occurred.merchant_id, number) for one, number in placed if number != NOWHERE})
+    await wake(connection, now, {(one.occurred.merchant_id, number) for one, number in placed if number != NOWHERE})
     return await rows.keep_deliveries(connection, [_delivery(one, number, now) for one, number in placed]) if placed else 0
 
 
@@ -332,7 +333,7 @@ def message(
 
 async def hand_in_many(connection: asyncpg.Connection, now: datetime, messages: Sequence[DeliveryRow]) -> None:
     """``hand_in`` for many messages."""
-    await _wake(connection, now, {(one.merchant_id, one.endpoint_id) for one in messages})
+    await wake(connection, now, {(one.merchant_id, one.endpoint_id) for one in messages})
     await rows.keep_deliveries(connection, messages)
 
 
@@ -352,7 +353,8 @@ async def _kept(
     return numbers
 
 
-async def _wake(connection: asyncpg.Connection, now: datetime, endpoints: Iterable[tuple[int, int]]) -> None:
+async def wake(connection: asyncpg.Connection, now: datetime, endpoints: Iterable[tuple[int, int]]) -> None:
+    """Have whoever drains endpoints (merchant, number) look at them now."""
     await jobs.wake(connection, [JobRow(merchant_id, QUEUE, number, 0, now) for merchant_id, number in sorted(endpoints)])
 
 

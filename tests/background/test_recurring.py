@@ -3,18 +3,24 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
+from ringfence.api import plans
+from ringfence.api.admin import guard
 from ringfence.api.aps import signature
 from ringfence.core.outcomes import Approved, Declined, NotAsked, Silence, Unknown
+from ringfence.engine import links
 from ringfence.engine.plans import NotNow, NotThere, Wrong
 from ringfence.storage import jobs
+from tests.api.asking import TOKEN, Operator
 from tests.background.planning import BEGIN, DAY, PLAN_URL, START, Members, both, members, reference, wish
 from tests.engine.composition import NOW, Process, Time, process, shop
 from tests.engine.recovering import able, end_doubts
+from tests.engine.test_links import pay
 
 pytestmark = pytest.mark.anyio
 SILENT = Unknown(Silence.NO_ANSWER)
@@ -161,6 +167,73 @@ async def test_no_card_is_declined_more_often_than_its_scheme_allows(one: Proces
     assert sorted([(await club.periods(name))[0] for name in "abcd"]) == ["01-31 failed"] * 3 + ["01-31 open"]
     await club.until(BEGIN + 31 * DAY)
     assert len(club.orders) == 4 and sum([len(await club.charged(name)) for name in "abcd"]) == 1
+
+
+@pytest.mark.parametrize("door", ["api", "plan"])
+async def test_every_decline_of_the_merchants_own_counts_against_the_schemes_limit(one: Process, door: str):
+    """Whatever door it came through: what the cardholder tries is his own affair, and so is what another card was declined for."""
+    club = await members(one, plan_retry_limits="VISA:2/30", plan_retry_days="")
+    await club.card("T2", card_number="4000009900000012")
+    await club.plan("late", start=date(2026, 2, 1), failed="skip")
+    one.processor.say(*[Declined("51")] * 2)
+    if door == "plan":
+        for name in ("a", "b"):
+            await club.plan(name, start=date(2026, 1, 6), unit="year", failed="skip")
+        await club.until(datetime(2026, 1, 6, tzinfo=UTC))
+    else:
+        one.now.now = datetime(2026, 1, 6, tzinfo=UTC)
+        for number in (1, 2):
+            declined = await club.here.ask(
+                command="PURCHASE", eci="RECURRING", merchant_reference=f"mine-{number}", amount="100", currency="AED",
+                customer_email="sara@example.com", token_name="T1")
+            assert declined["status"] == "13"
+    one.processor.say(Declined("51"), Declined("51"))
+    assert (await club.here.purchase("his", token_name="T1"))["status"] == "13"
+    assert (await club.here.ask(
+        command="PURCHASE", eci="RECURRING", merchant_reference="other", amount="100", currency="AED", customer_email="sara@example.com",
+        token_name="T2"))["status"] == "13"
+    await club.until(on(2, 4))
+    assert await club.charged("late") == [] and (await club.periods("late"))[0] == "02-01 open"
+    shown = await club.plans.show(club.here.account, "late", 1)
+    assert shown.periods[0].reason.startswith("waits: the card was declined") and shown.periods[0].period.next_at == on(2, 5)
+    await club.until(on(2, 6))
+    assert await club.charged("late") == ["20260201"]
+
+
+async def test_of_one_handful_no_more_begin_than_may_be_declined(one: Process):
+    """Six plans of one card, of which three may be declined: the others wait for what becomes of those."""
+    club = await members(one, plan_retry_limits="VISA:3/30", plan_retry_days="")
+    for name in "abcdef":
+        await club.plan(name, unit="year", failed="skip")
+    one.now.now = BEGIN
+    held = one.processor.hold()
+    running = asyncio.create_task(club.work())
+    await held.arrived.wait()
+    assert len(club.orders) == 3
+    held.release()
+    await running
+    assert len(club.orders) == 6 and [await club.charged(name) for name in "abcdef"] == [["20260131"]] * 6
+
+
+async def test_a_handful_of_many_plans_is_a_few_statements(one: Process):
+    """Forty plans of two merchants, approved, declined, silent and refused, are what they would be one by one."""
+    north, south = [await members(one, name, plan_retry_limits="") for name in ("North", "South")]
+    for club in (north, south):
+        for number in range(20):
+            await club.plan(f"p{number}", unit="year")
+    await south.here.ask(service_command="UPDATE_TOKEN", merchant_reference="off", token_name="T1", token_status="INACTIVE")
+    one.processor.say(Declined("51"), SILENT, NotAsked("deadline"), lambda message: Approved(message.minor // 2, "111111"))
+    one.now.now = BEGIN
+    await north.runner.run(await north.claimed())
+    shown = [await north.plans.show(north.here.account, f"p{number}", 1) for number in range(20)]
+    states = Counter(one.periods[0].period.state for one in shown)
+    assert states == {"charged": 16, "open": 3, "asked": 1}
+    assert await one.value("SELECT count(DISTINCT batch_id) FROM outcomes x JOIN operations o USING (merchant_id, payment_id, operation_id) "
+                           "WHERE o.source = 'plan'") == 1
+    assert {(await south.standing(f"p{number}"))[0] for number in range(20)} == {"paused"} and await south.payments("p1") == {}
+    assert len(await north.notices()) == 18 and len(await south.notices()) == 20
+    await one.engine.idle()
+    await one.prove()
 
 
 async def test_a_partial_approval_is_a_decline(club: Members, one: Process):
@@ -459,6 +532,54 @@ async def test_a_plan_may_send_invoices_instead(one: Process):
     assert sent == [START, START, date(2026, 2, 28)] and club.orders == []
     assert [(told["notice"], told.get("link")) for told in await club.notices()] == [
         ("plan_invoiced", "https://pay.example/gym/2026-01-31"), ("plan_invoiced", "https://pay.example/gym/2026-02-28"), ("plan_ended", None)]
+
+
+async def test_an_invoice_whose_reference_is_anothers_goes_on_under_the_next(one: Process):
+    """As a charge does: told, seen in the plan, and sent once; the merchant's own order stays what it is."""
+    club = await members(one)
+    await club.here.purchase(reference("20260131"), 100)
+    await club.plan(kind="invoice", token_name="", count=1)
+    await club.until(BEGIN)
+    assert await club.periods() == ["01-31 invoiced"] and (await club.standing())[0] == "ended"
+    shown = await club.plans.show(club.here.account, "gym", 1)
+    assert [(each.attempt, each.result) for each in shown.attempts] == [(2, "sent"), (1, "taken")]
+    assert [(told["notice"], told.get("merchant_reference"), told.get("attempt")) for told in await club.notices()] == [
+        ("plan_renumbered", reference("20260131"), "1"), ("plan_invoiced", reference("20260131", 2), "2"), ("plan_ended", None, None)]
+    assert "is another order's" in (await club.notices())[0]["reason"]
+    assert await one.fetch("SELECT reference FROM links") == [(reference("20260131", 2),)]
+
+
+async def test_a_plan_that_rested_over_a_taken_reference_goes_on_when_it_is_resumed(one: Process):
+    """As one does that was paused when nobody knew how to go on."""
+    club = await members(one)
+    await club.plan(kind="invoice", token_name="", count=1)
+    await one.directory.change("Club", {"link_email": "off"})
+    await club.until(BEGIN)
+    assert (await club.standing())[0] == "paused" and await club.periods() == ["01-31 open"]
+    await club.here.purchase(reference("20260131"), 100)
+    await one.directory.change("Club", {"link_email": "on"})
+    await club.resume()
+    await club.work()
+    assert await club.periods() == ["01-31 invoiced"]
+
+
+async def test_how_an_invoice_stands_is_shown(one: Process):
+    """Sent, paid, expired: nothing of it is called approved."""
+    club = await members(one)
+    await club.plan(kind="invoice", token_name="", unit="week", count=3)
+    await club.until(BEGIN)
+    operator = Operator(plans.routes(guard(TOKEN), plans.Services(one.directory, club.plans, one.now)))
+
+    async def stand() -> list[tuple[str, list[str]]]:
+        periods = (await operator.ask("/admin/plans/Club/gym"))[1]["periods"]
+        return [(period["invoice"], [attempt["result"] for attempt in period["attempts"]]) for period in periods]
+
+    assert await stand() == [("sent", ["sent"])]
+    await club.until(BEGIN + 7 * DAY)
+    link = await links.by_reference(one.links, club.here.account, reference("20260131"))
+    await pay(club.here, await links.open_(one.links, club.here.account, link.link_id, "Sara"))
+    await club.until(BEGIN + 30 * DAY)
+    assert await stand() == [("expired", ["sent"]), ("expired", ["sent"]), ("paid", ["sent"])]
 
 
 async def test_a_notice_is_signed_and_told_once_and_in_order(club: Members, one: Process):
