@@ -17,14 +17,14 @@ import asyncpg
 
 from ringfence.background.plan_ends import Doubt, End, Nothing, Paid, Unfit, end_of, outcome_of
 from ringfence.background.plan_sheet import Begun, Book, Sheet
-from ringfence.background.worker import Queue
+from ringfence.background.worker import Chore, Queue
 from ringfence.core.plan import Kind
 from ringfence.core.refusals import Refusal
 from ringfence.core.retries import longest
 from ringfence.engine.directory import Directory, Merchant
 from ringfence.engine.plan_notices import Desk
 from ringfence.engine.plan_terms import ACTOR, QUEUE, Charge, Charged, Invoice, NoInvoice, Order, when_next
-from ringfence.storage import jobs
+from ringfence.storage import cards, jobs
 from ringfence.storage import plans as rows
 from ringfence.storage.borrowing import borrowed
 from ringfence.storage.jobs import Job
@@ -38,6 +38,8 @@ AT_A_STRETCH = 16
 BETWEEN = 25
 """Plans after which the event loop has its turn."""
 INVOICES_AT_ONCE = 4
+COUNTED, FORGET_PAUSE = timedelta(days=366), 3_600.0
+"""No limit counts declines for longer than a year; seconds from one look for older ones to the next."""
 POLITE_SECONDS, POLITE_LOOK_SECONDS = 0.02, 0.002
 """So long a handful waits while live requests queue, and how often it looks."""
 IN_DOUBT = "nobody knows yet what became of the charge"
@@ -46,6 +48,15 @@ IN_DOUBT = "nobody knows yet what became of the charge"
 def queue(runner: Runner) -> Queue:
     """The queue of plans."""
     return Queue(QUEUE, runner.run, at_once=AT_ONCE, per_merchant=AT_ONCE, lease=LEASE_SECONDS, together=True)
+
+
+def forgetting(pool: asyncpg.Pool, now: Callable[[], datetime]) -> Chore:
+    """Forgets declines that no limit reaches back to."""
+    async def forget() -> int:
+        async with borrowed(pool) as connection:
+            return await cards.forget_declines(connection, now() - COUNTED)
+
+    return Chore("old declines", forget, FORGET_PAUSE)
 
 
 class Runner:
@@ -189,13 +200,13 @@ class _Work:
         unfinished = await rows.unfinished(connection, keys)
         since = {number: book.now - longest(merchant.settings.plan_retry_limits) for number, merchant in self._merchants.items()}
         tokens = sorted({(plan.merchant_id, plan.token_name) for plan in held.values() if plan.kind == Kind.CHARGE})
-        cards = await rows.cards(connection, [(*token, since[token[0]]) for token in tokens]) if tokens else {}
+        known = await rows.cards(connection, [(*token, since[token[0]]) for token in tokens]) if tokens else {}
         sheets = {}
         for job in handful:
             key: PlanKey = (job.merchant_id, job.subject)
             if (plan := held.get(key)) is not None:
                 sheets[job.key] = Sheet(
-                    book, job, self._merchants[job.merchant_id], plan, unfinished.get(key, []), cards.get((plan.merchant_id, plan.token_name)))
+                    book, job, self._merchants[job.merchant_id], plan, unfinished.get(key, []), known.get((plan.merchant_id, plan.token_name)))
         return sheets
 
 

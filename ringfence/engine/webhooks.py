@@ -312,27 +312,19 @@ async def endpoints_at(connection: asyncpg.Connection, now: datetime, wanted: Ma
     return await _kept(connection, now, {place: _row(policy) for place, policy in wanted.items()})
 
 
-async def hand_in(
-    connection: asyncpg.Connection, now: datetime, merchant_id: int, endpoint: int, subject: int, sequence: int, event: str, purpose: str,
-    body: bytes,
-) -> None:
-    """Within a transaction: a JSON message about something that is no payment, on its way and due at once.
-
-    It stands among deliveries with ``subject`` in a payment's place, which therefore must be no payment's id; of one subject, messages
-    follow each other by their sequence.  One that the endpoint has already changes nothing.
-    """
-    await hand_in_many(connection, now, [message(now, merchant_id, endpoint, subject, sequence, event, purpose, body)])
-
-
 def message(
     now: datetime, merchant_id: int, endpoint: int, subject: int, sequence: int, event: str, purpose: str, body: bytes,
 ) -> DeliveryRow:
-    """A message as ``hand_in`` stores it."""
+    """A JSON message about something that is no payment, due at once.
+
+    It stands among deliveries with ``subject`` in a payment's place, which therefore must be no payment's id; of one subject, messages
+    follow each other by their sequence.
+    """
     return DeliveryRow(merchant_id, endpoint, subject, sequence, event, purpose, "application/json", body, "waiting", 0, 0, now, now, None)
 
 
 async def hand_in_many(connection: asyncpg.Connection, now: datetime, messages: Sequence[DeliveryRow]) -> None:
-    """``hand_in`` for many messages."""
+    """Within a transaction: messages on their way.  One that its endpoint has already changes nothing."""
     await wake(connection, now, {(one.merchant_id, one.endpoint_id) for one in messages})
     await rows.keep_deliveries(connection, messages)
 

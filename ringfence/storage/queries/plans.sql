@@ -115,7 +115,7 @@ FROM unnest($1::integer[], $2::text[], $3::timestamptz[]) AS k (merchant_id, tok
 JOIN tokens t USING (merchant_id, token_name) JOIN cards c USING (merchant_id, card_id);
 
 -- asked_under --
--- The operations that hold keys ($1 merchants, $2 keys), with their latest outcome and their payment's status; nulls for what is not there
+-- The operations that hold keys ($1 merchants, $2 keys), with their latest outcome and their payment's status; nulls for what is not there yet.
 SELECT k.merchant_id, k.key, o.payment_id, o.actor, o.card_id, l.result, l.response_code, l.advice, p.status
 FROM unnest($1::integer[], $2::text[]) AS k (merchant_id, key)
 JOIN operations o ON o.merchant_id = k.merchant_id AND o.key = k.key AND o.key IS NOT NULL
