@@ -32,7 +32,6 @@ from ringfence.storage.plans import Asked, PlanKey
 
 AT_ONCE = 1_000
 """Plans of a handful.  One merchant's backlog may fill one; the next handful begins with the merchant behind."""
-LEASE_SECONDS = 20.0
 AT_A_STRETCH = 16
 """Charges of one plan after which others have their turn."""
 BETWEEN = 25
@@ -47,7 +46,7 @@ IN_DOUBT = "nobody knows yet what became of the charge"
 
 def queue(runner: Runner) -> Queue:
     """The queue of plans."""
-    return Queue(QUEUE, runner.run, at_once=AT_ONCE, per_merchant=AT_ONCE, lease=LEASE_SECONDS, together=True)
+    return Queue(QUEUE, runner.run, at_once=AT_ONCE, per_merchant=AT_ONCE, together=True)
 
 
 def forgetting(pool: asyncpg.Pool, now: Callable[[], datetime]) -> Chore:

@@ -154,6 +154,8 @@ class Background:
         """The result of the work; ``None`` where it broke, which is logged."""
         try:
             return await work
+        except asyncpg.QueryCanceledError:
+            log.exception("%s failed: its statement takes too long", name)
         except CONNECTION_LOST as lost:
             log.warning("%s waits for the database: %s", name, lost)
         except Exception:
