@@ -8,11 +8,12 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import asyncpg
 from starlette.routing import Route
 
-from ringfence.api import batches, events, plans, reports, retention, reviews, tokens, webhooks
+from ringfence.api import batches, events, jobs, plans, reports, retention, reviews, tokens, webhooks
 from ringfence.api import clock as clocks
 from ringfence.api import links as link_routes
 from ringfence.api.admin import Services, admin_routes, guard
@@ -36,6 +37,7 @@ from ringfence.engine.reporting import Reporting
 from ringfence.engine.retention import Desk, Policy
 from ringfence.engine.story import Window, asked_about, explain
 from ringfence.engine.timeline import Drops, Stepped, Upcoming
+from ringfence.linking import link_states
 from ringfence.processors.mock import Mock
 from ringfence.processors.simulator import totals
 from ringfence.simulator_desk import desk as simulators
@@ -55,13 +57,14 @@ def admin_of(
     Without ``advance`` nobody serves, and the clock moves at once.  ``drops``: when the issuer gives up holds; ``nudge`` has the background look
     now.  ``links``: what serves payment links.
     """
-    asked, names = _ever if config.frozen_at else asked_about, Names(keyring.content_key)
+    asked = _ever if config.frozen_at else asked_about
 
     async def proof(merchant: str | None, at: datetime | None, full: bool) -> object:
         proved = await prove(pool, chain_key=keyring.chain_key, merchant=merchant, at=at, full=full, books=books_of(config))
         return proved.as_json()
 
     async def story(name: str, merchant: str | None) -> object | None:
+        names = Names(keyring.content_key)
         told = await explain(
             pool, name, merchant, keys=first_keys, asked=asked, number_of=names.operation, names_of=lambda number: {
                 "fort_id": str(number), "charge": names.make("charge", number)})
@@ -75,19 +78,22 @@ def admin_of(
             raise ClockError(clocks.IS_LIVE)
         return Stepped(clock.advance(until if isinstance(until, timedelta) else until - clock.now()), 1, [], False)
 
-    guarded, notifiers = guard(token), notifiers_of(config)
+    guarded, notifiers, notices = guard(token), notifiers_of(config), plan_desk_of(config)
+    kept_plans = Plans(
+        pool, clock.now, notices, recurring.judge(clock.now, sandbox=not config.is_live), partial(link_states, links))
     simulator = None if config.is_live else simulators(config.data / "simulator", config.seed, ends.callback)
     return [
         *admin_routes(guarded, Services(config.is_live, directory, everywhere, proof, story, simulator)),
         *clocks.routes(guarded, clocks.Services(clock, due, advance or at_once)),
         *events.routes(guarded, events.Services(by_key or pool, directory, notifiers)),
-        *webhooks.routes(guarded, webhooks.Services(pool, directory, notifiers, rules_of(config), clock.now)),
+        *webhooks.routes(guarded, webhooks.Services(
+            pool, directory, notifiers, rules_of(config), clock.now, notices, kept_plans.number)),
+        *jobs.routes(guarded, jobs.Services(pool, directory, clock.now, nudge)),
         *reviews.routes(guarded, reviews.Services(pool, directory, clock.now, asked)),
         *tokens.routes(guarded, tokens.Services(pool, directory)),
         *reports.routes(guarded, reports.Services(
             Reporting(pool, clock.now, nudge), directory, reporting.understood, report_formats.unsigned, report_formats.CONTENT_TYPES)),
-        *plans.routes(guarded, plans.Services(directory, Plans(
-            pool, clock.now, plan_desk_of(config), recurring.judge(clock.now, sandbox=not config.is_live), invoices=True), clock.now)),
+        *plans.routes(guarded, plans.Services(directory, kept_plans, clock.now)),
         *link_routes.routes(guarded, link_routes.Services(links, directory, None if config.is_live else pool)),
         *retention.routes(guarded, Desk(pool, policy_of(config), clock.now)),
         *batches.routes(guarded, batches.Services(files or _desk(by_key or pool, clock), directory, csv_of)),
