@@ -25,6 +25,8 @@ from ringfence.api.aps.batch_links import links_of_rows
 from ringfence.api.aps.door import DOOR, card_facts, order_key
 from ringfence.api.aps.door import Service as ApsService
 from ringfence.api.aps.report_rows import WORDS
+from ringfence.api.ppro.charges import card_facts as charge_facts
+from ringfence.api.ppro.door import Service as PproService
 from ringfence.background import (
     abandoned,
     batches,
@@ -75,6 +77,7 @@ from ringfence.engine.reporting import Maker
 from ringfence.engine.sessions import Sessions
 from ringfence.engine.vault import Vault
 from ringfence.failures import Exit, Failure
+from ringfence.global_api import ppro_service
 from ringfence.linking import desk_of, invoice_of, post_of
 from ringfence.operators import notifiers_of, plan_desk_of, policy_of, rules_of
 from ringfence.processors.processor import Ask, Processor
@@ -122,6 +125,7 @@ class Foundation:
     links: LinkDesk
     service: ApsService
     aps: PaymentApi
+    ppro: PproService
     files: Batches
     nudge: Callable[[], object]
     ends: AsyncExitStack
@@ -207,7 +211,7 @@ async def _foundation(
 
     # what ends the unknown
     message_seconds = config.answer_seconds + MARGIN_SECONDS
-    desk = PostgresDesk(due, directory, vault, holder, message_seconds + LEASE_SECONDS, {DOOR: card_facts})
+    desk = PostgresDesk(due, directory, vault, holder, message_seconds + LEASE_SECONDS, {DOOR: card_facts, "ppro": charge_facts})
     ends_doubts = Recovery(
         engine, desk, processors, plan=plan, now=clock.now, wall=_wall, ask_seconds=message_seconds,
         day=_value_date(processors), merchants=_numbers_of(directory),
@@ -237,13 +241,18 @@ async def _foundation(
     # the doors' own words, where they are also wanted without a caller
     link_desk = desk_of(config, pool, keyring, clock.now, numbering.next, lambda: nudge(MESSAGES))
 
+    base_url = config.base_url or f"{config.scheme}://{config.host}:{config.port}"
+
     def aps_service(engine: Engine) -> ApsService:
         return ApsService(
             engine=engine, reading=reading, vault=vault, content_key=keyring.content_key, route=lambda merchant, brand: processor.name,
             new_token_name=numbering.new_name, new_sdk_token=numbering.new_name, now=clock.now, code_box=code_box,
-            base_url=config.base_url or f"{config.scheme}://{config.host}:{config.port}", ahead=ahead, links=link_desk)
+            base_url=base_url, ahead=ahead, links=link_desk)
 
     service = aps_service(engine)
+    global_api = ppro_service(
+        is_live=config.is_live, base_url=base_url, engine=engine, reading=reading, vault=vault, directory=directory, code_box=code_box,
+        content_key=keyring.content_key, pool=pool, processors=processors, new_id=numbering.next, now=clock.now)
     aps = PaymentApi(service, directory, sandbox=not config.is_live)
     batch_doors = {DOOR: batch_door(service, lambda file: aps.account_named(file.merchant, file.access), links_of_rows(service))}
     file_desk = Batches(
@@ -309,7 +318,7 @@ async def _foundation(
     ends.push_async_callback(_cancelled, noticing)
     return Foundation(
         config, clock, counters, pool, reporters, keyring, numbering.new_name, directory, vault, processor, lanes, engine, reading,
-        access_control, after_challenges, sessions, link_desk, service, aps, file_desk, nudge_all, ends)
+        access_control, after_challenges, sessions, link_desk, service, aps, global_api, file_desk, nudge_all, ends)
 
 
 def _listen_for_late(processor: Simulator, ends_doubts: Recovery, ends: AsyncExitStack) -> None:

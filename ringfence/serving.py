@@ -24,6 +24,7 @@ from ringfence.api.aps.door import DOOR
 from ringfence.api.aps.reporting import ReportingApi
 from ringfence.api.aps.returning import FromTokenization, Returning
 from ringfence.api.http import App, BodyTooLarge, CallerGone, Door, read_body, root, service_routes
+from ringfence.api.ppro import app
 from ringfence.background import (
     stepping,
 )
@@ -36,6 +37,7 @@ from ringfence.engine.return_address import origin_of
 from ringfence.engine.sessions import finishing
 from ringfence.engine.timeline import Stepped
 from ringfence.engine.vault import Vault
+from ringfence.global_api import global_api
 from ringfence.linking import begin_on, giving_back, page_on
 from ringfence.main import ASKING_SECONDS, Foundation, admin_token, foundation
 from ringfence.operators import Advance, admin_of, notifiers_of
@@ -115,7 +117,8 @@ def doors(base: Foundation, metrics: Metrics) -> Worker:
     routes = [
         streaming.door("/FortAPI/reportingApi", reports_door.handle, config.body_limit), *by_file.routes(),
         *service_routes(ready=ready, metrics=metrics), *openapi.routes(), *operators, *static_files.routes(), *pages]
-    return Worker(root(by_path, routes, base.counters), by_path, base.counters, ready, base.ends.aclose, aps_batch.LONG_PATHS)
+    v1 = global_api(base)
+    return Worker(root(by_path, routes, base.counters, {app.PREFIX: v1}), by_path, base.counters, ready, base.ends.aclose, aps_batch.LONG_PATHS)
 
 
 def _pages_of_links(base: Foundation) -> list[BaseRoute]:

@@ -13,11 +13,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from ringfence.api.admin import credential_json
+from ringfence.api.admin import credential_json, ppro_json
 from ringfence.config import Config, base_url
 from ringfence.engine import links
 from ringfence.engine.clock import Clock, ClockError, is_moved
-from ringfence.engine.directory import Directory, Merchant
+from ringfence.engine.directory import Credential, Directory, Merchant
 from ringfence.engine.key_sources import live_reasons as master_key_reasons
 from ringfence.engine.seeding import sandbox_names, seed_sandbox
 from ringfence.failures import Exit, Failure
@@ -135,8 +135,11 @@ def _sentence(error: Exception) -> str:
 
 def merchant_json(merchant: Merchant) -> dict[str, object]:
     """One merchant of ``sandbox.json``; the first credential set of each door."""
-    first = next(one for one in merchant.credentials if one.door == "aps")
-    return {"identifier": merchant.identifier, "name": merchant.name, "aps": credential_json(first)}
+    first: dict[str, Credential] = {}
+    for one in merchant.credentials:
+        first.setdefault(one.door, one)
+    written = {"aps": credential_json, "ppro": ppro_json}
+    return {"identifier": merchant.identifier, "name": merchant.name} | {door: written[door](one) for door, one in first.items()}
 
 
 def make_admin_token(config: Config) -> str:

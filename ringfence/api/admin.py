@@ -10,6 +10,7 @@ import hmac
 import logging
 import re
 import secrets
+import string
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -21,7 +22,7 @@ from starlette.routing import Route
 
 from ringfence.api.http import error_response, json_response, read_body
 from ringfence.engine.clock import parse_instant
-from ringfence.engine.directory import Credential, Directory, Merchant, Rejected
+from ringfence.engine.directory import Credential, Directory, Merchant, NewCredential, Rejected
 from ringfence.engine.lane import CONNECTION_LOST
 from ringfence.engine.settings import as_texts
 
@@ -174,8 +175,8 @@ async def _merchants(services: Services, request: Request) -> Response:
     given = await read_object(request)
     only(given, "identifier", "name", "settings", "access_code", "sha_request_phrase", "sha_response_phrase", "sha_type")
     identifier = text_of(given, "identifier")
-    made = await services.directory.create(
-        identifier, text_of(given, "name", identifier), settings=_settings(given), **_credential_fields(given))
+    credentials = [_aps_credential(given), new_ppro_credential(is_live=services.is_live)]
+    made = await services.directory.create(identifier, text_of(given, "name", identifier), credentials, settings=_settings(given))
     return await _made(services, made, 201)
 
 
@@ -202,8 +203,16 @@ async def _merchant(services: Services, request: Request) -> Response:
 
 async def _credentials(services: Services, request: Request) -> Response:
     given = await read_object(request)
-    only(given, "access_code", "sha_request_phrase", "sha_response_phrase", "sha_type")
-    made = await services.directory.add_credential(request.path_params["identifier"], **_credential_fields(given))
+    door = text_of(given, "door", "aps")
+    if door == "ppro":
+        only(given, "door")
+        wanted = new_ppro_credential(is_live=services.is_live)
+    elif door == "aps":
+        only(given, "door", "access_code", "sha_request_phrase", "sha_response_phrase", "sha_type")
+        wanted = _aps_credential(given)
+    else:
+        raise BadInput("door", "must be aps or ppro")
+    made = await services.directory.add_credential(request.path_params["identifier"], wanted)
     return await _made(services, made, 201)
 
 
@@ -236,7 +245,15 @@ def shown(merchant: Merchant, *, phrases: bool = False) -> dict[str, Any]:
     return {
         "identifier": merchant.identifier, "name": merchant.name, "active": merchant.active, "settings": as_texts(merchant.settings),
         "credentials": [credential_json(one) if phrases else {"access_code": one.public_name, "sha_type": one.algorithm}
-                        for one in merchant.credentials],
+                        for one in merchant.credentials if one.door == "aps"],
+        "ppro": [ppro_json(one) if phrases else {"merchant_id": one.public_name} for one in merchant.credentials if one.door == "ppro"],
+    }
+
+
+def ppro_json(credential: Credential) -> dict[str, str]:
+    """The same for the PPRO door."""
+    return {
+        "api_key": credential.request_phrase, "merchant_id": credential.public_name, "webhook_secret": credential.response_phrase,
     }
 
 
@@ -270,10 +287,15 @@ def _settings(given: dict[str, Any]) -> dict[str, str]:
     return settings
 
 
-def _credential_fields(given: dict[str, Any]) -> dict[str, str]:
-    return {
-        "access_code": text_of(given, "access_code", secrets.token_hex(10)),
-        "request_phrase": text_of(given, "sha_request_phrase", secrets.token_urlsafe(24)),
-        "response_phrase": text_of(given, "sha_response_phrase", secrets.token_urlsafe(24)),
-        "algorithm": text_of(given, "sha_type", "SHA-256"),
-    }
+def _aps_credential(given: dict[str, Any]) -> NewCredential:
+    return NewCredential(
+        "aps", text_of(given, "access_code", secrets.token_hex(10)), text_of(given, "sha_request_phrase", secrets.token_urlsafe(24)),
+        text_of(given, "sha_response_phrase", secrets.token_urlsafe(24)), text_of(given, "sha_type", "SHA-256"))
+
+
+def new_ppro_credential(*, is_live: bool) -> NewCredential:
+    """A fresh merchant id, API key and webhook secret."""
+    signs = string.ascii_letters + string.digits
+    merchant_id = "".join(secrets.choice(signs) for _ in range(21))
+    environment = "live" if is_live else "sandbox"
+    return NewCredential("ppro", f"merch_{merchant_id}", f"key_{environment}_{secrets.token_urlsafe(32)}", f"whsec_{secrets.token_urlsafe(32)}")

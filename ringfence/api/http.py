@@ -115,14 +115,16 @@ def service_routes(*, ready: Callable[[], Awaitable[list[str]]], metrics: Metric
     return [Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", numbers)]
 
 
-def root(doors: Mapping[str, Door], routes: Sequence[BaseRoute], counters: Counters) -> App:
-    """The ASGI application of one worker.  ``doors`` are found by their exact paths."""
-    rest = _rest(routes)
+def root(doors: Mapping[str, Door], routes: Sequence[BaseRoute], counters: Counters, below: Mapping[str, App] | None = None) -> App:
+    """The ASGI application of one worker.  ``doors`` are found by their exact paths, applications by the first part of theirs (``/v1``)."""
+    rest, applications = _rest(routes), below or {}
 
     async def application(scope: Scope, receive: Receive, send: Send) -> None:
         door = doors.get(scope["path"])
         if door is None:
-            await rest(scope, receive, send)
+            path = scope["path"]
+            end = path.find("/", 1)
+            await applications.get(path if end < 0 else path[:end], rest)(scope, receive, send)
             counters.add(REQUESTS_OTHER)
             return
         if scope["method"] != "POST":

@@ -7,9 +7,10 @@ Refuses to know signatures: it opens phrases and hands them to the doors.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
@@ -26,11 +27,19 @@ PURPOSE = "credential"
 ALGORITHMS = ("SHA-256", "SHA-512", "HMAC-256", "HMAC-512")
 _NAME = re.compile(r"[A-Za-z0-9]{1,20}", re.ASCII)
 _PHRASE = re.compile(r"[!-~]{4,64}", re.ASCII)
+_PPRO_NAME = re.compile(r"merch_[A-Za-z0-9]{21}", re.ASCII)
+_API_KEY = re.compile(r"[A-Za-z0-9_.\-]{8,128}", re.ASCII)
 MAX_TITLE = 100
+PROVED_BY_KEY = frozenset({"ppro"})
+"""Doors whose callers show their key, instead of signing with it."""
 
 
 class Credential(NamedTuple):
-    """What a caller signs with.  ``public_name`` is the APS access code.  Prints without its phrases."""
+    """What a caller proves itself with.  Prints without its phrases.
+
+    ``public_name`` is the APS access code, or the merchant id of the PPRO door; the phrases are those of APS, or the API key and the secret
+    that webhooks are signed with.
+    """
 
     merchant_id: int
     identifier: str
@@ -42,6 +51,21 @@ class Credential(NamedTuple):
 
     def __repr__(self) -> str:
         return f"Credential({self.identifier}, {self.door}, {self.public_name}, {self.algorithm})"
+
+    __str__ = __repr__
+
+
+class NewCredential(NamedTuple):
+    """A credential to be made.  Prints without its phrases."""
+
+    door: str
+    public_name: str
+    request_phrase: str
+    response_phrase: str
+    algorithm: str = ""
+
+    def __repr__(self) -> str:
+        return f"NewCredential({self.door}, {self.public_name}, {self.algorithm})"
 
     __str__ = __repr__
 
@@ -85,6 +109,7 @@ class Directory:
         self._merchants: dict[str, Merchant] = {}
         self._by_id: dict[int, Merchant] = {}
         self._credentials: dict[tuple[str, str], Credential] = {}
+        self._by_key: dict[tuple[str, bytes], dict[str, Credential]] = {}
         self._opened: dict[tuple[int, str, str], tuple[bytes, Credential]] = {}
         self._read: dict[int, tuple[str, Settings]] = {}
         self._loading = asyncio.Lock()
@@ -102,6 +127,13 @@ class Directory:
     def credential(self, identifier: str, public_name: str) -> Credential | None:
         """The credential in force of that merchant and name."""
         return self._credentials.get((identifier, public_name))
+
+    def held_by(self, door: str, key: str) -> Mapping[str, Credential]:
+        """The credentials of a door that are proved by this key alone, by their public names: one key may act for several merchants.
+
+        Found by the key's digest, so that the time it takes says nothing about keys that are nearly right.
+        """
+        return self._by_key.get((door, _digest(key)), {})
 
     def merchants(self) -> list[Merchant]:
         """All, in the order they were made."""
@@ -123,6 +155,11 @@ class Directory:
             self._merchants = {one.identifier: one for one in merchants}
             self._by_id = {one.merchant_id: one for one in merchants}
             self._credentials = {(one.identifier, one.public_name): one for one in credentials}
+            by_key: dict[tuple[str, bytes], dict[str, Credential]] = {}
+            for one in credentials:
+                if one.door in PROVED_BY_KEY:
+                    by_key.setdefault((one.door, _digest(one.request_phrase)), {})[one.public_name] = one
+            self._by_key = by_key
             self.version = stored.version
         self._noted(stored.version)
 
@@ -138,42 +175,39 @@ class Directory:
     # -- changes
 
     async def create(
-        self, identifier: str, name: str, *, settings: Mapping[str, str] | None = None, access_code: str,
-        request_phrase: str, response_phrase: str, algorithm: str = "SHA-256", door: str = "aps",
+        self, identifier: str, name: str, credentials: Sequence[NewCredential], *, settings: Mapping[str, str] | None = None,
     ) -> Merchant | Rejected:
-        """Make a merchant with its first credential.  ``Rejected`` names every field that is wrong, or the taken identifier."""
+        """Make a merchant with its first credentials.  ``Rejected`` names every field that is wrong, or the taken identifier."""
         checked = changed(DEFAULTS, settings or {})
-        errors = _creation_errors(identifier, name, access_code, request_phrase, response_phrase, algorithm)
+        errors = [] if _NAME.fullmatch(identifier) else [SettingError("identifier", "must be 1 to 20 letters and digits")]
+        if not _title(name):
+            errors.append(_TITLE_ERROR)
+        errors += [error for one in credentials for error in _faults(one)]
         if isinstance(checked, list):
             return Rejected((*errors, *checked))
-        if errors := (*errors, *self._judge(DEFAULTS, checked)):
-            return Rejected(errors)
+        if errors := [*errors, *self._judge(DEFAULTS, checked)]:
+            return Rejected(tuple(errors))
         async with self._pool.acquire() as connection, connection.transaction():
             await rows.begin_change(connection)
             merchant_id = await rows.insert_merchant(connection, identifier, name, json.dumps(differing(checked)), self._now())
             if merchant_id is None:
                 return Rejected((SettingError("identifier", "is taken"),))
-            sealed = self._seal(merchant_id, request_phrase, response_phrase)
-            await rows.insert_credential(connection, CredentialRow(merchant_id, door, access_code, sealed, algorithm), self._now())
+            for one in credentials:
+                await rows.insert_credential(connection, self._row(merchant_id, one), self._now())
         await self.load()
         return self._merchants[identifier]
 
-    async def add_credential(
-        self, identifier: str, access_code: str, request_phrase: str, response_phrase: str, algorithm: str = "SHA-256", door: str = "aps",
-    ) -> Merchant | Rejected | None:
+    async def add_credential(self, identifier: str, one: NewCredential) -> Merchant | Rejected | None:
         """Give a merchant another credential set; ``None`` where there is no such merchant."""
-        errors = _creation_errors(identifier, "-", access_code, request_phrase, response_phrase, algorithm)
-        if errors:
-            return Rejected(errors)
+        if errors := _faults(one):
+            return Rejected(tuple(errors))
         async with self._pool.acquire() as connection, connection.transaction():
             stored = await rows.for_change(connection, identifier)
             if stored is None:
                 return None
             await rows.begin_change(connection)
-            sealed = self._seal(stored.merchant_id, request_phrase, response_phrase)
-            row = CredentialRow(stored.merchant_id, door, access_code, sealed, algorithm)
-            if not await rows.insert_credential(connection, row, self._now()):
-                return Rejected((SettingError("access_code", "is taken"),))
+            if not await rows.insert_credential(connection, self._row(stored.merchant_id, one), self._now()):
+                return Rejected((SettingError(_FIELDS[one.door][0], "is taken"),))
         await self.load()
         return self._merchants[identifier]
 
@@ -215,9 +249,9 @@ class Directory:
         self._opened[key] = (row.sealed, credential)
         return credential
 
-    def _seal(self, merchant_id: int, request_phrase: str, response_phrase: str) -> bytes:
-        text = json.dumps({"request": request_phrase, "response": response_phrase})
-        return seal_text(self._keyring, PURPOSE, merchant_id, text)
+    def _row(self, merchant_id: int, one: NewCredential) -> CredentialRow:
+        phrases = json.dumps({"request": one.request_phrase, "response": one.response_phrase})
+        return CredentialRow(merchant_id, one.door, one.public_name, seal_text(self._keyring, PURPOSE, merchant_id, phrases), one.algorithm)
 
     def _merchant(self, row: MerchantRow, credentials: tuple[Credential, ...]) -> Merchant:
         known = self._read.get(row.merchant_id)
@@ -241,19 +275,29 @@ def _title(text: str) -> bool:
     return 0 < len(text) <= MAX_TITLE and text.isprintable()
 
 
-def _creation_errors(
-    identifier: str, name: str, access_code: str, request_phrase: str, response_phrase: str, algorithm: str,
-) -> tuple[SettingError, ...]:
+_PHRASE_RULE = (_PHRASE, "must be 4 to 64 printable ASCII characters without spaces")
+_KEY_RULE = (_API_KEY, "must be 8 to 128 letters, digits, dots, dashes and underscores")
+
+#: By door: what a credential's name, key and secret are called where they are wrong, and their forms.
+_FIELDS = {
+    "aps": ("access_code", "sha_request_phrase", "sha_response_phrase"),
+    "ppro": ("merchant_id", "api_key", "webhook_secret"),
+}
+_FORMS = {
+    "aps": ((_NAME, "must be 1 to 20 letters and digits"), _PHRASE_RULE, _PHRASE_RULE),
+    "ppro": ((_PPRO_NAME, "must be merch_ and 21 letters and digits"), _KEY_RULE, _PHRASE_RULE),
+}
+
+
+def _faults(one: NewCredential) -> list[SettingError]:
+    values = one.public_name, one.request_phrase, one.response_phrase
     errors = [
-        SettingError(field, "must be 1 to 20 letters and digits")
-        for field, value in (("identifier", identifier), ("access_code", access_code)) if not _NAME.fullmatch(value)
-    ]
-    errors += [
-        SettingError(field, "must be 4 to 64 printable ASCII characters without spaces")
-        for field, value in (("sha_request_phrase", request_phrase), ("sha_response_phrase", response_phrase)) if not _PHRASE.fullmatch(value)
-    ]
-    if not _title(name):
-        errors.append(_TITLE_ERROR)
-    if algorithm not in ALGORITHMS:
+        SettingError(field, problem)
+        for field, (form, problem), value in zip(_FIELDS[one.door], _FORMS[one.door], values, strict=True) if not form.fullmatch(value)]
+    if one.door == "aps" and one.algorithm not in ALGORITHMS:
         errors.append(SettingError("sha_type", f"must be {' or '.join(ALGORITHMS)}"))
-    return tuple(errors)
+    return errors
+
+
+def _digest(key: str) -> bytes:
+    return hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()

@@ -107,6 +107,8 @@ class Engine:
             return Result(outcome=Unknown(Silence.OWNER_GONE))
         if isinstance(reply, Result):
             return reply
+        if intent.never_asked:
+            return await self.finish(_ended((reply, NotAsked(intent.never_asked), False)))
         result = await self.finish(self.ended(reply, await self._ask(reply)))
         if type(result.outcome) is Challenge and not result.outcome.url and self.challenged is not None:
             result = await self.challenged(intent.merchant_id, int(result.outcome.reference)) or result

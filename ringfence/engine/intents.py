@@ -66,6 +66,8 @@ class Intent(NamedTuple):
     describe: Callable[[CardInHand], bytes] | None = None   # ``details`` anew, where the token had changed meanwhile
     demand: Demand | None = None            # whether the payer must be authenticated; None: never asked
     resubmitted: bool = False               # see ``processor_key``
+    never_asked: str = ""                   # the door turned it down before: why; it is stored, and nobody is asked
+    account: str = ""                       # what stands for the payer's account at a wallet
 
 
 class Earlier(NamedTuple):

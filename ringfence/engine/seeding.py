@@ -10,14 +10,14 @@ import hmac
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from ringfence.engine.directory import Directory, Merchant, Rejected
+from ringfence.engine.directory import Directory, Merchant, NewCredential, Rejected
 from ringfence.storage.merchants import CredentialRow, MerchantRow
 
 _LETTERS = "ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz23456789"
 
 
 class Seeded(NamedTuple):
-    """One merchant to make: its wire names and phrases."""
+    """One merchant to make: its wire names and phrases at each door."""
 
     identifier: str
     name: str
@@ -25,9 +25,21 @@ class Seeded(NamedTuple):
     request_phrase: str
     response_phrase: str
     algorithm: str
+    merchant_id: str
+    api_key: str
+    webhook_secret: str
+
+    @property
+    def credentials(self) -> tuple[NewCredential, ...]:
+        """One for each door."""
+        return (
+            NewCredential("aps", self.access_code, self.request_phrase, self.response_phrase, self.algorithm),
+            NewCredential("ppro", self.merchant_id, self.api_key, self.webhook_secret))
 
 
-FIRST = Seeded("RingfenceOne", "Dates & Coffee", "RingfenceSandboxOne1", "TESTSHAIN-one", "TESTSHAOUT-one", "SHA-256")
+FIRST = Seeded(
+    "RingfenceOne", "Dates & Coffee", "RingfenceSandboxOne1", "TESTSHAIN-one", "TESTSHAOUT-one", "SHA-256",
+    "merch_RingfenceOneSandbox01", "key_sandbox_RingfenceOne", "whsec_RingfenceOne")
 """The merchant of every printed example."""
 
 _OTHERS = (
@@ -41,20 +53,25 @@ def sandbox_merchants(seed: int) -> list[Seeded]:
     """The merchants of a sandbox with this seed."""
     return [FIRST] + [
         Seeded(identifier, name, _derived(seed, identifier, "access code", 20), _derived(seed, identifier, "request", 24),
-               _derived(seed, identifier, "response", 24), algorithm)
+               _derived(seed, identifier, "response", 24), algorithm, f"merch_{_derived(seed, identifier, 'merchant id', 21)}",
+               f"key_sandbox_{_derived(seed, identifier, 'api key', 24)}", f"whsec_{_derived(seed, identifier, 'webhook secret', 24)}")
         for identifier, name, algorithm in _OTHERS
     ]
 
 
 async def seed_sandbox(directory: Directory, seed: int) -> list[Merchant]:
-    """Make those merchants that are missing; whoever exists stays as it is.  All merchants of the directory come back."""
+    """Make those merchants that are missing, and what is missing of them: a data folder may be older than a door.  Whatever exists stays as
+    it is.  All merchants of the directory come back."""
     for one in sandbox_merchants(seed):
-        if directory.merchant(one.identifier) is None:
-            made = await directory.create(
-                one.identifier, one.name, access_code=one.access_code, request_phrase=one.request_phrase,
-                response_phrase=one.response_phrase, algorithm=one.algorithm,
-            )
+        known = directory.merchant(one.identifier)
+        if known is None:
+            made = await directory.create(one.identifier, one.name, one.credentials)
             assert not isinstance(made, Rejected), made
+            continue
+        doors = {credential.door for credential in known.credentials}
+        for credential in one.credentials:
+            if credential.door not in doors:
+                await directory.add_credential(one.identifier, credential)
     return directory.merchants()
 
 
@@ -62,7 +79,7 @@ def sandbox_names(merchants: Iterable[MerchantRow], credentials: Iterable[Creden
     """The seeded identifiers and public access codes among these rows: live mode must not start beside them."""
     seeded = {FIRST.identifier, *(identifier for identifier, _, _ in _OTHERS)}
     return [row.identifier for row in merchants if row.identifier in seeded] + [
-        row.public_name for row in credentials if row.public_name == FIRST.access_code]
+        row.public_name for row in credentials if row.public_name in (FIRST.access_code, FIRST.merchant_id)]
 
 
 def _derived(seed: int, identifier: str, what: str, length: int) -> str:

@@ -29,6 +29,9 @@ LONGEST_FLOW_SECONDS = 86_400
 PAYMENT_OPTIONS = ("VISA", "MASTERCARD", "AMEX", "MADA", "MEEZA", "DISCOVER", "DINERS", "JCB", "UNIONPAY", "MAESTRO")
 """Card brands as APS names them (``payment_option``)."""
 
+PAYMENT_METHODS = ("AMAZON_PAY", "CARD", "MOCK")
+"""How a charge of the PPRO door may be paid (``paymentMethod``)."""
+
 Read = Callable[[str], Any]
 Write = Callable[[Any], str]
 
@@ -240,6 +243,12 @@ class Settings:
     link_sms: bool = setting(FLAG, True, "links may be sent by SMS (116)")
     link_terms_url: str = setting(ADDRESS, "", "terms and conditions that a link's page leads to")
     link_terms_required: bool = setting(FLAG, False, "no link without them (120)")
+
+    # the PPRO door
+    payment_methods: frozenset[str] = setting(
+        some_of(PAYMENT_METHODS, f"{', '.join(PAYMENT_METHODS)}; empty for all"), frozenset(), "payment methods of the PPRO door")
+    requests_per_second: int = setting(
+        whole(1, 100_000, "requests a second"), 50, "PPRO door: how often one key may ask, for each group of endpoints; twice as many at once")
 
     # how answers look, and where they go
     card_mask: str = setting(one_of("6-4", "8-4"), "6-4", "digits of the card number shown at its start and end")

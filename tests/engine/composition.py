@@ -32,7 +32,7 @@ from ringfence.engine.ahead import Ahead
 from ringfence.engine.authenticating import Authenticating
 from ringfence.engine.challenges import Challenges
 from ringfence.engine.code_box import CodeBox, LocalCodeBox
-from ringfence.engine.directory import Directory, Merchant, Rejected
+from ringfence.engine.directory import Directory, Merchant, NewCredential, Rejected
 from ringfence.engine.engine import Engine
 from ringfence.engine.intent_lane import IntentLane
 from ringfence.engine.key_sources import KeySource
@@ -321,7 +321,9 @@ class Process:
     ) -> Shop:
         """A merchant with its first credential."""
         made = await self.directory.create(
-            identifier, identifier, access_code=access_code, request_phrase=request, response_phrase=response, algorithm=sha_type,
+            identifier, identifier, [
+                NewCredential("aps", access_code, request, response, sha_type),
+                NewCredential("ppro", f"merch_{identifier:0<21}", f"key_sandbox_{identifier}", f"whsec_{identifier}")],
             settings={"magic_amounts": "off", **settings},
         )
         assert not isinstance(made, Rejected), made

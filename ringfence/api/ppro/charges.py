@@ -1,0 +1,218 @@
+"""Payment charges: made, read and listed (PPRO Global API, sections 6 and 8).
+
+A charge is a payment; its first operation is a purchase where it captures by itself, else an authorization.  What this door turns down when
+a charge is made is a payment that nobody was asked for: it has an id, and can be read.
+"""
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import msgspec
+
+from ringfence.api.ppro import answers, failures, fields, instruments, keys
+from ringfence.api.ppro.answers import Answer
+from ringfence.api.ppro.door import DOOR, JSON, Caller, Endpoint, Request, Service, content_of, operation_key, read
+from ringfence.api.ppro.failures import OURS
+from ringfence.api.ppro.instruments import Held
+from ringfence.api.ppro.keys import Repeat
+from ringfence.api.ppro.kinds import REQUIRED, Problem
+from ringfence.api.ppro.rendering import CHARGES
+from ringfence.core.card import brand_of
+from ringfence.core.commands import Command, Initiation, Kind
+from ringfence.core.expiry import hold_seconds
+from ringfence.core.money import CURRENCIES
+from ringfence.core.refusals import Refusal
+from ringfence.engine.intents import Intent
+
+PAGE = 50
+CARD = "CARD"
+BY_SCHEDULE = {"SCHEDULED": Initiation.RECURRING, "SCHEDULED_RETRY": Initiation.RECURRING, "RECURRING": Initiation.RECURRING}
+"""Who began a charge whose initiator is the merchant, by ``scheduleType``; else unscheduled."""
+CHANNELS = {"MOTO": "moto", "POS": "store"}
+ECHOED = (
+    "paymentMethod", "paymentMedium", "scheduleType", "initiator", "paymentDescriptor", "consumer", "order", "labels", "webhooksUrl",
+    "initialTransactionLinkReference", "initialSchemeAuthorizationReference", "autoCapture",
+)
+"""What is kept of a request for answers and events; instruments and secrets are not among it."""
+_ENCODE = msgspec.json.Encoder().encode
+_DECODE = msgspec.json.Decoder().decode
+
+
+class Wish(NamedTuple):
+    """A charge to be made.  ``asked`` is what the table of a request reads; ``key`` claims the intention; ``told`` stands in the charge's
+    details beside the echo.
+
+    ``refused``: the code of what this door turns down before anybody is asked, "" for nothing.
+    """
+
+    asked: Mapping[str, Any]
+    payment_id: int
+    key: str | None = None
+    told: Mapping[str, Any] = {}
+    refused: str = ""
+    account: str = ""                       # what stands for the payer's account at a wallet
+
+
+async def create(service: Service, request: Request) -> Answer:
+    """``POST /v1/payment-charges``."""
+    asked = read(request.body, fields.CHARGE)
+    if type(asked) is Answer:
+        return asked
+    return await begin(service, request.caller, Wish(asked, service.engine.new_id(), operation_key(request)))
+
+
+async def begin(service: Service, caller: Caller, wish: Wish) -> Answer:
+    """Make a charge, and answer with it as it stands then: 200 also where it was declined."""
+    asked = wish.asked
+    if wrong := _wrong(asked):
+        return answers.invalid(wrong)
+    held: Held | None = None
+    refused = wish.refused or _turned_down(service, caller, asked)
+    if asked["paymentMethod"] == CARD and not refused:
+        held = await _instrument(service, caller, asked)
+        if held is None:
+            refused = "INSTRUMENT_NOT_FOUND"
+    done = await keys.execute(service, intent_of(service, caller, wish, held, refused))
+    if isinstance(done, Answer):
+        return done
+    if isinstance(done, Repeat):
+        return answers.replayed(answers.ok(service.renderer.as_begun(caller.merchant.merchant_id, done.step)))
+    if done.refusal is Refusal.SERVICE_UNAVAILABLE:
+        return answers.error(503, answers.AWAY)
+    if done.refusal is not None:                # of the token, which changed meanwhile, or of an initiation that may not be
+        return await begin(service, caller, wish._replace(refused=failures.refused(done.refusal).code))
+    return await told(service, caller, wish.payment_id)
+
+
+async def told(service: Service, caller: Caller, payment_id: int) -> Answer:
+    """The charge as it was begun."""
+    found = await service.charges.as_first_said(caller.merchant.merchant_id, payment_id, payment_id)
+    assert found is not None, "it was just made"
+    return answers.ok(service.renderer.as_begun(caller.merchant.merchant_id, found[1]))
+
+
+def _wrong(asked: Mapping[str, Any]) -> list[Problem]:
+    """What no table of one field can say: a currency that nobody has, and what the payment method needs and is not there."""
+    problems = []
+    if asked["amount"]["currency"] not in CURRENCIES:
+        problems.append(Problem("amount.currency", "is not a currency of ISO 4217"))
+    if asked["paymentMethod"] == CARD and "instrument" not in asked and "instrumentId" not in asked:
+        problems.append(Problem("instrument", REQUIRED))
+    return problems
+
+
+def _turned_down(service: Service, caller: Caller, asked: Mapping[str, Any]) -> str:
+    """The code of the first rule of this door that the charge breaks, "" for none."""
+    if service.route(caller.merchant, asked["paymentMethod"], "") is None:
+        return "INVALID_PAYMENT_METHOD"
+    return ""
+
+
+async def _instrument(service: Service, caller: Caller, asked: Mapping[str, Any]) -> Held | None:
+    if "instrumentId" in asked:
+        update = asked.get("instrumentUpdateDetails")
+        return await instruments.named(service, caller, asked["instrumentId"], update and update["details"]["cvv"])
+    instrument = asked["instrument"]
+    return await instruments.made(service, caller, instrument["details"]) if instrument["type"] == "RAW_CARD" else None
+
+
+def intent_of(service: Service, caller: Caller, wish: Wish, held: Held | None, refused: str) -> Intent:
+    """The charge on its way to the engine."""
+    asked, merchant = wish.asked, caller.merchant
+    card = held.card if held else None
+    brand = card.stored.brand if card and card.stored else ""
+    initiation = Initiation.CARDHOLDER
+    if asked.get("initiator") == "MERCHANT":
+        initiation = BY_SCHEDULE.get(asked.get("scheduleType", ""), Initiation.UNSCHEDULED)
+    channel = CHANNELS.get(asked.get("paymentMedium", ""), "ecommerce")
+    money = asked["amount"]
+    command = Command(Kind.PURCHASE, money["value"], money["currency"], wish.payment_id)
+    if asked.get("autoCapture") is False:
+        seconds = hold_seconds(
+            merchant_days=merchant.settings.hold_days, door_seconds=None, brand=brand_of(card.stored.bin) if card and card.stored else None,
+            initiation=initiation, channel=channel)
+        command = command._replace(kind=Kind.AUTHORIZATION, hold_seconds=seconds)
+    details = {name: asked[name] for name in ECHOED if name in asked} | wish.told
+    if held is not None:
+        details |= {"instrumentId": held.instrument_id, "instrument": held.shown,
+                    "card": {"expiry": held.card.expiry, "holder": held.card.holder}}
+    elif "instrumentId" in asked:
+        details["instrumentId"] = asked["instrumentId"]
+    content = {name: value for name, value in asked.items() if name not in ("instrument", "instrumentUpdateDetails")}
+    if card is not None and card.stored is not None and "instrument" in asked:
+        content["card"] = [card.stored.card_id, card.expiry, card.holder]
+    return Intent(
+        merchant.merchant_id, merchant.identifier, wish.payment_id, command, DOOR, caller.actor, "api", content_of(service, content),
+        asked.get("merchantPaymentChargeReference"), wish.key, False, _ENCODE(details),
+        service.route(merchant, asked["paymentMethod"], brand) or service.house, card, None, initiation, channel, merchant.settings.magic_amounts,
+        never_asked=OURS + refused if refused else "", account=wish.account,
+    )
+
+
+def card_facts(details: bytes) -> tuple[str, str]:
+    """Expiry date (YYMM) and holder of the card that a charge was paid with, "" for what nobody said."""
+    card = _DECODE(details).get("card", {})
+    return card.get("expiry", ""), card.get("holder", "")
+
+
+# --------------------------------------------------------------------------------------------------------------- reading
+
+async def show(service: Service, request: Request) -> Answer:
+    """``GET /v1/payment-charges/{chargeId}``."""
+    found = await find(service, request)
+    return found if isinstance(found, Answer) else answers.ok(service.renderer.charge(found))
+
+
+async def find(service: Service, request: Request):     # type: ignore[no-untyped-def]  # Charge | Answer
+    """The charge that the path names; another merchant's is not there."""
+    payment_id = service.names.read("charge", request.variables[0])
+    found = None if payment_id is None else await service.charges.find(request.caller.merchant.merchant_id, payment_id)
+    return answers.not_found("Payment charge") if found is None else found
+
+
+FILTERS = ("merchantPaymentChargeReference", "agreementId")
+
+
+async def listed(service: Service, request: Request) -> Answer:
+    """``GET /v1/payment-charges``: those of a reference, or of an agreement; newest first."""
+    given = [name for name in FILTERS if request.query.get(name)]
+    if len(given) != 1:
+        return answers.error(400, f"exactly one of {' and '.join(FILTERS)} is required")
+    merchant_id, before = request.caller.merchant.merchant_id, None
+    if "page" in request.query:
+        before = _page(service, request.query["page"])
+        if before is None:
+            return answers.invalid([Problem("page", "is not a page of this list")])
+    value = request.query[given[0]]
+    if "\0" in value:
+        return answers.invalid([Problem(given[0], "must not hold NUL")])
+    if given[0] == "agreementId":
+        found = await service.charges.of_agreement(merchant_id, service.names.read("agr", value), before, PAGE + 1)
+    else:
+        found = await service.charges.by_reference(merchant_id, value, before, PAGE + 1)
+    charges = [one for payment_id in found[:PAGE] if (one := await service.charges.find(merchant_id, payment_id)) is not None]
+    told: dict[str, Any] = {"data": [service.renderer.charge(one) for one in charges]}
+    if len(found) > PAGE:
+        told["nextPage"] = _token(service, found[PAGE - 1])
+    return answers.ok(told | {"_links": {"self": {"href": CHARGES}}})
+
+
+def _token(service: Service, payment_id: int) -> str:
+    return base64.urlsafe_b64encode(service.names.make("page", payment_id).encode()).decode().rstrip("=")
+
+
+def _page(service: Service, token: str) -> int | None:
+    try:
+        return service.names.read("page", base64.b64decode(token + "=" * (-len(token) % 4), b"-_", validate=True).decode())
+    except (binascii.Error, ValueError):
+        return None
+
+
+ENDPOINTS = (
+    Endpoint("POST", CHARGES, create, takes=JSON),
+    Endpoint("GET", CHARGES, listed),
+    Endpoint("GET", f"{CHARGES}/{{chargeId}}", show),
+)

@@ -1,0 +1,151 @@
+"""What every endpoint of the PPRO door has at hand: who calls, what is asked, and the service behind the door."""
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
+
+from ringfence.api.ppro import answers
+from ringfence.api.ppro.answers import Answer
+from ringfence.api.ppro.decoding import decode
+from ringfence.api.ppro.kinds import Kind, Problem, Problems
+from ringfence.api.ppro.names import Names
+from ringfence.engine.charges import Charges
+from ringfence.engine.code_box import CodeBox
+from ringfence.engine.directory import Credential, Directory, Merchant
+from ringfence.engine.engine import Engine
+from ringfence.engine.keyed_requests import KeyedRequests, Said, Stands
+from ringfence.engine.reading import Reading
+from ringfence.engine.vault import Vault
+
+if TYPE_CHECKING:
+    from ringfence.api.ppro.rendering import Renderer
+
+DOOR = "ppro"
+LONGEST_KEY = 512
+_ENCODE = msgspec.json.Encoder(order="sorted").encode
+
+
+class Caller(NamedTuple):
+    """A merchant that the caller's key acts for."""
+
+    merchant: Merchant
+    credential: Credential
+
+    @property
+    def actor(self) -> str:
+        """Who its operations are noted for: never the key itself."""
+        return f"{DOOR}:{self.credential.public_name}"
+
+
+class Request(NamedTuple):
+    """One request whose caller is known.  ``callers``: all merchants of the key; the one that ``Merchant-Id`` names alone, where the endpoint
+    asks for it.  ``variables`` are the parts of the path that the endpoint leaves open."""
+
+    method: str
+    path: str
+    variables: tuple[str, ...]
+    query: Mapping[str, str]
+    body: bytes
+    key: str                                # Request-Idempotency-Key, "" for none
+    callers: tuple[Caller, ...]
+    source_ip: str = ""
+    content_type: str = ""
+
+    @property
+    def caller(self) -> Caller:
+        """The merchant that acts."""
+        return self.callers[0]
+
+
+class Service(NamedTuple):
+    """What is behind the door.  ``route`` names the processor for a merchant, a payment method and a card's brand; ``None``: there is none."""
+
+    engine: Engine
+    reading: Reading
+    charges: Charges
+    renderer: Renderer
+    vault: Vault
+    directory: Directory
+    code_box: CodeBox
+    keyed: KeyedRequests
+    names: Names
+    content_key: bytes
+    route: Callable[[Merchant, str, str], str | None]
+    house: str                              # the processor whose business day counts for what nobody is asked about
+    now: Callable[[], datetime]             # business time, UTC
+    is_live: bool
+    base_url: str = ""                      # how callers reach the service
+
+
+Handler = Callable[[Service, Request], Awaitable[Answer]]
+
+
+class Endpoint(NamedTuple):
+    """One endpoint.  ``path`` has its open parts in braces.
+
+    ``names_merchant``: it asks for Merchant-Id; ``group``: what shares a rate limit; ``takes``: the content type of its body, "" for no body;
+    ``is_open``: it asks for no key.
+    """
+
+    method: str
+    path: str
+    handle: Handler
+    names_merchant: bool = True
+    group: str = "payment-charges"
+    takes: str = ""
+    is_open: bool = False
+
+
+JSON = "application/json"
+
+
+def read(body: bytes, kind: Kind) -> dict[str, Any] | Answer:
+    """The object in a body as a table of ``fields`` says, or the answer that says what is wrong with it."""
+    decoded = decode(body)
+    if type(decoded) is Problem:
+        return answers.invalid([decoded])
+    problems: Problems = []
+    found = kind.read(decoded, "", problems)
+    return answers.invalid(problems) if problems else found
+
+
+def operation_key(request: Request) -> str | None:
+    """The key that an operation of a payment claims: merchant (by the table), method, path and the caller's own.  A digest, because a caller's
+    key may be long."""
+    if not request.key:
+        return None
+    return "ppro:" + blake2b(f"{request.method} {request.path}\n{request.key}".encode("utf-8", "surrogatepass"), digest_size=20).hexdigest()
+
+
+def content_of(service: Service, asked: Mapping[str, Any]) -> bytes:
+    """What was asked, under a key (BLAKE2b, RFC 7693 2.9), whatever the order of its names.
+
+    Card numbers must have become their records before, and security codes be gone.
+    """
+    return blake2b(_ENCODE(asked), key=service.content_key, digest_size=16).digest()
+
+
+async def once(
+    service: Service, request: Request, asked: Mapping[str, Any], work: Callable[[int], Awaitable[Answer]],
+) -> Answer:
+    """Carry out a request that is no operation of a payment, once under its key; without a key, at once.
+
+    ``work(number)`` is given the number of what it makes, and goes on where a first try under that number was cut off.
+    """
+    if not request.key:
+        return await work(service.engine.new_id())
+
+    async def said(number: int) -> Said:
+        answer = await work(number)
+        return Said(answer.status, answer.body)
+
+    done = await service.keyed.once(
+        request.caller.merchant.merchant_id, DOOR, f"{request.method} {request.path}\n{request.key}", content_of(service, asked), said)
+    if done.said is None:
+        return answers.error(409, answers.IN_FLIGHT if done.stands is Stands.IN_FLIGHT else answers.ALREADY_USED)
+    answer = Answer(done.said.status, done.said.body)
+    return answers.replayed(answer) if done.again else answer

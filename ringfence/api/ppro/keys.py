@@ -1,0 +1,55 @@
+"""Repeats of operations on payments: whose key it is, and what is answered again (PPRO Global API, section 3).
+
+Such an operation claims its key in the commit of its intent, so that nothing can happen twice; what was answered is made again from what is
+stored, and not kept beside it.  A key is free again a day after its operation ended; until that is known it never is.
+"""
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import NamedTuple
+
+from ringfence.api.ppro import answers
+from ringfence.api.ppro.answers import Answer
+from ringfence.api.ppro.door import Service
+from ringfence.core.refusals import Refusal
+from ringfence.engine.charges import Step
+from ringfence.engine.intents import Intent, Result
+
+KEPT = timedelta(hours=24)
+TAKEN = frozenset({Refusal.KEY_USED, Refusal.KEY_IN_PROGRESS, Refusal.KEY_CONTENT_DIFFERS})
+FINAL = frozenset({"approved", "declined", "reversed", "not_asked"})
+
+
+class Repeat(NamedTuple):
+    """The operation that has the key, as it was answered first."""
+
+    payment_id: int
+    step: Step
+
+
+async def execute(service: Service, intent: Intent) -> Result | Repeat | Answer:
+    """Carry out an intent under its key, or find the operation that has it; an answer where neither may be."""
+    key, number = intent.key, 1
+    while True:
+        result = await service.engine.execute(intent)
+        if result.refusal not in TAKEN or result.earlier is None:
+            return result
+        payment_id, operation_id = result.earlier.payment_id, result.earlier.operation_id
+        found = await service.charges.as_first_said(intent.merchant_id, payment_id, operation_id)
+        if found is None:
+            return answers.error(409, answers.IN_FLIGHT)
+        content, first, now = found
+        if now.result in FINAL and now.answered_at is not None and service.now() - now.answered_at >= KEPT:
+            number += 1
+            intent = intent._replace(key=f"{key}:{number}")
+            continue
+        if content != intent.content:
+            return answers.error(409, answers.ALREADY_USED)
+        if now.result is None:
+            return answers.error(409, answers.IN_FLIGHT)
+        return Repeat(payment_id, first if now.result != "unknown" else now)
+
+
+def given_again(answer: Answer, is_repeat: bool) -> Answer:
+    """An answer, said to be one of a repeat where it is; what is not a success is never stored."""
+    return answers.replayed(answer) if is_repeat and answer.is_success else answer

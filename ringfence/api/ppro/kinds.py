@@ -1,0 +1,314 @@
+"""What JSON values may be: the words in which the tables of ``fields`` describe requests and answers.
+
+A kind reads a decoded JSON value into what the door works with, noting every problem with the path of the field, and describes itself for
+machines (JSON Schema 2020-12, as OpenAPI 3.1 uses it): one table serves both, so that they cannot disagree.  Refuses to know any field.
+
+An absent field and a null are the same.  A field that nobody knows is passed over.  A text holds no NUL, which no database keeps.
+"""
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from typing import Any, NamedTuple, Protocol
+
+log = logging.getLogger(__name__)
+
+REQUIRED = "required"
+LONGEST = 512
+"""Characters of a text whose table says nothing else."""
+MISSING: Any = object()
+
+
+class Problem(NamedTuple):
+    """What is wrong with a field.  ``status``: 400 for its form, 422 for a well-formed value that makes no sense."""
+
+    path: str
+    problem: str
+    status: int = 400
+
+
+Problems = list[Problem]
+
+
+class Kind(Protocol):
+    """What a value may be."""
+
+    def read(self, value: Any, path: str, problems: Problems) -> Any:
+        """The value as the door works with it; what is wrong is added to ``problems``."""
+
+    def schema(self) -> dict[str, Any]:
+        """JSON Schema of the value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A text of ``least`` to ``longest`` characters; ``pattern`` (whole), or one of ``words``; ``misspelt`` maps old spellings to words."""
+
+    longest: int = LONGEST
+    least: int = 0
+    pattern: str = ""
+    words: tuple[str, ...] = ()
+    misspelt: Mapping[str, str] = field(default_factory=dict)
+    form: str = ""
+    secret: bool = False
+
+    def read(self, value: Any, path: str, problems: Problems) -> Any:
+        if type(value) is not str:
+            problems.append(Problem(path, "must be a text"))
+            return None
+        if self.words:
+            value = self.misspelt.get(value, value)
+            if value not in self.words:
+                problems.append(Problem(path, f"must be one of {', '.join(self.words)}"))
+        elif not self.least <= len(value) <= self.longest:
+            problems.append(Problem(path, f"must have {self.least} to {self.longest} characters"))
+        elif "\0" in value:
+            problems.append(Problem(path, "must not hold NUL"))
+        elif self.pattern and _compiled(self.pattern).fullmatch(value) is None:
+            problems.append(Problem(path, f"must match {self.pattern}"))
+        return value
+
+    def schema(self) -> dict[str, Any]:
+        if self.words:
+            return {"type": "string", "enum": [*self.words, *self.misspelt]}
+        # ECMA-262 anchors by hand; no NUL where nothing else is said
+        told: dict[str, Any] = {"type": "string", "maxLength": self.longest, "pattern": f"^(?:{self.pattern})$" if self.pattern else "^[^\\u0000]*$"}
+        if self.least:
+            told["minLength"] = self.least
+        if self.form:
+            told["format"] = self.form
+        if self.secret:
+            told["writeOnly"] = True
+        return told
+
+
+_patterns: dict[str, re.Pattern[str]] = {}
+
+
+def _compiled(pattern: str) -> re.Pattern[str]:
+    found = _patterns.get(pattern)
+    if found is None:
+        found = _patterns[pattern] = re.compile(pattern, re.ASCII)
+    return found
+
+
+INT32, INT64 = (-2**31, 2**31 - 1), (-2**63, 2**63 - 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """An integer.  Outside of ``low`` to ``high`` it is well-formed and makes no sense (422); ``digits``: a text of digits will do too."""
+
+    low: int = INT64[0]
+    high: int = INT64[1]
+    digits: bool = False
+
+    def read(self, value: Any, path: str, problems: Problems) -> Any:
+        if self.digits and type(value) is str and value.isascii() and value.isdigit() and len(value) <= 18:
+            value = int(value)
+        if type(value) is not int:
+            problems.append(Problem(path, "must be an integer"))
+            return None
+        if not self.low <= value <= self.high:
+            problems.append(Problem(path, f"must be {self.low} to {self.high}", 422))
+        return value
+
+    def schema(self) -> dict[str, Any]:
+        number = {"type": "integer", "minimum": self.low, "maximum": self.high}
+        return {"anyOf": [number, {"type": "string", "pattern": "^[0-9]{1,18}$"}]} if self.digits else number
+
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """True or false."""
+
+    def read(self, value: Any, path: str, problems: Problems) -> Any:
+        if type(value) is not bool:
+            problems.append(Problem(path, "must be true or false"))
+        return value
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "boolean"}
+
+
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """An instant (RFC 3339, seconds or finer, with its offset); read as ``datetime`` in UTC."""
+
+    def read(self, value: Any, path: str, problems: Problems) -> Any:
+        try:
+            if type(value) is not str or _MOMENT.fullmatch(value) is None:
+                raise ValueError
+            return datetime.fromisoformat(value).astimezone(UTC)
+        except (ValueError, OverflowError):
+            problems.append(Problem(path, "must be an instant such as 2026-01-05T10:11:12.345Z"))
+            return None
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "string", "format": "date-time"}
+
+
+@dataclass(frozen=True, slots=True)
+class Day:
+    """A calendar day, as it was written."""
+
+    def read(self, value: Any, path: str, problems: Problems) -> Any:
+        try:
+            if type(value) is not str or len(value) != 10:
+                raise ValueError
+            date.fromisoformat(value)
+        except ValueError:
+            problems.append(Problem(path, "must be a day such as 1990-12-31"))
+        return value
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "string", "format": "date"}
+
+
+@dataclass(frozen=True, slots=True)
+class Map:
+    """An object of texts: at most ``most`` entries, keys and values of limited length."""
+
+    most: int = 50
+    longest_key: int = 50
+    longest: int = 200
+
+    def read(self, value: Any, path: str, problems: Problems) -> Any:
+        if type(value) is not dict:
+            problems.append(Problem(path, "must be an object of texts"))
+            return None
+        if len(value) > self.most:
+            problems.append(Problem(path, f"must have at most {self.most} entries"))
+            return None
+        for key, one in value.items():
+            if len(key) > self.longest_key or "\0" in key:
+                problems.append(Problem(path, f"keys must have at most {self.longest_key} characters"))
+            elif type(one) is not str or len(one) > self.longest or "\0" in one:
+                problems.append(Problem(f"{path}.{key}", f"must be a text of at most {self.longest} characters"))
+        return value
+
+    def schema(self) -> dict[str, Any]:
+        return {
+            "type": "object", "maxProperties": self.most, "propertyNames": {"maxLength": self.longest_key, "pattern": "^[^\\u0000]*$"},
+            "additionalProperties": {"type": "string", "maxLength": self.longest, "pattern": "^[^\\u0000]*$"}}
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A list of at most ``most`` values of one kind."""
+
+    of: Kind
+    most: int = 100
+
+    def read(self, value: Any, path: str, problems: Problems) -> Any:
+        if type(value) is not list:
+            problems.append(Problem(path, "must be a list"))
+            return None
+        if len(value) > self.most:
+            problems.append(Problem(path, f"must have at most {self.most} entries"))
+            return None
+        return [self.of.read(one, f"{path}[{place}]", problems) for place, one in enumerate(value)]
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "array", "items": self.of.schema(), "maxItems": self.most}
+
+
+class Row(NamedTuple):
+    """One field of an object.  ``aliases`` are other names that are read too; the first one that is there counts, the own name first."""
+
+    kind: Kind
+    required: bool = False
+    aliases: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Object:
+    """An object with these fields; read as a new dictionary of what is known and there.  ``name`` is its name for machines.
+
+    ``judge(read, path, problems)`` looks at the whole, once every field is right by itself.
+    """
+
+    name: str
+    rows: Mapping[str, Row]
+    judge: Callable[[dict[str, Any], str, Problems], None] | None = None
+
+    def read(self, value: Any, path: str, problems: Problems) -> Any:
+        if type(value) is not dict:
+            problems.append(Problem(path or "body", "must be an object"))
+            return None
+        before, found = len(problems), {}
+        for name, (kind, required, aliases) in self.rows.items():
+            one = value.get(name)
+            if one is None and aliases:
+                one, alias = next(((value[alias], alias) for alias in aliases if value.get(alias) is not None), (None, ""))
+                if one is not None:
+                    log.info("a caller says %s for %s", alias, name)
+            if one is None:
+                if required:
+                    problems.append(Problem(f"{path}.{name}" if path else name, REQUIRED))
+            else:
+                found[name] = kind.read(one, f"{path}.{name}" if path else name, problems)
+        if self.judge is not None and len(problems) == before:
+            self.judge(found, path, problems)
+        return found
+
+    def schema(self) -> dict[str, Any]:
+        return {"$ref": f"#/components/schemas/{self.name}"}
+
+    def definition(self) -> dict[str, Any]:
+        """The schema itself, for ``components``."""
+        properties = {name: row.kind.schema() for name, row in self.rows.items()}
+        for row in self.rows.values():
+            properties |= {alias: row.kind.schema() | {"deprecated": True} for alias in row.aliases}
+        required = [name for name, row in self.rows.items() if row.required and not row.aliases]
+        return {"type": "object", "properties": properties, **({"required": required} if required else {})}
+
+
+@dataclass(frozen=True, slots=True)
+class Tagged:
+    """``{"type": …, MEMBER: {…}}``: what MEMBER holds depends on the type."""
+
+    name: str
+    member: str
+    of: Mapping[str, Object]
+    beside: Mapping[str, Row] = field(default_factory=dict)
+    optional: bool = False
+
+    def read(self, value: Any, path: str, problems: Problems) -> Any:
+        if type(value) is not dict:
+            problems.append(Problem(path or "body", "must be an object"))
+            return None
+        where, tag = f"{path}." if path else "", value.get("type")
+        if type(tag) is not str or tag not in self.of:
+            said = REQUIRED if tag is None else f"must be one of {', '.join(self.of)}"
+            problems.append(Problem(f"{where}type", said))
+            return None
+        found: dict[str, Any] = {"type": tag}
+        kind, one = self.of[tag], value.get(self.member)
+        if one is None and (self.optional or not any(row.required for row in kind.rows.values())):
+            one = {}
+        if one is None:
+            problems.append(Problem(f"{where}{self.member}", REQUIRED))
+        else:
+            found[self.member] = kind.read(one, f"{where}{self.member}", problems)
+        for name, row in self.beside.items():
+            if (other := value.get(name)) is not None:
+                found[name] = row.kind.read(other, f"{where}{name}", problems)
+        return found
+
+    def schema(self) -> dict[str, Any]:
+        return {"$ref": f"#/components/schemas/{self.name}"}
+
+    def definition(self) -> dict[str, Any]:
+        """The schema itself, for ``components``."""
+        beside = {name: row.kind.schema() for name, row in self.beside.items()}
+        return {"oneOf": [{
+            "type": "object", "properties": {"type": {"const": tag}, self.member: kind.schema(), **beside},
+            "required": ["type", self.member] if any(row.required for row in kind.rows.values()) and not self.optional else ["type"],
+        } for tag, kind in self.of.items()]}

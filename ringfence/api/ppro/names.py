@@ -1,0 +1,57 @@
+"""The names of this door's objects: a prefix, and 21 characters that hold a number and a keyed check of both.
+
+So that no table is needed to read a name, a name of one kind is none of another, and a name that nobody gave out is told from one that
+somebody did before the database is asked.  Refuses to know whose an object is: whoever loads it asks for the merchant's.
+"""
+from __future__ import annotations
+
+import hashlib
+import hmac
+
+ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+LENGTH = 21
+"""62 ** 21 is a little more than 2 ** 125: 63 bits of a number, and 62 of its check."""
+_CHECK_BITS = 62
+_CHECK = (1 << _CHECK_BITS) - 1
+_VALUE = {sign: place for place, sign in enumerate(ALPHABET)}
+_PURPOSE = b"ringfence names of the ppro door 1"
+_PAIRS = tuple(first + second for first in ALPHABET for second in ALPHABET)
+
+
+class Names:
+    """Makes and reads names.  Prints without its key."""
+
+    __slots__ = ("_key",)
+
+    def __init__(self, content_key: bytes) -> None:
+        """``content_key``: of the key ring, the same for the life of the installation."""
+        self._key = hmac.digest(content_key, _PURPOSE, "sha256")
+
+    def make(self, prefix: str, number: int) -> str:
+        """The name of the object of that kind with that number (63 bits)."""
+        value = number << _CHECK_BITS | self._check(prefix, number)
+        signs = []
+        for _ in range(LENGTH // 2):
+            value, pair = divmod(value, 3844)
+            signs.append(_PAIRS[pair])
+        signs.append(ALPHABET[value])
+        signs.reverse()
+        return f"{prefix}_{''.join(signs)}" if prefix else "".join(signs)
+
+    def read(self, prefix: str, name: str) -> int | None:
+        """The number of an object of that kind; ``None`` for what this never made."""
+        signs = name.removeprefix(f"{prefix}_") if prefix else name
+        if len(signs) != LENGTH or (prefix and signs is name):
+            return None
+        value = 0
+        for sign in signs:
+            place = _VALUE.get(sign)
+            if place is None:
+                return None
+            value = value * 62 + place
+        number, check = value >> _CHECK_BITS, value & _CHECK
+        return number if number < 1 << 63 and check == self._check(prefix, number) else None
+
+    def _check(self, prefix: str, number: int) -> int:
+        digest = hashlib.blake2b(b"%s:%d" % (prefix.encode(), number), key=self._key, digest_size=8).digest()
+        return int.from_bytes(digest, "big") & _CHECK

@@ -1,0 +1,245 @@
+"""A charge in this door's words: status, operations, failures (PPRO Global API, sections 8.2, 8.3, 9.1 and 10.1).
+
+One table of statuses for every state of the core, whichever door began the payment.  Decides nothing; knows no request.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import msgspec
+
+from ringfence.api.ppro.answers import moment
+from ringfence.api.ppro.door import DOOR
+from ringfence.api.ppro.failures import Failure, declined, not_asked, refused
+from ringfence.api.ppro.names import Names
+from ringfence.core.authentication import Ended
+from ringfence.core.payment import Payment, Status
+from ringfence.engine.charges import Charge, RefusedRow, Step, View
+
+CHARGES = "/v1/payment-charges"
+_DECODE = msgspec.json.Decoder().decode
+
+DISCARDS: dict[str, str] = {
+    "ppro:discarded": "MERCHANT_INITIATED_DISCARD", Ended.TIMEOUT: "AUTHENTICATION_TIMEOUT", "ppro:timeout": "AUTHENTICATION_TIMEOUT",
+}
+"""Why nobody was asked, where the charge is called discarded: its type."""
+PROVIDER_TIMEOUT = "PROVIDER_CONFIRMATION_TIMEOUT"
+
+
+class Facts(NamedTuple):
+    """What this door keeps of a charge beside the payment: the echo of its request, as details hold it."""
+
+    echo: Mapping[str, Any]
+    reference: str | None
+
+
+def facts_of(first: Step) -> Facts:
+    """Of a payment of this door; of another door's, what can be said of it here."""
+    if first.door != DOOR or first.details is None:
+        echo: dict[str, Any] = {"paymentMethod": "CARD", "paymentMedium": "MOTO" if first.channel == "moto" else "ECOMMERCE"}
+        return Facts(echo, first.reference)
+    return Facts(_DECODE(first.details), first.reference)
+
+
+# ---------------------------------------------------------------------------------------------------------------- status
+
+def status_of(view: View) -> str:
+    """The charge's status, for every state of the core."""
+    first, payment = view.first, view.payment
+    if payment is None:
+        return first_status(first)
+    match payment.status:
+        case Status.NEW | Status.CREATED | Status.CHALLENGED | Status.DECLINED:
+            return first_status(first)
+        case Status.VOIDED:
+            return "VOIDED"
+    return _standing(payment)
+
+
+def first_status(first: Step) -> str:
+    """The charge's status as its first operation alone has it."""
+    match first.result:
+        case None:
+            return "AUTHORIZATION_PROCESSING"
+        case "unknown":
+            return "AUTHORIZATION_ASYNC"
+        case "challenge":
+            return "AUTHENTICATION_PENDING"
+        case "reversed":
+            return "DISCARDED"
+        case "not_asked" if first.response_code in DISCARDS:
+            return "DISCARDED"
+        case "approved" if first.answered_minor == first.minor or first.accepts_partial:
+            return "CAPTURED" if first.kind == "purchase" else "CAPTURE_PENDING"
+    return "FAILED"
+
+
+def _standing(payment: Payment) -> str:
+    rest = 0 if payment.purchase else payment.open + payment.unsecured
+    if rest:
+        return "CAPTURE_PROCESSING" if payment.pending_capture else "CAPTURE_PENDING"
+    if not payment.captured:                    # clearing refused all of it
+        return "FAILED"
+    return "REFUNDED" if payment.refunded >= payment.captured else "CAPTURED"
+
+
+# ------------------------------------------------------------------------------------------------------------- operations
+
+def failure_of(step: Step) -> Failure | None:
+    """Why an operation did not come about; ``None`` where it did, or where that is not known."""
+    match step.result:
+        case "declined":
+            return declined(step.response_code or "", step.advice or "")
+        case "not_asked" if step.response_code not in DISCARDS:
+            return not_asked(step.response_code or "")
+        case "approved" if step.kind in ("authorization", "purchase") and step.answered_minor != step.minor and not step.accepts_partial:
+            return declined("51")               # approved in part, which nobody asked for; given back
+    return None
+
+
+class Words(NamedTuple):
+    """How operations of one kind are told: the name's prefix, the members of its own, and the status for each result."""
+
+    prefix: str
+    echoed: tuple[str, ...]
+    statuses: Mapping[str | None, str]
+
+
+_ENDED = {"declined": "FAILED", "not_asked": "FAILED", "reversed": "FAILED"}
+CAPTURES = Words("capture", ("merchantCaptureReference", "labels"), {"approved": "CAPTURED", **_ENDED})
+VOIDS = Words("void", ("merchantVoidReference", "labels"), {"approved": "VOIDED", **_ENDED})
+REFUNDS = Words("refund", ("merchantRefundReference", "refundReason", "refundDescriptor", "labels"), {
+    "approved": "REFUNDED", "unknown": "PENDING", None: "PENDING", **_ENDED})
+
+#: By kind of the core.  What has no status for its result is not told: it will be, when its end is known.
+WORDS: dict[str, Words] = {"capture": CAPTURES, "void": VOIDS, "decrement": VOIDS, "refund": REFUNDS}
+LISTS: dict[str, Words] = {"captures": CAPTURES, "voids": VOIDS, "refunds": REFUNDS}
+
+
+class Renderer:
+    """Puts charges into words; ``methods`` gives the ways in which a payer may still act, by the charge."""
+
+    def __init__(self, names: Names, methods: Callable[[View, Facts], list[dict[str, Any]]] = lambda view, facts: []) -> None:
+        self._names, self._methods = names, methods
+
+    def charge(self, charge: Charge) -> dict[str, Any]:
+        """The whole charge."""
+        view = charge.view
+        return self._charge(view, charge.refused, status_of(view))
+
+    def as_begun(self, merchant_id: int, first: Step) -> dict[str, Any]:
+        """The charge as its first operation alone has it: what its maker was told."""
+        return self._charge(View(merchant_id, first.operation_id, None, (first,)), (), first_status(first))
+
+    def _charge(self, view: View, turned_down: tuple[RefusedRow, ...], status: str) -> dict[str, Any]:
+        first, facts = view.first, facts_of(view.first)
+        name = self._names.make("charge", view.payment_id)
+        echo, consumer = facts.echo, facts.echo.get("consumer")
+        lists = {kind: self.listed(view, turned_down, words) for kind, words in LISTS.items()}
+        updated = max(self._instants(view, turned_down))
+        told: dict[str, Any] = {
+            "id": name, "paymentMethod": echo["paymentMethod"], "paymentMedium": echo.get("paymentMedium", "ECOMMERCE"),
+            "scheduleType": echo.get("scheduleType", "UNSCHEDULED"), "currency": first.currency,
+            "paymentDescriptor": echo.get("paymentDescriptor", ""), "status": status,
+        }
+        if consumer:
+            told |= {"country": consumer.get("country"), "consumer": consumer}
+        for member in ("initiator", "instrumentId", "agreementId", "initialTransactionLinkReference", "order", "labels"):
+            if member in echo:
+                told[member] = echo[member]
+        failure = self._latest_failure(view, turned_down)
+        if failure is not None:
+            told["failure"] = failure.told()
+        if methods := self._methods(view, facts):
+            told["authenticationMethods"] = methods
+        told |= {
+            "authorizations": [self.authorization(view)], "captures": lists["captures"], "refunds": lists["refunds"], "voids": lists["voids"],
+            "discards": self._discards(view), "createdAt": moment(first.asked_at), "updatedAt": moment(updated),
+            "_links": {rel: {"href": f"{CHARGES}/{name}/{rel}"} for rel in ("authorizations", "captures", "voids")},
+        }
+        return told
+
+    def authorization(self, view: View) -> dict[str, Any]:
+        """The charge's authorization: its first operation."""
+        first, facts = view.first, facts_of(view.first)
+        status = {
+            None: "PROVIDER_CONFIRMATION_PENDING", "unknown": "PROVIDER_CONFIRMATION_PENDING", "challenge": "AUTHENTICATION_PENDING",
+        }.get(first.result, "AUTHORIZED" if first.result == "approved" and failure_of(first) is None else "FAILED")
+        told = self._entity("authz", view.payment_id, first.operation_id, first.minor, status, first.asked_at, first.answered_at, failure_of(first))
+        if status == "AUTHORIZED" and view.payment is not None:
+            told["amount"] = view.payment.authorized
+        if facts.reference is not None:
+            told["merchantPaymentChargeReference"] = facts.reference
+        if first.scheme_reference:
+            told |= {"schemeAuthorizationReference": first.scheme_reference, "transactionLinkReference": first.scheme_reference}
+        return told
+
+    def listed(self, view: View, turned_down: tuple[RefusedRow, ...], words: Words) -> list[dict[str, Any]]:
+        """The operations of a kind, oldest first, with those that were turned down."""
+        found = [(step.operation_id, self.operation(view.payment_id, step)) for step in view.steps[1:] if WORDS.get(step.kind) is words]
+        found += [(row.operation_id, self.refused(view, row)) for row in turned_down if WORDS.get(row.kind) is words]
+        if words is CAPTURES and view.first.kind == "purchase" and view.first.result == "approved" and failure_of(view.first) is None:
+            found.append((view.first.operation_id, self.purchase_capture(view)))
+        return [told for _, told in sorted(found, key=lambda one: one[0]) if told is not None]
+
+    def purchase_capture(self, view: View) -> dict[str, Any]:
+        """The capture that is part of a purchase; it bears the charge's reference."""
+        first, facts = view.first, facts_of(view.first)
+        told = self._entity(
+            "capture", view.payment_id, first.operation_id, first.answered_minor or first.minor, "CAPTURED", first.answered_at or first.asked_at,
+            first.answered_at, None)
+        return told | ({"merchantCaptureReference": facts.reference} if facts.reference is not None else {})
+
+    def operation(self, payment_id: int, step: Step) -> dict[str, Any] | None:
+        """A capture, void or refund; ``None`` while there is no status for it."""
+        words = WORDS[step.kind]
+        status = words.statuses.get(step.result)
+        if status is None:
+            return None
+        told = self._entity(
+            words.prefix, payment_id, step.operation_id, step.minor, status, step.asked_at, step.answered_at, failure_of(step))
+        if step.door == DOOR and step.details is not None:
+            told |= _echoed(words, _DECODE(step.details))
+        return told
+
+    def refused(self, view: View, row: RefusedRow) -> dict[str, Any]:
+        """An operation that was turned down."""
+        words = WORDS[row.kind]
+        told = self._entity(
+            words.prefix, view.payment_id, row.operation_id, row.minor, "FAILED", row.refused_at, row.refused_at, refused(row.refusal))
+        return told | _echoed(words, _DECODE(row.details))
+
+    def _entity(
+        self, prefix: str, payment_id: int, operation_id: int, minor: int, status: str, created: datetime, updated: datetime | None,
+        failure: Failure | None,
+    ) -> dict[str, Any]:
+        told: dict[str, Any] = {"id": self._names.make(prefix, operation_id), "amount": minor, "status": status}
+        if failure is not None:
+            told["failure"] = failure.told()
+        return told | {
+            "createdAt": moment(created), "updatedAt": moment(updated or created),
+            "_links": {"payment_charge": {"href": f"{CHARGES}/{self._names.make('charge', payment_id)}"}}}
+
+    def _discards(self, view: View) -> list[dict[str, Any]]:
+        first = view.first
+        kind = PROVIDER_TIMEOUT if first.result == "reversed" else DISCARDS.get(first.response_code or "") if first.result == "not_asked" else None
+        if kind is None:
+            return []
+        told = self._entity("discard", view.payment_id, first.operation_id, 0, "DISCARDED", first.answered_at or first.asked_at, None, None)
+        del told["amount"]
+        return [told | {"type": kind}]
+
+    def _latest_failure(self, view: View, turned_down: tuple[RefusedRow, ...]) -> Failure | None:
+        found = [(step.answered_at, failure) for step in view.steps if step.answered_at and (failure := failure_of(step)) is not None]
+        found += [(row.refused_at, refused(row.refusal)) for row in turned_down]
+        return max(found, key=lambda one: one[0])[1] if found else None
+
+    @staticmethod
+    def _instants(view: View, turned_down: tuple[RefusedRow, ...]) -> list[datetime]:
+        return [step.answered_at or step.asked_at for step in view.steps] + [row.refused_at for row in turned_down]
+
+
+def _echoed(words: Words, details: Mapping[str, Any]) -> dict[str, Any]:
+    return {member: details[member] for member in words.echoed if member in details}

@@ -1,0 +1,63 @@
+"""Charges: a payment as the PPRO door looks at it, with what that door turned down.
+
+Reads the primary; the one thing it writes is an operation that was refused.  Refuses to know the door's words.
+"""
+from __future__ import annotations
+
+import asyncio
+from typing import NamedTuple
+
+import asyncpg
+
+from ringfence.engine.reading import Reading, Step, View
+from ringfence.storage import charges as rows
+from ringfence.storage.charges import RefusedRow
+
+__all__ = ["Charge", "Charges", "RefusedRow", "Step", "View"]
+
+
+class Charge(NamedTuple):
+    """A payment as it stands and what was turned down on it, both oldest first."""
+
+    view: View
+    refused: tuple[RefusedRow, ...] = ()
+
+
+class Charges:
+    """What is known of charges."""
+
+    def __init__(self, pool: asyncpg.Pool, reading: Reading) -> None:
+        self._pool, self._reading = pool, reading
+
+    async def find(self, merchant_id: int, payment_id: int) -> Charge | None:
+        """A merchant's payment, whichever door began it."""
+        view, refused = await asyncio.gather(
+            self._reading.view(merchant_id, payment_id), rows.refused(self._pool, merchant_id, payment_id))
+        return None if view is None else Charge(view, tuple(refused))
+
+    async def by_reference(self, merchant_id: int, reference: str, before: int | None, most: int) -> list[int]:
+        """Payments that the door began under a reference, newest first, older than ``before``."""
+        return await rows.by_reference(self._pool, merchant_id, reference, before, most)
+
+    async def of_agreement(self, merchant_id: int, agreement_id: int | None, before: int | None, most: int) -> list[int]:
+        """Payments made under an agreement, newest first, older than ``before``."""
+        return []
+
+    async def as_first_said(self, merchant_id: int, payment_id: int, operation_id: int) -> tuple[bytes, Step, Step] | None:
+        """The digest of what an operation was asked with; the operation with what was said of it first; and as it is known now."""
+        view = await self._reading.view(merchant_id, payment_id)
+        said = await rows.first_outcome(self._pool, merchant_id, payment_id, operation_id)
+        step = view and next((one for one in view.steps if one.operation_id == operation_id), None)
+        if step is None or said is None:
+            return None
+        return said.content, step._replace(**{name: getattr(said, name) for name in said._fields[1:]}), step
+
+    async def keep_refused(self, merchant_id: int, payment_id: int, row: RefusedRow, key: str | None, actor: str) -> RefusedRow:
+        """Keep what was turned down; what the key stands for already comes back instead."""
+        if await rows.keep_refused(self._pool, merchant_id, payment_id, row, key, actor) or key is None:
+            return row
+        return await rows.refused_by_key(self._pool, merchant_id, key) or row
+
+    async def refused_by_key(self, merchant_id: int, key: str) -> RefusedRow | None:
+        """What was turned down under a key."""
+        return await rows.refused_by_key(self._pool, merchant_id, key)

@@ -1,0 +1,126 @@
+"""A client of the PPRO door, as a merchant's server has one, in front of a worker process in miniature.
+
+Every answer is looked at: its content type, its envelope where it is an error, and that it holds no card number or code.
+"""
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ringfence.api.ppro.app import GlobalApi
+from ringfence.api.ppro.door import Service
+from ringfence.engine.metrics import Metrics
+from ringfence.engine.rates import Rates
+from ringfence.global_api import ENDPOINTS, ppro_service
+from tests.engine.composition import BASE_URL, Process
+
+CARD = {"brand": "VISA", "number": "4000009900000004", "cvv": "739", "holderName": "Jane Doe", "expiryMonth": 12, "expiryYear": 2030}
+CONSUMER = {"name": "Jane Doe", "country": "US"}
+
+
+def raw_card(number: str = CARD["number"], **changes: Any) -> dict[str, Any]:
+    """An instrument of card data."""
+    return {"type": "RAW_CARD", "details": {**CARD, "number": number, **changes}}
+
+
+def charge(minor: int = 2599, currency: str = "USD", **fields: Any) -> dict[str, Any]:
+    """The body of a charge by card; a field given as ``None`` is left out."""
+    body = {
+        "paymentMethod": "CARD", "amount": {"value": minor, "currency": currency}, "consumer": CONSUMER, "instrument": raw_card(), **fields}
+    return {name: value for name, value in body.items() if value is not None}
+
+
+class Answered(NamedTuple):
+    """What came back."""
+
+    status: int
+    headers: dict[str, str]
+    body: Any
+
+    @property
+    def again(self) -> bool:
+        """Whether it says that it is a repeat."""
+        return self.headers.get("request-idempotency") == "true"
+
+
+class Client:
+    """A merchant's server."""
+
+    def __init__(self, one: Process, identifier: str, *, rates: Rates | None = None, service: Service | None = None) -> None:
+        self.process, self.identifier = one, identifier
+        self.service = service or service_of(one)
+        self.rates = rates or Rates(Path(tempfile.mkdtemp()) / "rates", time.time)
+        self.api = GlobalApi(self.service, ENDPOINTS, self.rates, Metrics(1).row(0), body_limit=100_000)
+        self.headers = {
+            "authorization": f"Bearer key_sandbox_{identifier}", "merchant-id": f"merch_{identifier:0<21}", "content-type": "application/json"}
+
+    async def send(
+        self, method: str, path: str, body: bytes = b"", headers: dict[str, str | None] | None = None, *, key: str = "",
+    ) -> Answered:
+        """One exchange; a header given as ``None`` is left out."""
+        path, _, query = path.partition("?")
+        given = {**self.headers, **({"request-idempotency-key": key} if key else {}), **(headers or {})}
+        sent: list[Any] = []
+
+        async def receive() -> dict[str, Any]:
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        await self.api({
+            "type": "http", "method": method, "path": path, "query_string": query.encode(), "client": ("192.0.2.7", 1),
+            "headers": [(name.encode(), value.encode("latin-1")) for name, value in given.items() if value is not None],
+        }, receive, send)
+        told = {name.decode(): value.decode("latin-1") for name, value in sent[0]["headers"]}
+        text = b"".join(message.get("body", b"") for message in sent[1:])
+        for secret in (CARD["number"], '"cvv"', "739\""):
+            assert secret.encode() not in text
+        answered = Answered(sent[0]["status"], told, json.loads(text) if text and told["content-type"] == "application/json" else text)
+        if answered.status >= 400 and answered.status != 401:
+            assert answered.body["status"] == answered.status and answered.body["failureMessage"] and answered.body["timestamp"].endswith("Z")
+        return answered
+
+    async def post(self, path: str, body: Any, **options: Any) -> Answered:
+        return await self.send("POST", f"/v1{path}", body if isinstance(body, bytes) else json.dumps(body).encode(), **options)
+
+    async def get(self, path: str, **options: Any) -> Answered:
+        return await self.send("GET", f"/v1{path}", **options)
+
+    async def charge(self, minor: int = 2599, *, key: str = "", **fields: Any) -> dict[str, Any]:
+        """A charge that is answered with 200."""
+        answered = await self.post("/payment-charges", charge(minor, **fields), key=key)
+        assert answered.status == 200, answered
+        return answered.body
+
+    async def operate(self, made: dict[str, Any], kind: str, minor: int, *, key: str = "", **fields: Any) -> dict[str, Any]:
+        """A capture, void or refund that is answered with 200."""
+        answered = await self.post(f"/payment-charges/{made['id']}/{kind}", {"amount": minor, **fields}, key=key)
+        assert answered.status == 200, answered
+        return answered.body
+
+    async def capture(self, made: dict[str, Any], minor: int, **fields: Any) -> dict[str, Any]:
+        return await self.operate(made, "captures", minor, **fields)
+
+    async def void(self, made: dict[str, Any], minor: int, **fields: Any) -> dict[str, Any]:
+        return await self.operate(made, "voids", minor, **fields)
+
+    async def refund(self, made: dict[str, Any], minor: int, **fields: Any) -> dict[str, Any]:
+        return await self.operate(made, "refunds", minor, **fields)
+
+    async def read(self, made: dict[str, Any]) -> dict[str, Any]:
+        """The charge as it stands."""
+        answered = await self.get(f"/payment-charges/{made['id']}")
+        assert answered.status == 200, answered
+        return answered.body
+
+
+def service_of(one: Process) -> Service:
+    """The service behind the door of a process in miniature."""
+    return ppro_service(
+        is_live=False, base_url=BASE_URL, engine=one.engine, reading=one.reading, vault=one.vault, directory=one.directory,
+        code_box=one.code_box, content_key=one.content_key, pool=one.pool, processors={one.processor.name: one.processor},
+        new_id=one.new_id, now=one.now)

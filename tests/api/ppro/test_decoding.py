@@ -1,0 +1,46 @@
+"""Strict JSON: what two readers would not agree on is refused."""
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ringfence.api.ppro.decoding import NESTING, decode
+from ringfence.api.ppro.kinds import Problem
+
+TEXTS = st.text(st.characters(exclude_categories=("Cs",)), max_size=8)
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-2**63, 2**63 - 1) | TEXTS, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXTS, inner, max_size=4),
+    max_leaves=12)
+
+
+@given(st.dictionaries(TEXTS, VALUES, max_size=6), st.booleans(), st.sampled_from((None, 1)))
+def test_an_object_is_read_however_it_is_written(value: dict[str, Any], ascii_only: bool, indent: int | None):
+    """With escapes or without, with blanks or without."""
+    if depth(value) <= NESTING:
+        assert decode(json.dumps(value, ensure_ascii=ascii_only, indent=indent).encode()) == value
+
+
+@given(st.dictionaries(TEXTS, VALUES, min_size=1, max_size=4), st.booleans(), st.data())
+def test_a_name_that_stands_twice_is_found(value: dict[str, Any], ascii_only: bool, data: st.DataObject):
+    """Wherever the object stands, and however the second one is spelt."""
+    name = data.draw(st.sampled_from(sorted(value)))
+    pairs = [(one, json.dumps(value[one], ensure_ascii=ascii_only)) for one in value] + [(name, "1")]
+    written = "{" + ",".join(f"{json.dumps(one, ensure_ascii=ascii_only)}:{text}" for one, text in pairs) + "}"
+    for body in (written, f'{{"outer":[{written}]}}'):
+        found = decode(body.encode())
+        assert isinstance(found, Problem) and found.path in (name, "body")
+
+
+@given(st.binary(max_size=40))
+def test_any_bytes_may_come(body: bytes):
+    """They are an object or a problem, never an exception."""
+    assert isinstance(decode(body), dict | Problem)
+
+
+def depth(value: Any) -> int:
+    if isinstance(value, dict | list) and value:
+        return 1 + max(depth(one) for one in (value.values() if isinstance(value, dict) else value))
+    return 0
