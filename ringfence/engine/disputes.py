@@ -173,8 +173,8 @@ class Desk:
             row = await self._apply(connection, row, decision, now)
         return await self._go_on(row)
 
-    async def write(self, merchant_id: int, dispute_id: int, content: str) -> MessageRow | Why | NotThere:
-        """Keep a message of the merchant's."""
+    async def write(self, merchant_id: int, dispute_id: int, content: str, number: int | None = None) -> MessageRow | Why | NotThere:
+        """Keep a message of the merchant's; written again under the same number it is the one that was written."""
         if not content.strip():
             return Why(None, "must say something", "content")
         if len(content) > LONGEST_MESSAGE:
@@ -182,16 +182,21 @@ class Desk:
         async with self._held(merchant_id, dispute_id) as (connection, row, now):
             if row is None:
                 return NotThere()
+            written = await rows.messages(connection, row)
+            if before := next((one for one in written if one.message_id == number), None):
+                return before
             if row.stands.status not in WRITABLE:
                 return Why(None, f"messages can be written while it is {' or '.join(WRITABLE)}; it is {row.stands.status}")
-            if len(await rows.messages(connection, row)) >= MOST_MESSAGES:
+            if len(written) >= MOST_MESSAGES:
                 return Why(None, f"at most {MOST_MESSAGES} messages are kept")
-            message = MessageRow(self._new_id(), MERCHANT, row.stands.phase, content, now)
+            message = MessageRow(number or self._new_id(), MERCHANT, row.stands.phase, content, now)
             await rows.write(connection, row, message)
             return message
 
-    async def attach(self, merchant_id: int, dispute_id: int, evidence: Evidence) -> FileRow | Why | TooMuch | NotThere:
-        """Keep a file of the merchant's; it goes with his answer."""
+    async def attach(
+        self, merchant_id: int, dispute_id: int, evidence: Evidence, number: int | None = None
+    ) -> FileRow | Why | TooMuch | NotThere:
+        """Keep a file of the merchant's, which goes with his answer; added again under the same number it is the one that was added."""
         if len(evidence.content) > LARGEST_FILE:
             return TooMuch(f"must have at most {LARGEST_FILE >> 20} MB")
         begins = FILE_TYPES.get(evidence.content_type)
@@ -203,12 +208,15 @@ class Desk:
         async with self._held(merchant_id, dispute_id) as (connection, row, now):
             if row is None:
                 return NotThere()
+            added = await rows.files(connection, row)
+            if before := next((one for one in added if one.file_id == number), None):
+                return before
             if row.stands.status not in ATTACHABLE:
                 return Why(None, f"evidence can be added while it is {' or '.join(ATTACHABLE)}; it is {row.stands.status}")
-            if len(await rows.files(connection, row)) >= MOST_FILES:
+            if len(added) >= MOST_FILES:
                 return TooMuch(f"at most {MOST_FILES} files are kept")
             file = FileRow(
-                self._new_id(), name, evidence.content_type, len(evidence.content), row.stands.phase, MERCHANT, False, now)
+                number or self._new_id(), name, evidence.content_type, len(evidence.content), row.stands.phase, MERCHANT, False, now)
             await rows.attach(connection, row, file, evidence.content)
             return file
 

@@ -33,6 +33,7 @@ class Captured(NamedTuple):
 
     operation_id: int
     minor: int
+    currency: str
     processor: str
 
 
@@ -334,7 +335,7 @@ async def reports_waiting(connection: Connection, merchant_id: int) -> int:
     return await connection.fetchval(SQL.reports_waiting, merchant_id)
 
 
-async def report_content(connection: Connection, merchant_id: int, report_id: int) -> bytes | None:
+async def report_content(connection: Connection, merchant_id: int | None, report_id: int) -> bytes | None:
     """The CSV of a report that is ready."""
     return await connection.fetchval(SQL.report_content, merchant_id, report_id)
 

@@ -169,9 +169,9 @@ async def test_a_case_can_be_begun_by_hand(issuer: Issuer):
     [word] = await issuer.docket.told(at)
     assert (word.case, word.merchant, word.minor, word.note) == ("case-5", "M", 700, "The goods are not as described.")
     for wrong in ("0708", "0000", "0711"):
-        with pytest.raises(ValueError):
+        with pytest.raises(ValueError, match="one of 0700"):
             control.raise_case(wrong, 6, 6, "M", "AED", 700, at)
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="nothing to dispute"):
         control.raise_case("0706", 6, 6, "M", "AED", 1, at)
     control.close()
 

@@ -16,6 +16,9 @@ from ringfence.api.ppro.names import Names
 from ringfence.engine.charges import Charges
 from ringfence.engine.code_box import CodeBox
 from ringfence.engine.directory import Credential, Directory, Merchant
+from ringfence.engine.dispute_reading import Cases
+from ringfence.engine.dispute_reports import Reports
+from ringfence.engine.disputes import Desk
 from ringfence.engine.engine import Engine
 from ringfence.engine.keyed_requests import KeyedRequests, Said, Stands
 from ringfence.engine.reading import Reading
@@ -61,6 +64,14 @@ class Request(NamedTuple):
         return self.callers[0]
 
 
+class Disputes(NamedTuple):
+    """What is known of disputes, what answers them, and reports of them."""
+
+    desk: Desk
+    cases: Cases
+    reports: Reports
+
+
 class Service(NamedTuple):
     """What is behind the door.  ``route`` names the processor for a merchant, a payment method and a card's brand; ``None``: there is none."""
 
@@ -78,6 +89,7 @@ class Service(NamedTuple):
     house: str                              # the processor whose business day counts for what nobody is asked about
     now: Callable[[], datetime]             # business time, UTC
     is_live: bool
+    disputes: Disputes
     base_url: str = ""                      # how callers reach the service
 
 

@@ -20,7 +20,6 @@ from ringfence.processors.processor import Ask
 from ringfence.processors.simulator.accounts import SQL, Accounts, Change
 from ringfence.processors.simulator.cases import PLANS, Case, Stage, Word, answered, planned, step
 
-
 _T = TypeVar("_T")
 
 

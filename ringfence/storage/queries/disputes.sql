@@ -8,7 +8,7 @@ WHERE o.merchant_id = $1::integer AND o.payment_id = $2::bigint AND o.operation_
 
 -- captured --
 -- What was captured of a payment, oldest first.
-SELECT o.operation_id, x.minor, o.processor
+SELECT o.operation_id, x.minor, o.currency, o.processor
 FROM operations o JOIN outcomes x USING (merchant_id, payment_id, operation_id)
 WHERE o.merchant_id = $1::integer AND o.payment_id = $2::bigint AND o.kind IN ('capture', 'purchase') AND x.result = 'approved'
 ORDER BY o.operation_id;
@@ -171,8 +171,9 @@ FROM dispute_reports WHERE merchant_id = $1::integer AND report_id = $2::bigint 
 SELECT count(*) FROM dispute_reports WHERE merchant_id = $1::integer AND state = 'pending';
 
 -- report_content --
--- The rows of one that is ready.
-SELECT content FROM dispute_reports WHERE merchant_id = $1::integer AND report_id = $2::bigint AND state = 'processed';
+-- The rows of one that is ready, of a merchant, or (null) of any.
+SELECT r.content FROM merchants m JOIN dispute_reports r USING (merchant_id)
+WHERE ($1::integer IS NULL OR m.merchant_id = $1) AND r.report_id = $2::bigint AND r.state = 'processed';
 
 -- end_report --
 -- How it ended, and until when it is kept.
