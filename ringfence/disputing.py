@@ -106,7 +106,8 @@ def operators_of(
     names = Names(content_key)
     return Services(
         pool, directory, disputes.desk, disputes.cases, now, lambda number: names.make("dispute", number),
-        lambda name: names.read("dispute", name), first_keys, None if config.is_live else raising(config, now, at_end),
+        lambda name: names.read("dispute", name), lambda name: names.read("charge", name), first_keys,
+        None if config.is_live else raising(config, now, at_end),
         disputes.ear and disputes.ear.listen)
 
 

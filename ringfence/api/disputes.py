@@ -33,8 +33,8 @@ MOST = 200
 class Services(NamedTuple):
     """What the endpoints work with.
 
-    ``names`` and ``number`` give a dispute its public name and read it; ``keys``: what a first operation of a reference claims; ``begin`` has
-    an issuer raise a case (``None`` in live mode), ``listen`` hears it at once (``None``: a service will).
+    ``name`` and ``number`` give a dispute its public name and read it, ``charge`` reads a payment's; ``keys``: what a first operation of a
+    reference claims; ``begin`` has an issuer raise a case (``None`` in live mode), ``listen`` hears it at once (``None``: a service will).
     """
 
     pool: asyncpg.Pool
@@ -44,6 +44,7 @@ class Services(NamedTuple):
     now: Callable[[], datetime]
     name: Callable[[int], str]
     number: Callable[[str], int | None]
+    charge: Callable[[str], int | None]
     keys: Callable[[str], list[str]]
     begin: Callable[[str, int, int, str, str, int], Awaitable[str | None]] | None
     listen: Callable[[], Awaitable[object]] | None
@@ -78,7 +79,9 @@ async def _raise(services: Services, request: Request) -> Response:
         return error_response(409, "disputes are raised by issuers; only a sandbox can be asked to")
     given = await read_object(request)
     only(given, "payment", "merchant", "scenario", "capture", "amount")
-    reference = text_of(given, "payment")
+    name = text_of(given, "payment")
+    payment_id = services.charge(name)
+    reference = name if payment_id is None else str(payment_id)
     found = await named(services.pool, reference, services.keys(reference), text_of(given, "merchant") if "merchant" in given else None)
     if len(found) != 1:
         return error_response(404, "there is no payment of that name" if not found else "several payments have that name; use its id", "payment")
@@ -284,7 +287,7 @@ DESCRIBED: dict[str, Schema] = {
             "the case, and the dispute where it is known already", fields(
                 {"case": text("the issuer's name for it"), "dispute": {"anyOf": [fields(_ROW, _REQUIRED), {"type": "null"}]}}, ("case", "dispute")),
             "400", "401", "404", "409", status="201"), body=fields({
-                "payment": text("the payment's id, or its reference"), "merchant": text("whose reference it is"),
+                "payment": text("the payment's id, its reference, or its name at the PPRO door"), "merchant": text("whose reference it is"),
                 "scenario": text("which kind, 0700 to 0707; 0701 where it is left out"), "capture": text("the capture's id; the first one otherwise"),
                 "amount": _MINOR}, ("payment",), additionalProperties=False)),
     },

@@ -45,7 +45,7 @@ Exit codes: 0 raised · 2 usage · 6 database · 9 refused""")
 def raise_(
     payment: str, scenario: str, amount: str | None, currency: str | None, capture: str | None, merchant: str | None, data: str | None, as_json: bool,
 ) -> None:
-    """Have the sandbox's issuer raise a dispute about a captured payment (its id or reference), now."""
+    """Have the sandbox's issuer raise a dispute about a captured payment (its id, reference or charge), now."""
     order: dict[str, Any] = {"payment": payment, "scenario": scenario}
     if amount is not None:
         if currency is None:

@@ -143,7 +143,7 @@ class Desk:
             if not isinstance(decision, Decision):
                 log.warning("dispute %d: notice %d waits for its predecessors", row.dispute_id, heard.number)
                 break
-            if note and (decision.dispute.is_closed or decision.dispute.status != row.stands.status):
+            if note and heard.number > 1 and (decision.dispute.is_closed or decision.dispute.status != row.stands.status):
                 row = row._replace(closing_note=note if decision.dispute.is_closed else row.closing_note)
                 await rows.write(connection, row, MessageRow(self._new_id(), PROVIDER, decision.dispute.phase, note, now))
             row = await self._apply(connection, row, decision, now)

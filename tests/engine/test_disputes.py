@@ -5,22 +5,26 @@ import asyncio
 import itertools
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
 import pytest
 
+from ringfence.api.aps.door import order_key
 from ringfence.background import disputes as queue
 from ringfence.background.worker import Background
 from ringfence.core.dispute import Act, Action, Heard, Phase, Refusal, Said, Status
 from ringfence.core.dispute_reasons import Reason
 from ringfence.core.notices import Notice
+from ringfence.engine import retention
 from ringfence.engine.batcher import CommitFailed
 from ringfence.engine.dispute_reading import Cases
 from ringfence.engine.disputes import LARGEST_FILE, MOST_FILES, Answer, Case, Desk, Evidence, NotThere, TooMuch, Why
 from ringfence.engine.intents import Result
 from ringfence.engine.proof import prove
+from ringfence.engine.story import explain
+from ringfence.storage.retention import PaymentName
 from tests.engine.composition import DAY, NOW, Process, Shop, process, shop
 
 pytestmark = pytest.mark.anyio
@@ -262,3 +266,47 @@ async def test_events_are_frozen_as_things_stood(bank: Bank):
         "dispute": str(dispute), "payment": str(bank.payment_id), "capture": str(bank.payment_id), "reference": "ORDER-1", "door": "aps",
         "phase": "chargeback", "status": "open", "amount": 600, "moved": 600, "currency": "AED", "reason": "fraud_card_absent",
         "reason_code": "10.4", "due_at": None, "closing": None}
+
+
+async def test_the_story_tells_of_disputes(bank: Bank):
+    """What happened in its place, and what is waited for."""
+    dispute = await bank.tell(Said.TAKEN, 600)
+    story = await explain(bank.process.pool, "ORDER-1", keys=lambda name: [order_key(name)])
+    assert story is not None
+    about = f"Dispute {dispute} (fraud card absent 10.4, chargeback): "
+    for sentence in (
+        about + "the issuer took 6.00 AED.", about + "the merchant may answer until 2026-01-30 07:09:19 UTC; 6.00 AED are disputed.",
+        f"Dispute {dispute} of 6.00 AED waits for the merchant until 2026-01-30 07:09:19 UTC; without an answer it is lost.",
+    ):
+        assert any(sentence in line for line in story.sentences), sentence
+    bank.process.now.now = DUE
+    await bank.work()
+    story = await explain(bank.process.pool, "ORDER-1", keys=lambda name: [order_key(name)])
+    assert story is not None and any(
+        line.endswith(about + "it was lost, because nobody answered in time.") for line in story.sentences)
+    assert not any("waits for the merchant" in line for line in story.sentences)
+
+
+async def test_a_card_is_kept_while_a_dispute_is_open(bank: Bank):
+    """Also one that has moved no money; evidence goes with everything else once it has ended, and is old."""
+    dispute = await bank.tell(Said.INQUIRED, 1000)
+    await bank.desk.attach(bank.merchant_id, dispute, PDF)
+    await bank.process.fetch(
+        "INSERT INTO follows SELECT lane, max(number) FROM batches GROUP BY lane ON CONFLICT (lane) DO UPDATE SET number = excluded.number")
+    later, policy = NOW + 2000 * DAY, retention.Policy()
+    name = PaymentName(bank.merchant_id, bank.here.identifier, bank.payment_id)
+    refused = await retention.run(bank.process.pool, policy, later, payment=name)
+    assert isinstance(refused, retention.Refused) and "a dispute about it is open" in refused.reason
+    assert await gone(bank, policy, later) == {"cards": 0, "details": 0, "evidence": 0}
+    await bank.tell(Said.LOST)
+    assert await gone(bank, policy, NOW + 1000 * DAY) == {"cards": 1, "details": 0, "evidence": 0}
+    assert await gone(bank, policy, later) == {"cards": 1, "details": 1, "evidence": 1}
+    await retention.run(bank.process.pool, policy, later)
+    shown = await bank.cases.show(None, dispute)
+    assert shown is not None and not shown.files and not shown.messages
+
+
+async def gone(bank: Bank, policy: retention.Policy, at: datetime) -> dict[str, int]:
+    """What a run would take."""
+    report = await retention.show(bank.process.pool, policy, at)
+    return {line.what: line.count for line in report.lines if line.what in ("cards", "details", "evidence")}
