@@ -17,7 +17,7 @@ from ringfence.background.worker import Background
 from ringfence.core.dispute import Act, Action, Heard, Phase, Refusal, Said, Status
 from ringfence.core.dispute_reasons import Reason
 from ringfence.core.notices import Notice
-from ringfence.engine import retention
+from ringfence.engine import dispute_reports, disputes, metrics, retention
 from ringfence.engine.batcher import CommitFailed
 from ringfence.engine.dispute_reading import Cases
 from ringfence.engine.disputes import LARGEST_FILE, MOST_FILES, Answer, Case, Desk, Evidence, NotThere, TooMuch, Why
@@ -310,3 +310,8 @@ async def gone(bank: Bank, policy: retention.Policy, at: datetime) -> dict[str, 
     """What a run would take."""
     report = await retention.show(bank.process.pool, policy, at)
     return {line.what: line.count for line in report.lines if line.what in ("cards", "details", "evidence")}
+
+
+def test_jobs_of_disputes_are_counted():
+    """A queue without a counter breaks behind every job."""
+    assert {disputes.QUEUE, dispute_reports.QUEUE} <= set(metrics.QUEUES)
