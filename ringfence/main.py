@@ -54,7 +54,7 @@ from ringfence.core.recovery import Plan
 from ringfence.disputing import Disputes, acts_of, disputes_of
 from ringfence.engine import addresses, keys, points
 from ringfence.engine.ahead import Ahead
-from ringfence.engine.authenticating import Authenticating
+from ringfence.engine.authenticating import Authenticating, secrets_under
 from ringfence.engine.batch_carrier import HANDS, Carrier
 from ringfence.engine.batches import CHORE, Batches
 from ringfence.engine.bulk import Expirer
@@ -224,16 +224,17 @@ async def _foundation(
     )
     engine.recovery = ends_doubts
 
-    # who pays, and what follows a challenge
+    # who pays, and what follows a challenge; a repeatable run tells the same addresses in every folder
+    secret_of = secrets_under(config.seed.to_bytes(8, "big") if config.frozen_at else keyring.content_key)
     authenticating = Authenticating(
-        pool, access_control, code_box, directory, new_id=numbering.next, new_secret=numbering.new_name, now=clock.now, wall=_wall,
+        pool, access_control, code_box, directory, new_id=numbering.next, secret_of=secret_of, now=clock.now, wall=_wall,
         seconds=config.answer_seconds)
     engine.authenticating = authenticating
     after_challenges = Challenges(
-        pool, access_control, code_box, engine, desk.first, now=clock.now, wall=_wall, ask_seconds=ask_seconds)
+        pool, access_control, code_box, engine, desk.first, secret_of=secret_of, now=clock.now, wall=_wall, ask_seconds=ask_seconds)
     engine.challenged = after_challenges.at_once
     ahead = Ahead(
-        pool, access_control, authenticating, after_challenges, new_id=numbering.next, new_secret=numbering.new_name, now=clock.now,
+        pool, access_control, authenticating, after_challenges, new_id=numbering.next, secret_of=secret_of, now=clock.now,
         wall=_wall, seconds=config.answer_seconds)
     if config.frozen_at is None:            # what comes late comes by the wall clock, and never twice at the same place
         _listen_for_late(processor, ends_doubts, ends)
@@ -248,7 +249,7 @@ async def _foundation(
     link_desk = desk_of(config, pool, keyring, clock.now, numbering.next, lambda: nudge(MESSAGES))
 
     disputes = disputes_of(
-        config, due, keyring.content_key, clock.now, numbering.next, nudge=nudge, engine=engine, docket=docket, directory=directory)
+        config, pool, keyring.content_key, clock.now, numbering.next, nudge=nudge, engine=engine, docket=docket, directory=directory)
 
     base_url = config.base_url or f"{config.scheme}://{config.host}:{config.port}"
 
@@ -261,8 +262,8 @@ async def _foundation(
     service = aps_service(engine)
     global_api = ppro_service(
         is_live=config.is_live, base_url=base_url, engine=engine, reading=reading, vault=vault, directory=directory, code_box=code_box,
-        content_key=keyring.content_key, pool=pool, processors=processors, new_id=numbering.next, now=clock.now,
-        disputes=disputes.behind_the_door)
+        keyring=keyring, pool=pool, processors=processors, new_id=numbering.next, now=clock.now, challenges=after_challenges,
+        secret_of=secret_of, disputes=disputes.behind_the_door)
     aps = PaymentApi(service, directory, sandbox=not config.is_live)
     batch_doors = {DOOR: batch_door(service, lambda file: aps.account_named(file.merchant, file.access), links_of_rows(service))}
     file_desk = Batches(

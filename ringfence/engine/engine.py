@@ -84,7 +84,7 @@ class Engine:
         The result is a refusal (nothing was asked), or an outcome that is committed; ``Unknown`` where the processor gave
         no believable answer, or where its answer could not be committed.
         """
-        if intent.initiation is not Initiation.CARDHOLDER and (refused := await self._may_initiate(intent)):
+        if intent.initiation is not Initiation.CARDHOLDER and not intent.never_asked and (refused := await self._may_initiate(intent)):
             return Result(refusal=refused)
         fresh: CardInHand | None = None
         try:

@@ -20,6 +20,7 @@ from ringfence.engine.dispute_reading import Cases
 from ringfence.engine.dispute_reports import Reports
 from ringfence.engine.disputes import Desk
 from ringfence.engine.engine import Engine
+from ringfence.engine.instruments import Instruments
 from ringfence.engine.keyed_requests import KeyedRequests, Said, Stands
 from ringfence.engine.reading import Reading
 from ringfence.engine.vault import Vault
@@ -72,6 +73,11 @@ class Disputes(NamedTuple):
     reports: Reports
 
 
+async def nothing_to_give_up(merchant_id: int, payment_id: int, why: str) -> bool:
+    """Nobody is awaited."""
+    return False
+
+
 class Service(NamedTuple):
     """What is behind the door.  ``route`` names the processor for a merchant, a payment method and a card's brand; ``None``: there is none."""
 
@@ -80,6 +86,7 @@ class Service(NamedTuple):
     charges: Charges
     renderer: Renderer
     vault: Vault
+    instruments: Instruments
     directory: Directory
     code_box: CodeBox
     keyed: KeyedRequests
@@ -91,6 +98,8 @@ class Service(NamedTuple):
     is_live: bool
     disputes: Disputes
     base_url: str = ""                      # how callers reach the service
+    give_up: Callable[[int, int, str], Awaitable[bool]] = nothing_to_give_up   # ends a payment whose payer is awaited; whether it was in time
+    stand_in: Callable[[str], tuple[str, bool]] | None = None   # sandbox: the test number that any number stands for, and whether it has news
 
 
 Handler = Callable[[Service, Request], Awaitable[Answer]]

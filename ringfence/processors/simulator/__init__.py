@@ -11,8 +11,9 @@ from ringfence.processors.simulator.docket import Docket
 from ringfence.processors.simulator.processor import Simulator
 from ringfence.processors.simulator.reading import double_effects, given_back, read_book, standing, totals
 from ringfence.processors.simulator.scenarios import is_test_number, test_cards
+from ringfence.processors.simulator.tails import stand_in
 
 __all__ = [
     "Control", "Docket", "Effect", "Entry", "SimulatedAccessControl", "Simulator", "double_effects", "given_back", "is_test_number", "read_book",
-    "standing", "test_cards", "totals",
+    "stand_in", "standing", "test_cards", "totals",
 ]
