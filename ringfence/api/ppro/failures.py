@@ -75,6 +75,7 @@ REFUSALS: dict[Refusal, Failure] = {
     Refusal.EXCEEDS_CAPTURABLE: _ours("EXCEEDS_AUTHORIZED_AMOUNT", "More than what is still authorized"),
     Refusal.AUTHORIZATION_EXPIRED: _NO_AUTHORIZED,
     Refusal.NOTHING_CAPTURED: _NOTHING_TO_REFUND,
+    Refusal.CHARGEBACK_DETECTED: _ours("CHARGEBACK_DETECTED", "The money was charged back, or is disputed"),
     Refusal.EXCEEDS_REFUNDABLE: _ours("EXCEEDS_REFUNDABLE_AMOUNT", "More than what is left to refund"),
     Refusal.TOKEN_NOT_FOUND: _ours("INSTRUMENT_NOT_FOUND", "There is no such instrument"),
     Refusal.TOKEN_INACTIVE: _ours("INSTRUMENT_NOT_FOUND", "There is no such instrument"),
