@@ -1,0 +1,1 @@
+"""Amazon Pay API v2 as a processor: wallets instead of cards, charges instead of messages."""
