@@ -41,7 +41,7 @@ class Street(NamedTuple):
             "createCheckoutSessionConfig": {name: button[name] for name in ("payloadJSON", "signature", "algorithm")}}
         hidden = "".join(f'<input type="hidden" name="{name}" value="{html.escape(value)}">' for name, value in button.items())
         self.pages["go"] = (
-            f'<!doctype html><html lang="en"><title>Shop</title><noscript><form method="post" action="/amazon/checkout">{hidden}'
+            f'<!doctype html><html lang="en"><title>Shop</title><link rel="icon" href="data:,"><noscript><form method="post" action="/amazon/checkout">{hidden}'
             f'<button id="go">Amazon Pay</button></form></noscript><script src="/amazon/checkout.js"></script>'
             f"<script>amazon.Pay.initCheckout({json.dumps(config)})</script></html>")
 
@@ -61,7 +61,7 @@ def street(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Street]:
 
     async def back(request: Request) -> HTMLResponse:
         seen.append(dict(request.query_params))
-        return HTMLResponse('<!doctype html><html lang="en"><title>Back</title><p id="back">back</p></html>')
+        return HTMLResponse('<!doctype html><html lang="en"><title>Back</title><link rel="icon" href="data:,"><p id="back">back</p></html>')
 
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
