@@ -91,7 +91,7 @@ async def test_what_is_to_be_approved_is_said(here):
 
 @pytest.mark.parametrize(("frequency", "language", "said"), [
     ({"unit": "Month", "value": "1"}, "", "90.00 USD every month"), ({"unit": "Week", "value": "2"}, "", "90.00 USD every 2 weeks"),
-    ({"unit": "Variable", "value": "0"}, "", "90.00 USD from time to time"), ({"unit": "Year", "value": "1"}, "ar_AE", "90.00 USD كل سنة")])
+    ({"unit": "Variable", "value": "0"}, "", "90.00 USD from time to time"), ({"unit": "Year", "value": "1"}, "ar_AE", "\u206690.00 USD\u2069 كل سنة")])
 async def test_what_recurs_is_said(here, frequency, language, said):
     payload = here.shop.recurring()
     payload["recurringMetadata"]["frequency"] = frequency
