@@ -18,6 +18,8 @@ from typing import Any
 
 import asyncpg
 
+from ringfence import amazon_sandbox
+from ringfence.amazon_site import Site
 from ringfence.api.aps import recurring as plan_charges
 from ringfence.api.aps.app import PaymentApi
 from ringfence.api.aps.batch_intents import batch_door
@@ -35,6 +37,7 @@ from ringfence.background import (
     dropped,
     expiry,
     follower,
+    hold_rest,
     messages,
     recovery,
     recurring,
@@ -63,6 +66,7 @@ from ringfence.engine.code_box import SocketCodeBox
 from ringfence.engine.counting import CountedIntents, CountedOutcomes
 from ringfence.engine.directory import Directory
 from ringfence.engine.engine import Engine
+from ringfence.engine.holding import RestHolder
 from ringfence.engine.intent_lane import IntentLane
 from ringfence.engine.key_sources import KeySource, KeyUnreadable
 from ringfence.engine.lane import Lane, NotCommitted
@@ -85,6 +89,7 @@ from ringfence.processors.simulator import SimulatedAccessControl, Simulator, is
 from ringfence.storage import database
 from ringfence.storage import expiry as holds_due
 from ringfence.storage.jobs import IN_ORDER
+from ringfence.wallets import Amazon, amazon_of, numbers_of
 
 OUTCOME_LANES, INTENT_LANES = range(1_024), range(1_024, 2_048)
 """The numbers that lanes may hold; those of outcomes name chains, and stay few."""
@@ -127,6 +132,8 @@ class Foundation:
     aps: PaymentApi
     ppro: PproService
     files: Batches
+    amazon: Amazon
+    amazon_site: Site | None
     nudge: Callable[[], object]
     ends: AsyncExitStack
 
@@ -171,7 +178,10 @@ async def _foundation(
     processor = Simulator(
         config.data / "simulator", seed=config.seed, worker=number, t1_seconds=config.answer_seconds, inquiry=config.inquiry)
     ends.push_async_callback(processor.close)
-    processors: dict[str, Processor] = {processor.name: processor}
+    numbers = numbers_of(directory)
+    amazon = amazon_of(config, pool, directory, numbers, _wall)
+    ends.push_async_callback(amazon.processor.close)
+    processors: dict[str, Processor] = {processor.name: processor, amazon.processor.name: amazon.processor}
     access_control = SimulatedAccessControl(config.data / "simulator", seed=config.seed)
     ends.push_async_callback(access_control.close)
 
@@ -214,7 +224,7 @@ async def _foundation(
     desk = PostgresDesk(due, directory, vault, holder, message_seconds + LEASE_SECONDS, {DOOR: card_facts, "ppro": charge_facts})
     ends_doubts = Recovery(
         engine, desk, processors, plan=plan, now=clock.now, wall=_wall, ask_seconds=message_seconds,
-        day=_value_date(processors), merchants=_numbers_of(directory),
+        day=_value_date(processors), merchants=numbers,
     )
     engine.recovery = ends_doubts
 
@@ -264,6 +274,8 @@ async def _foundation(
         Chore("worker number", numbering.renew, RENEW_SECONDS, alone=False),
     ]
     queues: list[Queue] = []
+    amazon_site, passing = await amazon_sandbox.served(config, amazon, clock.now, lambda: admin_token(config), directory, ends)
+    chores += passing
     if works:
         # Opened when there is something to expire.
         in_bulk = Lane(lambda: holds_due.connect(database_url, application_name=f"ringfence bulk intents {number}"), numbers=INTENT_LANES)
@@ -305,6 +317,7 @@ async def _foundation(
                 count=lambda delivered: counters.add(DELIVERED if delivered else NOT_DELIVERED)),
             reports.queue(Maker(reporters, WORDS, clock.now)),
             messages.queue(due, link_desk, directory, post_of(config)),
+            hold_rest.queue(RestHolder(engine, amazon.processor, amazon.objects, directory, due, clock.now, _wall, message_seconds)),
         ]
     nudge_all = stepping.nudges(nudge, [one.name for one in (*chores, *queues)])
     if works and isinstance(clock, Clock) and config.frozen_at is None:
@@ -318,7 +331,7 @@ async def _foundation(
     ends.push_async_callback(_cancelled, noticing)
     return Foundation(
         config, clock, counters, pool, reporters, keyring, numbering.new_name, directory, vault, processor, lanes, engine, reading,
-        access_control, after_challenges, sessions, link_desk, service, aps, global_api, file_desk, nudge_all, ends)
+        access_control, after_challenges, sessions, link_desk, service, aps, global_api, file_desk, amazon, amazon_site, nudge_all, ends)
 
 
 def _listen_for_late(processor: Simulator, ends_doubts: Recovery, ends: AsyncExitStack) -> None:
@@ -378,14 +391,6 @@ def _value_date(processors: dict[str, Processor]) -> Callable[[str, datetime], d
     """The business day of a processor at an instant, by its cut-over hour and zone."""
     rules = {name: processor.capabilities for name, processor in processors.items()}
     return lambda name, at: business_day(at, rules[name].cut_over, rules[name].zone)
-
-
-def _numbers_of(directory: Directory) -> Callable[[str], int | None]:
-    """A merchant's number by its identifier."""
-    def number(identifier: str) -> int | None:
-        merchant = directory.merchant(identifier)
-        return None if merchant is None else merchant.merchant_id
-    return number
 
 
 def _wall() -> datetime:
