@@ -112,6 +112,8 @@ class WalletNotices:
         if held is None or any(thing.charge_id == charge_id and thing.kind in ("capture", "cancel") for thing in things):
             return
         state = await self._processor.charge_state(merchant, charge_id, self._wall() + timedelta(seconds=READING_SECONDS))
+        if not state:
+            raise ObjectsUnavailable(f"charge {charge_id} cannot be read")
         if state == "Canceled":
             notice = Notice(Noticed.HOLD_DROPPED, f"canceled:{charge_id}")
             await self._engine.notice(number, held.payment_id, self._processor.name, notice)

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from ringfence.processors.amazon_pay.accounts import Account
+from ringfence.processors.amazon_pay.codes import DECLINES
 from ringfence.processors.amazon_pay.connections import Answer, Connections, Lost, NotSent
 
 log = logging.getLogger(__name__)
@@ -112,7 +113,7 @@ class Client:
                 elif said.status in (401, 403):
                     # Of the first try it is certain that nothing happened; behind one that was lost, that one may have been carried out.
                     return Failed(Trouble.NO_ANSWER if sent else Trouble.NOT_AUTHORIZED, said.reason)
-                elif said.status not in AGAIN:
+                elif said.status not in AGAIN or said.reason in DECLINES:      # a decline stays one, whatever its status
                     return said
                 else:                   # the reason may say more than the status: it goes along where no try is left
                     sent, failed = True, said if said.reason else Failed(Trouble.NO_ANSWER, str(said.status))

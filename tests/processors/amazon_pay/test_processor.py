@@ -125,7 +125,7 @@ async def test_an_authorization_that_is_decided_later_is_pending_until_then(amaz
 async def test_a_declined_charge_says_why_in_both_languages(amazon: World, reason: str, code: str):
     """DE 39 for our books, Amazon's own word beside it."""
     permission = await amazon.permission()
-    await amazon.fault("createCharge", "simulate", reason, 4 if reason == "ProcessingFailure" else 1)
+    await amazon.fault("createCharge", "simulate", reason)
     payment = amazon.payment(permission)
     outcome = await payment.ask(P, 9000, initiation=Initiation.RECURRING)
     assert told(outcome) == f"declined {code} {reason}"
