@@ -154,6 +154,14 @@ class Dialogues:
         if charge is not None or (type(said) is Said and said.reason == "InvalidChargeStatus"):
             return await self._outcome_of_charge(account, message, thing, spends_hold=True)
         outcome = refused(said, message.repeat)
+        if type(outcome) is Declined:           # of the capture only, or of the charge with it?
+            found = await self.client.get(account, f"/charges/{thing.charge_id}", message.deadline)
+            charge = charge_of(found.object) if type(found) is Said and found.is_good else None
+            if charge is None:
+                return NO_ANSWER
+            if charge.state in ("Declined", "Canceled"):
+                await self.objects.know(thing._replace(state=charge.state))
+                return outcome._replace(hold_gone=True)
         if type(outcome) in (NotAsked, Declined) and not message.repeat:
             await self.objects.release(thing)
         return outcome

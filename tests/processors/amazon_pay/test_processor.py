@@ -157,6 +157,17 @@ async def test_a_capture_that_is_decided_later(amazon: World):
         assert told(await payment.inquire()) == end
 
 
+async def test_a_capture_that_is_declined_at_once_takes_the_hold_with_it(amazon: World):
+    """Where Amazon declines the charge; where it only refuses the question, the hold is there for the next one."""
+    payment, _ = await amazon.begun("100.00", A)
+    assert told(await payment.ask(C, 10_001)).startswith("declined 61")
+    assert told(await payment.ask(C, 100)) == "approved 100 hold gone"
+    payment, _ = await amazon.begun("100.00", A)
+    await amazon.fault("captureCharge", "simulate", "AmazonRejected")
+    assert told(await payment.ask(C, 4000)) == "declined 59 AmazonRejected hold gone"
+    assert await payment.charges() == [("Declined", "100.00", "0.00", "0.00")]
+
+
 async def test_a_refund_is_taken_first_and_final_later(amazon: World):
     """And may be declined in the end."""
     payment, _ = await amazon.begun("10.00")
