@@ -4,43 +4,65 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import asyncpg
 
-from ringfence.api.ppro import charges, operations
+from ringfence.api.aps.door import order_key
+from ringfence.api.ppro import charges, instruments, operations
 from ringfence.api.ppro.app import GlobalApi
 from ringfence.api.ppro.door import Endpoint, Service
 from ringfence.api.ppro.names import Names
-from ringfence.api.ppro.rendering import Renderer
-from ringfence.engine.charges import Charges
+from ringfence.api.ppro.rendering import Facts, Renderer
+from ringfence.engine.authenticating import PAGE, Address, SecretOf
+from ringfence.engine.challenges import Challenges
+from ringfence.engine.charges import Charges, View
 from ringfence.engine.code_box import CodeBox
 from ringfence.engine.directory import Directory, Merchant
 from ringfence.engine.engine import Engine
+from ringfence.engine.instruments import Instruments
 from ringfence.engine.keyed_requests import KeyedRequests
+from ringfence.engine.keys import Keyring
 from ringfence.engine.rates import Rates
 from ringfence.engine.reading import Reading
 from ringfence.engine.vault import Vault
 from ringfence.processors.processor import Processor
+from ringfence.processors.simulator import stand_in
 
 if TYPE_CHECKING:
     from ringfence.main import Foundation
 
-ENDPOINTS: tuple[Endpoint, ...] = (*charges.ENDPOINTS, *operations.ENDPOINTS)
+ENDPOINTS: tuple[Endpoint, ...] = (*charges.ENDPOINTS, *operations.ENDPOINTS, *instruments.ENDPOINTS)
 """All that is served below ``/v1``."""
 
 
 def ppro_service(
-    *, is_live: bool, base_url: str, engine: Engine, reading: Reading, vault: Vault, directory: Directory, code_box: CodeBox, content_key: bytes,
+    *, is_live: bool, base_url: str, engine: Engine, reading: Reading, vault: Vault, directory: Directory, code_box: CodeBox, keyring: Keyring,
     pool: asyncpg.Pool, processors: Mapping[str, Processor], new_id: Callable[[], int], now: Callable[[], datetime],
+    challenges: Challenges, secret_of: SecretOf,
 ) -> Service:
     """The service behind the door."""
-    names, of_cards = Names(content_key), next(iter(processors))
+    names, of_cards = Names(keyring.content_key), next(iter(processors))
     return Service(
-        engine=engine, reading=reading, charges=Charges(pool, reading), renderer=Renderer(names), vault=vault, directory=directory,
+        engine=engine, reading=reading, charges=Charges(pool, reading), renderer=Renderer(names, methods(base_url, secret_of)), vault=vault,
+        instruments=Instruments(pool, keyring, vault, now), directory=directory,
         code_box=code_box, keyed=KeyedRequests(pool, new_id=new_id, now=now, wall=lambda: datetime.now(UTC)), names=names,
-        content_key=content_key, route=routing(processors, of_cards), house=of_cards, now=now, is_live=is_live,
-        base_url=base_url)
+        content_key=keyring.content_key, route=routing(processors, of_cards), house=of_cards, now=now, is_live=is_live,
+        base_url=base_url, give_up=challenges.give_up,
+        keys_elsewhere=lambda reference: (order_key(reference),), stand_in=None if is_live else stand_in)
+
+
+def methods(base_url: str, secret_of: SecretOf) -> Callable[[View, Facts], list[dict[str, Any]]]:
+    """The ways in which the payer of a charge can be authenticated."""
+    def ways(view: View, facts: Facts) -> list[dict[str, Any]]:
+        first = view.first
+        if first.result != "challenge" or facts.echo.get("paymentMethod") != "CARD":
+            return []
+        number = int(first.processor_reference or 0)
+        address = Address(view.merchant_id, number, secret_of(view.merchant_id, number))
+        return [{"type": "3DS", "details": {"requestUrl": f"{base_url}{PAGE}{address}", "requestMethod": "GET"}}]
+
+    return ways
 
 
 def routing(processors: Mapping[str, Processor], of_cards: str) -> Callable[[Merchant, str, str], str | None]:

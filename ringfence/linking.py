@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import date, datetime, time
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
@@ -19,11 +19,12 @@ from ringfence.engine import links
 from ringfence.engine.directory import Directory, Merchant
 from ringfence.engine.keys import Keyring
 from ringfence.engine.link_addresses import Addresses
-from ringfence.engine.links import EMAIL, SMS, Desk, Opened, Why
+from ringfence.engine.links import EMAIL, SMS, Desk, Link, Opened, Why
 from ringfence.engine.plan_terms import Invoice, NoInvoice, PlanRow
 from ringfence.engine.return_address import may_return
-from ringfence.engine.sessions import Asked, Cashier, Session, Sessions, Taken
-from ringfence.web.links import Begin
+from ringfence.engine.sessions import IN_HAND, PAYMENT, Asked, Cashier, Session, Sessions, Taken
+from ringfence.engine.sessions import PATH as PAGES
+from ringfence.web.links import Begin, Look, Tried
 
 INBOX = "/sandbox/inbox"
 
@@ -91,6 +92,26 @@ def page_on(sessions: Sessions) -> OpenPage:
     return open_page
 
 
+def looking(sessions: Sessions, cashier: Cashier, bank: Callable[[int, int], Awaitable[str]], desk: Desk) -> Look:
+    """What became of the payment that a link's payer began, who has come back to the link's page.
+
+    ``bank``: merchant and payment -> the page on which its payer is awaited, "" where nobody is.  Only the browser that opened the link is
+    told: its bank's page is for nobody else who knows the link.
+    """
+    async def look(link: Link, holder: str) -> Tried | None:
+        session = await sessions.of_reference(link.merchant_id, DOOR, PAYMENT, link.reference)
+        if session is None or session.payment_link_id != link.link_id or not await links.is_held_by(desk, link, holder):
+            return None
+        if session.state in IN_HAND and session.payment_id is not None:
+            if page := await bank(session.merchant_id, session.payment_id):
+                return Tried(page, at_bank=True)
+            await cashier.settle(session, False)
+            session = await sessions.at(session.path.removeprefix(PAGES)) or session
+        return Tried(session.path if session.state in IN_HAND else "", problem=session.problem if session.state == "open" else "")
+
+    return look
+
+
 def giving_back(cashier: Cashier, desk: Desk) -> Cashier:
     """The cashier behind card pages of links, too: with the page its payer gives up the link, and others may pay."""
     async def cancel(session: Session) -> bool:
@@ -104,13 +125,20 @@ def giving_back(cashier: Cashier, desk: Desk) -> Cashier:
 
 def invoice_of(desk: Desk) -> Invoice:
     """How the invoice of a plan's due date is sent: as a link that can be paid from that day on."""
-    async def invoice(merchant: Merchant, plan: PlanRow, day: date) -> str | NoInvoice:
+    async def invoice(merchant: Merchant, plan: PlanRow, day: date, number: int) -> str | NoInvoice:
         made = await links.invoice(
-            desk, merchant, reference=reference_of(plan.plan_id, day, 1), minor=plan.minor, currency=plan.currency, email=plan.email,
+            desk, merchant, reference=reference_of(plan.plan_id, day, number), minor=plan.minor, currency=plan.currency, email=plan.email,
             description=plan.description, due_at=datetime.combine(day, time(), ZoneInfo(plan.zone)))
-        return NoInvoice(f"no invoice could be sent: {NO_INVOICE.get(made.why, made.why)}") if isinstance(made, links.Refused) else made.url
+        if not isinstance(made, links.Refused):
+            return made.url
+        return NoInvoice(f"no invoice could be sent: {NO_INVOICE.get(made.why, made.why)}", made.why is Why.REFERENCE_USED)
 
     return invoice
+
+
+async def link_states(desk: Desk, merchant: Merchant, references: Sequence[str]) -> Mapping[str, str]:
+    """How the links with these references stand, for whoever shows plans."""
+    return {name: link.state for name, link in (await links.by_references(desk, merchant, references)).items()}
 
 
 def desk_of(

@@ -56,7 +56,7 @@ from ringfence.core.outcomes import Outcome
 from ringfence.core.recovery import Plan
 from ringfence.engine import addresses, keys, points
 from ringfence.engine.ahead import Ahead
-from ringfence.engine.authenticating import Authenticating
+from ringfence.engine.authenticating import Authenticating, secrets_under
 from ringfence.engine.batch_carrier import HANDS, Carrier
 from ringfence.engine.batches import CHORE, Batches
 from ringfence.engine.bulk import Expirer
@@ -72,7 +72,7 @@ from ringfence.engine.key_sources import KeySource, KeyUnreadable
 from ringfence.engine.lane import Lane, NotCommitted
 from ringfence.engine.links import QUEUE as MESSAGES
 from ringfence.engine.links import Desk as LinkDesk
-from ringfence.engine.metrics import DELIVERED, NOT_DELIVERED, Counters
+from ringfence.engine.metrics import DELIVERED, NOT_DELIVERED, SET_ASIDE, Counters
 from ringfence.engine.numbering import RENEW_SECONDS, Counted, NoNumberFree, Numbering
 from ringfence.engine.outcome_lane import OutcomeLane
 from ringfence.engine.reading import Reading
@@ -84,6 +84,7 @@ from ringfence.failures import Exit, Failure
 from ringfence.global_api import ppro_service
 from ringfence.linking import desk_of, invoice_of, post_of
 from ringfence.operators import notifiers_of, plan_desk_of, policy_of, rules_of
+from ringfence.processors.mock import Mock
 from ringfence.processors.processor import Ask, Processor
 from ringfence.processors.simulator import SimulatedAccessControl, Simulator, is_test_number
 from ringfence.storage import database
@@ -182,6 +183,8 @@ async def _foundation(
     amazon = amazon_of(config, pool, directory, numbers, _wall)
     ends.push_async_callback(amazon.processor.close)
     processors: dict[str, Processor] = {processor.name: processor, amazon.processor.name: amazon.processor}
+    if not config.is_live:
+        processors[Mock.name] = Mock(config.data / "simulator")
     access_control = SimulatedAccessControl(config.data / "simulator", seed=config.seed)
     ends.push_async_callback(access_control.close)
 
@@ -228,16 +231,17 @@ async def _foundation(
     )
     engine.recovery = ends_doubts
 
-    # who pays, and what follows a challenge
+    # who pays, and what follows a challenge; a repeatable run tells the same addresses in every folder
+    secret_of = secrets_under(config.seed.to_bytes(8, "big") if config.frozen_at else keyring.content_key)
     authenticating = Authenticating(
-        pool, access_control, code_box, directory, new_id=numbering.next, new_secret=numbering.new_name, now=clock.now, wall=_wall,
+        pool, access_control, code_box, directory, new_id=numbering.next, secret_of=secret_of, now=clock.now, wall=_wall,
         seconds=config.answer_seconds)
     engine.authenticating = authenticating
     after_challenges = Challenges(
-        pool, access_control, code_box, engine, desk.first, now=clock.now, wall=_wall, ask_seconds=ask_seconds)
+        pool, access_control, code_box, engine, desk.first, secret_of=secret_of, now=clock.now, wall=_wall, ask_seconds=ask_seconds)
     engine.challenged = after_challenges.at_once
     ahead = Ahead(
-        pool, access_control, authenticating, after_challenges, new_id=numbering.next, new_secret=numbering.new_name, now=clock.now,
+        pool, access_control, authenticating, after_challenges, new_id=numbering.next, secret_of=secret_of, now=clock.now,
         wall=_wall, seconds=config.answer_seconds)
     if config.frozen_at is None:            # what comes late comes by the wall clock, and never twice at the same place
         _listen_for_late(processor, ends_doubts, ends)
@@ -262,7 +266,8 @@ async def _foundation(
     service = aps_service(engine)
     global_api = ppro_service(
         is_live=config.is_live, base_url=base_url, engine=engine, reading=reading, vault=vault, directory=directory, code_box=code_box,
-        content_key=keyring.content_key, pool=pool, processors=processors, new_id=numbering.next, now=clock.now)
+        keyring=keyring, pool=pool, processors=processors, new_id=numbering.next, now=clock.now, challenges=after_challenges,
+        secret_of=secret_of)
     aps = PaymentApi(service, directory, sandbox=not config.is_live)
     batch_doors = {DOOR: batch_door(service, lambda file: aps.account_named(file.merchant, file.access), links_of_rows(service))}
     file_desk = Batches(
@@ -302,13 +307,14 @@ async def _foundation(
             page_sessions.chore(sessions, directory, config.retention_delivery_days, clock.now),
             retention.chore(reporters, policy_of(config), clock.now),
             batches.chore(file_desk), batches.carrying(carrier, config.sweep_seconds), batches.forgetting(file_desk),
+            recurring.forgetting(due, clock.now),
         ]
         # Lanes of their own, opened when there is something to charge: the expirer's are held over its chunks.
         planned = engine_on(lane("plan intents", INTENT_LANES), lane("plan outcomes", OUTCOME_LANES))
         charge = plan_charges.charger(aps_service(planned), sandbox=not config.is_live)
         runner = recurring.Runner(
-            due, directory, charge, plan_desk_of(config), key_of=order_key, now=clock.now, waiting=lambda: sum(engine.waiting),
-            invoice=invoice_of(link_desk))
+            due, directory, charge, invoice_of(link_desk), plan_desk_of(config), key_of=order_key, now=clock.now,
+            waiting=lambda: sum(engine.waiting))
         queues = [
             recovery.queue(ends_doubts), challenges.queue(after_challenges), reversals.queue(due, desk, engine, plan, clock.now),
             recurring.queue(runner),
@@ -324,7 +330,7 @@ async def _foundation(
         chores.append(stepping.watch(clock, nudge_all))
     background = Background(
         chores, queues, pool=due, now=clock.now, holder=holder, pause=config.sweep_seconds, sequential=config.frozen_at is not None,
-        count=counters.count_job)
+        count=counters.count_job, note_set_aside=lambda: counters.add(SET_ASIDE))
     background.start()
     ends.push_async_callback(background.stop)
     noticing = asyncio.create_task(keys.keep_noticing(pool, keyring, f"worker {number} of process {os.getpid()}"))

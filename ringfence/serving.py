@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -25,6 +25,8 @@ from ringfence.api.aps.reporting import ReportingApi
 from ringfence.api.aps.returning import FromTokenization, Returning
 from ringfence.api.http import App, BodyTooLarge, CallerGone, Door, read_body, root, service_routes
 from ringfence.api.ppro import app
+from ringfence.api.ppro.door import DOOR as PPRO
+from ringfence.api.ppro.returning import Returning as ChargeReturning
 from ringfence.background import (
     stepping,
 )
@@ -33,12 +35,12 @@ from ringfence.engine import forms
 from ringfence.engine.clock import Clock
 from ringfence.engine.metrics import Counters, Metrics
 from ringfence.engine.reporting import Reporting
-from ringfence.engine.return_address import origin_of
-from ringfence.engine.sessions import finishing
+from ringfence.engine.return_address import may_return, origin_of
+from ringfence.engine.sessions import Cashier, finishing
 from ringfence.engine.timeline import Stepped
 from ringfence.engine.vault import Vault
 from ringfence.global_api import global_api
-from ringfence.linking import begin_on, giving_back, page_on
+from ringfence.linking import begin_on, giving_back, looking, page_on
 from ringfence.main import ASKING_SECONDS, Foundation, admin_token, foundation
 from ringfence.operators import Advance, admin_of, notifiers_of
 from ringfence.wallets import numbers_of
@@ -91,11 +93,14 @@ def doors(base: Foundation, metrics: Metrics) -> Worker:
     desk = aps_hosted.Desk(service, base.sessions, aps.account, tokenize=tokenization.tokenize)
     cashier = giving_back(desk.cashier, base.links)
     finish = finishing(base.sessions, cashier, returning.way)
+    of_charges = ChargeReturning(base.reading, directory, base.ppro.names, is_live=config.is_live)
     pages = [
         *hosted.routes(hosted.Hosted(
             base.sessions, {DOOR: cashier}, {aps_pages.PATH: page.enter},
-            form_reader(config.body_limit), config.answer_seconds + ASKING_SECONDS + ATTEMPT_SECONDS)),
-        *three_d_secure.routes(_bank_desk(base, returning, {DOOR: finish})), *_pages_of_links(base),
+            form_reader(config.body_limit), base.challenges.page, config.answer_seconds + ASKING_SECONDS + ATTEMPT_SECONDS)),
+        *three_d_secure.routes(_bank_desk(
+            base, {DOOR: returning.address, PPRO: of_charges.address}, {DOOR: finish, PPRO: of_charges.way})),
+        *_pages_of_links(base, cashier),
     ]
 
     async def ready() -> list[str]:
@@ -124,13 +129,13 @@ def doors(base: Foundation, metrics: Metrics) -> Worker:
     return Worker(root(by_path, routes, base.counters, {app.PREFIX: v1}), by_path, base.counters, ready, base.ends.aclose, aps_batch.LONG_PATHS)
 
 
-def _pages_of_links(base: Foundation) -> list[BaseRoute]:
+def _pages_of_links(base: Foundation, cashier: Cashier) -> list[BaseRoute]:
     """What payers of links see, and in a sandbox what they were sent."""
     is_secure = (base.config.base_url or base.config.scheme).startswith("https")
     return [
         *link_pages.routes(link_pages.Services(
-            base.links, base.directory, begin_on(page_on(base.sessions), base.links, base.directory), not base.config.is_live, is_secure,
-            asyncio.Lock())),
+            base.links, base.directory, begin_on(page_on(base.sessions), base.links, base.directory),
+            looking(base.sessions, cashier, base.challenges.page, base.links), not base.config.is_live, is_secure, asyncio.Lock())),
         *([] if base.config.is_live else inbox.routes(base.reporters, admin_token(base.config))),
     ]
 
@@ -157,7 +162,11 @@ def form_reader(limit: int) -> Callable[[Request], Awaitable[bytes]]:
     return read
 
 
-def _bank_desk(base: Foundation, returning: Returning, finish: three_d_secure.Finish) -> three_d_secure.Desk:
+Addresses = Mapping[str, Callable[[int, int], Awaitable[str]]]
+"""By door: merchant and payment -> the address that a payer comes back to, "" for none."""
+
+
+def _bank_desk(base: Foundation, addresses: Addresses, finish: three_d_secure.Finishes) -> three_d_secure.Desk:
     """What the pages of a challenge need.  They may be framed by the shop they lead back to, and by the pages it named."""
     async def door_of(merchant_id: int, payment_id: int) -> str:
         view = await base.reading.view(merchant_id, payment_id)
@@ -166,10 +175,15 @@ def _bank_desk(base: Foundation, returning: Returning, finish: three_d_secure.Fi
     async def framers(merchant_id: int, payment_id: int) -> tuple[str, ...]:
         merchant = base.directory.by_id(merchant_id)
         allowed = [*merchant.settings.return_origins] if merchant is not None else []
-        origins = map(origin_of, [*allowed, await returning.address(merchant_id, payment_id)])
+        address = addresses.get(await door_of(merchant_id, payment_id))
+        origins = map(origin_of, [*allowed, await address(merchant_id, payment_id) if address else ""])
         return tuple(dict.fromkeys(filter(None, origins)))
 
-    return three_d_secure.Desk(base.challenges, base.access_control, finish, door_of, framers, base.clock.now)
+    def may_leave(merchant_id: int, url: str) -> bool:
+        merchant = base.directory.by_id(merchant_id)
+        return merchant is not None and may_return(url, merchant.settings.return_origins, base.config.is_live)
+
+    return three_d_secure.Desk(base.challenges, base.access_control, finish, door_of, framers, may_leave, base.clock.now)
 
 
 def _advance(base: Foundation) -> Advance:

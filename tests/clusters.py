@@ -19,6 +19,17 @@ from ringfence.storage.database import connect
 from ringfence.storage.migrations import migrate
 from ringfence.storage.postgres import PrivatePostgres
 
+#: Bytes free in memory that data folders of tests ask for; a run takes a tenth.
+MEMORY_NEEDED = 4 << 30
+
+
+def memory() -> Path | None:
+    """A folder in memory with room for data folders: no commit of a test has to wait for a disk, and what is killed is processes, which
+    takes from a file in memory no more than from one on a disk.  ``None`` where there is no room: then they lie where all temporary files do.
+    """
+    shared = Path("/dev/shm")
+    return shared if shared.is_dir() and shutil.disk_usage(shared).free > MEMORY_NEEDED else None
+
 
 def put_cluster(data: Path) -> None:
     """Make *data*, a new data folder, one whose cluster is there and migrated, and was never started."""
@@ -30,7 +41,7 @@ def put_cluster(data: Path) -> None:
 @functools.cache
 def _made(forced: str | None) -> Path:
     """A data folder with a cluster, one for each choice of programs."""
-    folder = Path(tempfile.mkdtemp(prefix="ringfence-test-"))
+    folder = Path(tempfile.mkdtemp(prefix="ringfence-test-", dir=memory()))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     server = PrivatePostgres(folder, log=folder / "postgres.log")
     try:

@@ -28,7 +28,7 @@ from hypothesis import HealthCheck, settings
 from ringfence.storage.binaries import FORCED
 from ringfence.storage.database import connect
 from ringfence.storage.postgres import PrivatePostgres
-from tests.clusters import migrated, put_cluster
+from tests.clusters import memory, migrated, put_cluster
 from tests.web import browsers
 
 # What is quick and explains most comes first; then the longest files, and what starts services and waits for them, so that it waits
@@ -38,9 +38,6 @@ TURNS = ("core", "api", "web", "storage", "torture", "faults", "engine", "simula
 # How fast a machine is says nothing about the code: a crowded one must not fail a test that draws its examples slowly.
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
-
-#: Bytes free in memory that the shared server asks for; it takes a tenth.
-MEMORY_NEEDED = 4 << 30
 
 _numbers = itertools.count(1)
 
@@ -116,7 +113,7 @@ def postgres() -> Iterator[Server]:
             with _template(elsewhere) as template:
                 yield Server(elsewhere, PrivatePostgres(Path(), log=Path()).bin(), template)
             return
-        folder = Path(tempfile.mkdtemp(prefix="ringfence-test-", dir=_memory()))
+        folder = Path(tempfile.mkdtemp(prefix="ringfence-test-", dir=memory()))
         server = PrivatePostgres(folder / "data", log=folder / "postgres.log")
         try:
             put_cluster(folder / "data")
@@ -149,7 +146,7 @@ def empty_database(postgres: Server) -> Iterator[str]:
 @contextmanager
 def _copy(server: Server) -> Iterator[str]:
     name = _new_name()
-    _run(server.address, f"CREATE DATABASE {name} TEMPLATE {server.template}")
+    _run(server.address, f"CREATE DATABASE {name} TEMPLATE {server.template} STRATEGY file_copy")       # writing it to the log takes thrice the work
     try:
         yield _beside(server.address, name)
     finally:
@@ -165,12 +162,6 @@ def _template(address: str) -> Iterator[str]:
         yield name
     finally:
         _run(address, f"DROP DATABASE {name} WITH (FORCE)")
-
-
-def _memory() -> Path | None:
-    """A folder in memory with room for the shared server, whose durability no test is about: its commits need not wait for a disk."""
-    shared = Path("/dev/shm")
-    return shared if shared.is_dir() and shutil.disk_usage(shared).free > MEMORY_NEEDED else None
 
 
 def _new_name() -> str:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from ringfence.api.aps import signature
-from tests.clusters import put_cluster
+from tests.clusters import memory, put_cluster
 
 READY_SECONDS = 60
 
@@ -30,7 +30,7 @@ class Sandbox:
         self, *, workers: int = 2, environment: dict[str, str] | None = None, arguments: tuple[str, ...] = (), from_nothing: bool = False,
     ) -> None:
         """``from_nothing``: the service makes its own cluster at its first start, instead of finding one that is made and migrated."""
-        self.folder = Path(tempfile.mkdtemp(prefix="ringfence-test-"))
+        self.folder = Path(tempfile.mkdtemp(prefix="ringfence-test-", dir=memory()))
         self.data = self.folder / "data"
         if not from_nothing:
             put_cluster(self.data)

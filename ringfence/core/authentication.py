@@ -5,6 +5,7 @@ what follows from each status; nothing here knows pages, messages, clocks or sto
 """
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple
@@ -30,6 +31,25 @@ class Status(StrEnum):
     DECOUPLED = "D"                 # the payer must act, elsewhere; the result comes by itself
     METHOD = "M"                    # ours: the browser must pass by the issuer first (3DS Method)
     ERROR = "E"                     # ours: no answer, or none that can be believed
+
+
+VERSIONS = ("2.2.0", "2.1.0")
+"""Of the protocol (``messageVersion``), as they are spoken here, the newest first."""
+
+#: What an older version has no word for.
+_SINCE = {Status.DECOUPLED: "2.2.0", Status.INFORMATIONAL: "2.2.0"}
+
+
+def agreed(theirs: Collection[str]) -> str:
+    """The newest version that we and they speak; "" where there is none."""
+    return next((version for version in VERSIONS if version in theirs), "")
+
+
+def is_believable(status: Status, version: str) -> bool:
+    """Whether an answer of that version can have that status.  An answer that names no version contradicts nothing."""
+    if version not in VERSIONS:
+        return not version
+    return VERSIONS.index(version) <= VERSIONS.index(_SINCE.get(status, VERSIONS[-1]))
 
 
 class Mode(StrEnum):

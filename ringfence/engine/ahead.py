@@ -13,7 +13,7 @@ import asyncpg
 from ringfence.core.authentication import CHALLENGE, FIRST_SIGN, GOOD_FOR, PENDING, Mode, Status
 from ringfence.core.card import Pan
 from ringfence.core.commands import Kind
-from ringfence.engine.authenticating import PAGE, Address, Authenticating
+from ringfence.engine.authenticating import PAGE, Address, Authenticating, SecretOf
 from ringfence.engine.challenges import Challenges
 from ringfence.processors.authenticator import NO_PREFERENCE, AuthenticationRequest, Authenticator
 from ringfence.processors.processor import Ask
@@ -55,11 +55,11 @@ class Ahead:
 
     def __init__(
         self, pool: asyncpg.Pool, authenticator: Authenticator, authenticating: Authenticating, challenges: Challenges, *,
-        new_id: Callable[[], int], new_secret: Callable[[], str], now: Callable[[], datetime], wall: Callable[[], datetime], seconds: float,
+        new_id: Callable[[], int], secret_of: SecretOf, now: Callable[[], datetime], wall: Callable[[], datetime], seconds: float,
     ) -> None:
         """``seconds`` (wall time): how long access control may think."""
         self._pool, self._authenticator, self._authenticating, self._challenges = pool, authenticator, authenticating, challenges
-        self._new_id, self._new_secret, self._now, self._wall, self._seconds = new_id, new_secret, now, wall, seconds
+        self._new_id, self._secret_of, self._now, self._wall, self._seconds = new_id, secret_of, now, wall, seconds
 
     async def enrol(self, payer: Payer) -> Enrolled:
         """Ask access control about a payer.  Raises ``DatabaseUnavailable``."""
@@ -86,7 +86,7 @@ class Ahead:
         if said.status not in PENDING:
             await rows.keep(self._pool, row)
             return Enrolled(authentication_id, True, "")
-        address = Address(payer.merchant_id, authentication_id, self._new_secret())
+        address = Address(payer.merchant_id, authentication_id, self._secret_of(payer.merchant_id, authentication_id))
         await rows.keep(self._pool, row._replace(token_hash=address.hash, ended_at=None), now + FIRST_SIGN)
         return Enrolled(authentication_id, True, f"{PAGE}{address}")
 

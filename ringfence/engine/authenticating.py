@@ -24,6 +24,7 @@ from ringfence.core.authentication import (
     Mode,
     Status,
     Verdict,
+    is_believable,
     verdict,
     why_stopped,
 )
@@ -77,6 +78,19 @@ def read_address(text: str) -> Address | None:
     return found if str(found) == text and found.merchant_id < 2**31 and found.authentication_id < 2**63 else None
 
 
+SecretOf = Callable[[int, int], str]
+"""Merchant and authentication -> the secret in the address of its page: made anew whenever it is wanted, and kept nowhere."""
+
+
+def secrets_under(key: bytes) -> SecretOf:
+    """Secrets of 128 bits that nobody guesses who lacks ``key``: BLAKE2b under it (RFC 7693), in 32 hexadecimal digits."""
+    def secret_of(merchant_id: int, authentication_id: int) -> str:
+        place = merchant_id.to_bytes(4, "big") + authentication_id.to_bytes(8, "big")
+        return hashlib.blake2b(place, key=key[:64], person=b"3ds page", digest_size=16).hexdigest().upper()
+
+    return secret_of
+
+
 def attempt_name(operation_id: int) -> str:
     """Where a payment's security code waits during its challenge."""
     return f"challenge:{operation_id}"
@@ -87,12 +101,11 @@ class Authenticating:
 
     def __init__(
         self, pool: asyncpg.Pool, authenticator: Authenticator, code_box: CodeBox, directory: Directory, *, new_id: Callable[[], int],
-        new_secret: Callable[[], str], now: Callable[[], datetime], wall: Callable[[], datetime], seconds: float,
+        secret_of: SecretOf, now: Callable[[], datetime], wall: Callable[[], datetime], seconds: float,
     ) -> None:
-        """``new_secret`` gives 128 bits that nobody can guess.  ``now`` is business time, ``wall`` the machine's; ``seconds`` (wall time)
-        is how long access control may think."""
+        """``now`` is business time, ``wall`` the machine's; ``seconds`` (wall time) is how long access control may think."""
         self._pool, self._authenticator, self._box, self._directory = pool, authenticator, code_box, directory
-        self._new_id, self._new_secret, self._now, self._wall, self._seconds = new_id, new_secret, now, wall, seconds
+        self._new_id, self._secret_of, self._now, self._wall, self._seconds = new_id, secret_of, now, wall, seconds
 
     def concerns(self, demand: Demand, message: Ask) -> bool:
         """Whether anything is to be done for this payment before it is asked for.  Never waits: most payments end here."""
@@ -161,7 +174,7 @@ class Authenticating:
         code = reserved.intent.card.security_code if reserved.intent.card else None
         if code is not None and not await self._box.put(row.merchant_id, attempt_name(row.payment_id), code):
             return NotAsked(Ended.CODE_GONE)
-        address = Address(row.merchant_id, row.authentication_id, self._new_secret())
+        address = Address(row.merchant_id, row.authentication_id, self._secret_of(row.merchant_id, row.authentication_id))
         row = row._replace(has_code=code is not None, token_hash=address.hash)
         await rows.keep(self._pool, row, row.made_at + FIRST_SIGN)
         return Challenge("" if in_hand else f"{PAGE}{address}", str(row.authentication_id))
@@ -170,7 +183,10 @@ class Authenticating:
         """ARes, within the time that access control has."""
         try:
             async with asyncio.timeout(self._seconds):
-                return await self._authenticator.authenticate(request)
+                said = await self._authenticator.authenticate(request)
+            if is_believable(said.status, said.version):
+                return said
+            log.warning("access control said %s in version %r of the protocol, which cannot be", said.status, said.version)
         except TimeoutError:
             log.warning("access control did not keep its deadline")
         except Exception:

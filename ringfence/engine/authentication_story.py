@@ -4,7 +4,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
-from ringfence.core.authentication import PENDING, Cancelled, Status
+from ringfence.core.authentication import PENDING, VERSIONS, Cancelled, Status
 from ringfence.storage.authentications import AuthenticationRow
 
 #: What access control answered, by status.
@@ -26,6 +26,8 @@ def happened(row: AuthenticationRow) -> Iterator[tuple[datetime, int, str]]:
     wanted = f", because it was declined {row.soft_decline} without" if row.soft_decline else ""
     waited = bool(row.acs_id)
     begun = "a challenge began" if waited and row.status not in PENDING else _said(row)
+    if row.version not in ("", VERSIONS[0]):
+        begun += f", in version {row.version} of the protocol, as the issuer speaks no newer one"
     yield row.made_at, 0, f"3-D Secure ({row.mode}) was asked{wanted}: {begun}."
     if row.ended_at is not None and waited:
         yield row.ended_at, 1, f"The challenge ended: {_said(row)}."

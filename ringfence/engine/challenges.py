@@ -30,7 +30,7 @@ from ringfence.core.authentication import (
     why_stopped,
 )
 from ringfence.core.outcomes import NotAsked
-from ringfence.engine.authenticating import Address, attempt_name
+from ringfence.engine.authenticating import PAGE, Address, SecretOf, attempt_name
 from ringfence.engine.code_box import CodeBox
 from ringfence.engine.engine import Engine
 from ringfence.engine.intents import Ended as Finished
@@ -72,11 +72,11 @@ class Challenges:
 
     def __init__(
         self, pool: asyncpg.Pool, authenticator: Authenticator, code_box: CodeBox, engine: Engine, standing: Standing, *,
-        now: Callable[[], datetime], wall: Callable[[], datetime], ask_seconds: float,
+        secret_of: SecretOf, now: Callable[[], datetime], wall: Callable[[], datetime], ask_seconds: float,
     ) -> None:
         """``ask_seconds`` (wall time): how long whoever carries on may take to ask, and to write the outcome."""
         self._pool, self._authenticator, self._box, self._engine, self._standing = pool, authenticator, code_box, engine, standing
-        self._now, self._wall, self._ask = now, wall, timedelta(seconds=ask_seconds)
+        self._secret_of, self._now, self._wall, self._ask = secret_of, now, wall, timedelta(seconds=ask_seconds)
 
     async def find(self, address: Address) -> AuthenticationRow | None:
         """The authentication whose page this is the address of.  Raises ``DatabaseUnavailable``."""
@@ -84,6 +84,39 @@ class Challenges:
         if row is None or row.token_hash is None or not hmac.compare_digest(row.token_hash, address.hash):
             return None
         return row
+
+    async def page(self, merchant_id: int, payment_id: int) -> str:
+        """The path of the page on which a payment's payer is awaited; "" where nobody is.
+
+        For a payer who lost that page.  Should the challenge have ended meanwhile, the payment goes on first.  Raises ``DatabaseUnavailable``.
+        """
+        standing = [row for row in await rows.of_payment(self._pool, merchant_id, payment_id) if row.ended_at is None and row.claim is None]
+        if not standing:
+            return ""
+        row = standing[-1]
+        progress = await self.carry_on(merchant_id, row.authentication_id)
+        address = Address(merchant_id, row.authentication_id, self._secret_of(merchant_id, row.authentication_id))
+        is_there = row.token_hash is not None and hmac.compare_digest(row.token_hash, address.hash)
+        return f"{PAGE}{address}" if progress.stands is Stands.WAITING and row.status in PENDING and is_there else ""
+
+    async def give_up(self, merchant_id: int, payment_id: int, why: str) -> bool:
+        """End a payment whose payer is still awaited, as one that nobody was asked for; false where it went on before.
+
+        ``why`` is the reason that is kept.  Raises ``DatabaseUnavailable``.
+        """
+        standing = [row for row in await rows.of_payment(self._pool, merchant_id, payment_id) if row.ended_at is None and row.claim is None]
+        if not standing:
+            return False
+        row = standing[-1]
+        said = Said(Status.FAILED, "01", cancelled=Cancelled.CARDHOLDER)
+        deadline = await self._claim(row, secrets.token_hex(8), said, uses=False)
+        reserved = None if deadline is None else await self._standing(merchant_id, payment_id)
+        if deadline is None or reserved is None:
+            return False
+        if row.has_code:
+            await self._box.take(merchant_id, attempt_name(payment_id))
+        await self._engine.finish(Finished(reserved._replace(deadline=deadline), NotAsked(why)))
+        return True
 
     async def carry_on(self, merchant_id: int, authentication_id: int) -> Progress:
         """Go on as far as possible now.  Raises ``DatabaseUnavailable``."""
@@ -135,6 +168,9 @@ class Challenges:
             said = await self._authenticator.result(row.acs_id, now)
         except Exception:
             log.exception("access control broke its contract")
+            said = None
+        if said is not None and row.version and said.version not in ("", row.version):
+            log.warning("the result of authentication %d is of version %s, its challenge was of %s", row.authentication_id, said.version, row.version)
             said = None
         if said is not None and said.status not in PENDING:
             return said

@@ -86,7 +86,7 @@ class Engine:
         The result is a refusal (nothing was asked), or an outcome that is committed; ``Unknown`` where the processor gave
         no believable answer, or where its answer could not be committed.
         """
-        if intent.initiation is not Initiation.CARDHOLDER and (refused := await self._may_initiate(intent)):
+        if intent.initiation is not Initiation.CARDHOLDER and not intent.never_asked and (refused := await self._may_initiate(intent)):
             return Result(refusal=refused)
         fresh: CardInHand | None = None
         try:
@@ -115,6 +115,33 @@ class Engine:
         if type(result.outcome) is Challenge and not result.outcome.url and self.challenged is not None:
             result = await self.challenged(intent.merchant_id, int(result.outcome.reference)) or result
         return result if fresh is None else result._replace(card=fresh)
+
+    async def execute_many(self, intents: Sequence[Intent]) -> list[Result]:
+        """The results of many intents that begin payments without their payers, in order, as ``execute`` has each: committed together, asked
+        together by processors that take many at once.  One that cannot be stored has the outcome ``Unknown``, and nothing was asked."""
+        results: dict[int, Result] = {}
+        submitted: dict[int, asyncio.Future[Reserved | Result | TokenChanged]] = {}
+        for place, intent in enumerate(intents):
+            if refused := await self._may_initiate(intent):
+                results[place] = Result(refusal=refused)
+            else:
+                submitted[place] = self._intents.submit(intent)
+        if submitted:
+            await asyncio.wait(submitted.values())
+        reserved: dict[int, Reserved] = {}
+        for place, reply in submitted.items():
+            if reply.exception() is not None:
+                away = isinstance(reply.exception(), NotCommitted)
+                results[place] = Result(refusal=Refusal.SERVICE_UNAVAILABLE) if away else Result(outcome=Unknown(Silence.OWNER_GONE))
+            elif isinstance(said := reply.result(), Reserved):
+                reserved[place] = said
+            else:
+                results[place] = await self.execute(intents[place]) if isinstance(said, TokenChanged) else said
+        outcomes = await self.ask_many(list(reserved.values()))
+        finished = await asyncio.gather(*(
+            self.finish(self.ended(one, outcome)) for one, outcome in zip(reserved.values(), outcomes, strict=True)))
+        results.update(zip(reserved, finished, strict=True))
+        return [results[place] for place in range(len(intents))]
 
     async def carry_out(self, reserved: Reserved) -> Result:
         """Ask for what is reserved already, and commit the outcome."""

@@ -7,6 +7,7 @@ know protocols, pages, and how a message travels.
 from __future__ import annotations
 
 import hashlib
+import hmac
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -77,7 +78,7 @@ class Order(NamedTuple):
 
 
 class Link(NamedTuple):
-    """A link as it stands.  Instants are business time; ``url`` is what its payer opens."""
+    """A link as it stands.  Instants are business time; ``url`` is what its payer opens; ``in_doubt``: a payment has no end yet."""
 
     merchant_id: int
     link_id: int
@@ -89,6 +90,7 @@ class Link(NamedTuple):
     created_by: str
     paid_at: datetime | None
     payment_id: int | None
+    in_doubt: bool = False
 
 
 class Opened(NamedTuple):
@@ -258,6 +260,13 @@ async def open_(desk: Desk, merchant: Merchant, link_id: int, holder: str) -> Op
     return Opened(link, row.order_key, row.tries + 1, after.held_until)
 
 
+async def is_held_by(desk: Desk, link: Link, holder: str) -> bool:
+    """Whether that payer's browser is the one that opened the link last."""
+    async with borrowed(desk.pool) as connection:
+        found = await rows.find(connection, link.merchant_id, [link.link_id])
+    return any(row.holder and hmac.compare_digest(row.holder, _digest(holder)) for row in found)
+
+
 async def leave(desk: Desk, merchant_id: int, link_id: int, holder: str) -> None:
     """The payer has given up: others may pay at once."""
     async with borrowed(desk.pool) as connection:
@@ -290,6 +299,11 @@ async def by_number(desk: Desk, merchant_id: int, link_id: int) -> Link | None:
 async def by_reference(desk: Desk, merchant: Merchant, reference: str) -> Link | None:
     """The link of a merchant's order."""
     return next(iter(await _found(desk, merchant.merchant_id, references=[reference])), None)
+
+
+async def by_references(desk: Desk, merchant: Merchant, references: Sequence[str]) -> dict[str, Link]:
+    """The links of a merchant's orders, by their references."""
+    return {one.reference: one for one in await _found(desk, merchant.merchant_id, references=references)}
 
 
 async def merchant_of(desk: Desk, link_id: int) -> int | None:
@@ -343,7 +357,7 @@ def _view(desk: Desk, row: Row, now: datetime) -> Link:
     return Link(
         row.merchant_id, row.link_id, row.reference, row.terms, core.state_at(_standing(row), now),
         f"{desk.base_url()}{PATH}{desk.addresses.make(row.merchant_id, row.link_id)}", row.created_at, row.created_by,
-        row.paid_at or row.approved_at, row.payment_id or row.approved)
+        row.paid_at or row.approved_at, row.payment_id or row.approved, row.doubtful is not None)
 
 
 def _wrong(desk: Desk, merchant: Merchant, terms: Terms, now: datetime) -> Refused | None:

@@ -1,9 +1,9 @@
 """Retention: what is kept no longer than it is needed, and how it goes.
 
-Decides what nothing needs any more: numbers of cards, what doors echo, names behind tokens, bodies and log of deliveries, tokens of
-devices, reports.  The ledger, the chain and the proof stay whole, because none of this is covered by them.  Everything goes in small commits,
-looked at again under its lock; what somebody holds at the moment waits for the next run.  Refuses to know what it erases: nothing is
-opened, nothing is read.
+Decides what nothing needs any more: numbers of cards, proofs of authentications, what doors echo, names behind tokens, bodies and log of
+deliveries, tokens of devices, reports.  The ledger, the chain and the proof stay whole, because none of this is covered by them.  Everything
+goes in small commits, looked at again under its lock; what somebody holds at the moment waits for the next run.  Refuses to know what it
+erases: nothing is opened, nothing is read.
 """
 from __future__ import annotations
 
@@ -137,6 +137,8 @@ class _Run:
         kinds: tuple[tuple[str, str, Callable[[int], Awaitable[int]]], ...] = (
             ("cards", f"no active token, and no payment that is open, in doubt, disputed or changed within {policy.card_days} days "
                       "with money that may come back", self._cards),
+            ("authentications", "the payment needs its card no more, as above; or the authentication expired more than a day ago, and none used it",
+             self._authentications),
             ("details", f"the payment is settled and has not changed for {policy.personal_days} days",
              lambda merchant_id: self._details(merchant_id, personal)),
             ("holders", f"the token is switched off and was made more than {policy.personal_days} days ago",
@@ -169,8 +171,10 @@ class _Run:
             cards = await rows.cards_of(connection, merchant_id, payment_id)
             if not self._dry:
                 cards = await rows.hold_cards(connection, merchant_id, cards)
+            proofs = await rows.authentications_of(connection, merchant_id, payment_id)
             free = [one.card_id for one in await rows.cards_of_nobody(connection, merchant_id, cards, self._terms, but=payment_id)]
             if not self._dry:
+                await rows.erase_authentications_of(connection, merchant_id, proofs)
                 await rows.erase_details(connection, merchant_id, [payment_id], self._now)
                 await links.erase_links(connection, merchant_id, invoices)
                 await rows.erase_deliveries(connection, merchant_id, self._now, max(1, deliveries), payment_id)
@@ -178,6 +182,7 @@ class _Run:
         needed = len(free) < len(cards)
         return Report(self._now, self._policy, self._dry, (
             Line("cards", "another payment or a token needs its card" if needed else "nothing else needs its card", len(free)),
+            *([Line("authentications", "it was asked for", len(proofs))] if proofs else []),
             Line("details", "it was asked for", sum(count for _, count in details)),
             *([Line("links", "it was asked for", len(invoices))] if invoices else []),
             Line("deliveries", "it was asked for", deliveries),
@@ -208,6 +213,18 @@ class _Run:
             known = [one for one in free if one.card_id in held]
             still = await rows.cards_of_nobody(connection, merchant_id, sorted(held), self._terms, newer_than=since, known=known)
             return await rows.erase_cards(connection, merchant_id, [one.card_id for one in still], datetime.now(UTC))
+
+    async def _authentications(self, merchant_id: int) -> int:
+        """Page by page, so that those of before are not looked at again and again."""
+        if self._dry:
+            async with borrowed(self._pool) as connection:
+                return await rows.count_authentications(connection, merchant_id, self._terms)
+        count, after, took = 0, -1, [0] * CHUNK
+        while len(took) == CHUNK:
+            async with borrowed(self._pool) as connection:
+                took = await rows.erase_authentications(connection, merchant_id, self._terms, after, CHUNK)
+            count, after = count + len(took), max(took, default=after)
+        return count
 
     async def _details(self, merchant_id: int, changed_by: datetime) -> int:
         count, after = 0, -1

@@ -23,6 +23,8 @@ from ringfence.storage.sessions import SessionRow
 
 PAYMENT, TOKENIZATION = "payment", "tokenization"
 PATH = "/pay/"
+IN_HAND = ("trying", "challenged")
+"""States of a session in which an attempt is under way."""
 RACES = 5
 """How often opening is tried again because somebody else opened at the same moment."""
 
@@ -106,7 +108,11 @@ class SavedCard(NamedTuple):
 
 
 class Form(NamedTuple):
-    """What the card form shows beside the session itself.  ``asks_to_remember``: whether the payer may choose, and what is chosen before."""
+    """What the card form shows beside the session itself.
+
+    ``asks_to_remember``: whether the payer may choose, and what is chosen before.  ``goes_back``: whether the browser leaves for the shop in
+    the end; else our own page says it.
+    """
 
     merchant_name: str
     saved: SavedCard | None
@@ -114,10 +120,12 @@ class Form(NamedTuple):
     remembers: bool
     framed_by: tuple[str, ...]
     is_test: bool
+    goes_back: bool
 
 
 class Ending(NamedTuple):
-    """How a session without a return address ended: ``paid``, ``kept``, ``declined``, ``unknown``, ``cancelled`` or ``expired``."""
+    """How it ended where no shop says so: ``paid``, ``kept``, ``declined``, ``unknown``, ``cancelled``, ``expired``, or ``elsewhere`` (the
+    order was paid, or is being paid, without this page)."""
 
     how: str
 
@@ -139,18 +147,19 @@ class Cashier(NamedTuple):
     ending: Callable[[Session], Way | Ending]
 
 
-Finish = Callable[[int, int], Awaitable[Way | None]]
-"""Merchant and payment whose challenge ended -> where the payer's browser goes; ``None``: nowhere, its shop named no address."""
+Finish = Callable[[int, int], Awaitable[Way | Ending | None]]
+"""Merchant and payment whose challenge ended -> where the payer's browser goes, or how it ended where it has nowhere to go; ``None`` where
+nobody knows that payment."""
 
 
 def finishing(sessions: Sessions, cashier: Cashier, otherwise: Finish) -> Finish:
     """Where a browser goes from its bank: back to the page, where the payment was tried on one (it says how it ended, or asks for another
     card), else by ``otherwise``."""
-    async def finish(merchant_id: int, payment_id: int) -> Way | None:
+    async def finish(merchant_id: int, payment_id: int) -> Way | Ending | None:
         session = await sessions.of_payment(merchant_id, payment_id)
         if session is None:
             return await otherwise(merchant_id, payment_id)
-        if session.state in ("trying", "challenged"):
+        if session.state in IN_HAND:
             await cashier.settle(session, False)
         return Goto(session.path)
 

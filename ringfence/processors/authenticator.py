@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
-from ringfence.core.authentication import Status
+from ringfence.core.authentication import VERSIONS, Status
 from ringfence.core.card import Pan
 from ringfence.processors.processor import Ask
 
@@ -36,6 +36,8 @@ class AuthenticationRequest(NamedTuple):
 
 class Said(NamedTuple):
     """ARes, and for a challenge its end in RReq.
+
+    ``version`` is the newest of ``VERSIONS`` that the issuer speaks too, and the same in every message of one authentication.
 
     ``acs_id`` names the challenge at the issuer; ``cancelled`` is ``challengeCancel``; ``page`` is an address of the issuer's own where it
     has one, "" where its page is ours (the simulator's).
@@ -83,6 +85,7 @@ class Screen(NamedTuple):
     problem: str = ""               # "wrong_code" after a wrong one-time password
     tries_left: int = 3
     status: str = ""
+    version: str = VERSIONS[0]
 
 
 class AccessControl(Protocol):

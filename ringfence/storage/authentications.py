@@ -17,6 +17,8 @@ from ringfence.storage.jobs import JobRow
 
 SQL = load_queries("authentications")
 
+DIGEST = "sha256:"
+"""What an erased cryptogram is known by begins so."""
 CHALLENGE = "challenge"
 """The queue of authentications that wait for their payers; the subject is the authentication's id."""
 
@@ -61,8 +63,8 @@ class AuthenticationRow(NamedTuple):
 
     @property
     def evidence(self) -> Evidence:
-        """What an authorization carries of it."""
-        return Evidence(self.status, self.eci, self.cavv, self.ds_id, self.version)
+        """What an authorization carries of it; behind its erasure no cryptogram."""
+        return Evidence(self.status, self.eci, "" if self.cavv.startswith(DIGEST) else self.cavv, self.ds_id, self.version)
 
     def __repr__(self) -> str:
         return f"AuthenticationRow({self.merchant_id}, {self.authentication_id}, payment {self.payment_id}, {self.status!r})"

@@ -86,6 +86,26 @@ async def erase_details(connection: asyncpg.Connection, merchant_id: int, paymen
     return len(await connection.fetch(SQL.erase_details, merchant_id, payments, changed_by))
 
 
+async def count_authentications(connection: asyncpg.Connection, merchant_id: int, terms: Terms) -> int:
+    """How many authentications that nothing needs still hold what identifies."""
+    return await connection.fetchval(SQL.count_authentications, merchant_id, *terms)
+
+
+async def erase_authentications(connection: asyncpg.Connection, merchant_id: int, terms: Terms, after: int, limit: int) -> list[int]:
+    """Take it from the next ones; which."""
+    return sorted(row[0] for row in await connection.fetch(SQL.erase_authentications, merchant_id, *terms, after, limit))
+
+
+async def authentications_of(connection: asyncpg.Connection, merchant_id: int, payment_id: int) -> list[int]:
+    """Those of a payment that still hold it."""
+    return [row[0] for row in await connection.fetch(SQL.authentications_of, merchant_id, payment_id)]
+
+
+async def erase_authentications_of(connection: asyncpg.Connection, merchant_id: int, authentications: Sequence[int]) -> None:
+    """Take it from them."""
+    await connection.execute(SQL.erase_authentications_of, merchant_id, authentications)
+
+
 async def count_holders(connection: asyncpg.Connection, merchant_id: int, made_by: datetime) -> int:
     """How many tokens that are off, made by ``made_by``, still have a name."""
     return await connection.fetchval(SQL.count_holders, merchant_id, made_by)

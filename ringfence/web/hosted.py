@@ -20,13 +20,13 @@ from ringfence.engine import forms
 from ringfence.engine.browser import Entered, Goto, Return, Told
 from ringfence.engine.lane import CONNECTION_LOST
 from ringfence.engine.return_address import origin_of
-from ringfence.engine.sessions import PATH, PAYMENT, Cashier, Ending, Form, Session, Sessions, Typed
+from ringfence.engine.sessions import IN_HAND, PATH, PAYMENT, Cashier, Ending, Form, Session, Sessions, Typed
 from ringfence.web import pages
 
 log = logging.getLogger(__name__)
 
-WAITING_SECONDS = 2
-"""A page that waits for an attempt looks again so often."""
+WAITING_SECONDS, BANK_SECONDS = 2, 10
+"""A page that waits for an attempt looks again so often; one that leads to the payer's bank leaves time to press its button."""
 
 Enter = Callable[[bytes, str, str], Awaitable[Entered]]
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -37,6 +37,7 @@ class Hosted(NamedTuple):
 
     ``entrances``: where shops' forms arrive, and who reads them (body, content type, origin).  ``read``: a request's body; raises
     ``forms.TooLarge`` and ``forms.CallerLeft``.
+    ``bank``: merchant and payment -> the page on which its payer is awaited, "" where nobody is.
     ``lease_seconds``: an attempt that nobody was asked for within so long (wall time) will not be made any more.
     """
 
@@ -44,6 +45,7 @@ class Hosted(NamedTuple):
     cashiers: Mapping[str, Cashier]
     entrances: Mapping[str, Enter]
     read: Callable[[Request], Awaitable[bytes]]
+    bank: Callable[[int, int], Awaitable[str]]
     lease_seconds: float
 
 
@@ -86,7 +88,7 @@ class _Open(NamedTuple):
 
 class _Desk:
     def __init__(self, hosted: Hosted) -> None:
-        self._sessions, self._cashiers, _, self._read, self._lease = hosted
+        self._sessions, self._cashiers, _, self._read, self._bank, self._lease = hosted
 
     def entrance(self, enter: Enter) -> Callable[[Request], Awaitable[Response]]:
         """The endpoint of one door's forms."""
@@ -152,19 +154,24 @@ class _Desk:
     async def _shown(self, found: _Open) -> Response:
         session, cashier, form = found
         language, framed_by = session.asked.language, form.framed_by
-        if session.state in ("trying", "challenged"):
+        bank = ""
+        if session.state in IN_HAND:
+            if session.purpose == PAYMENT and session.payment_id is not None:
+                bank = await self._bank(session.merchant_id, session.payment_id)
             await cashier.settle(session, self._is_stale(session))
             session = await self._sessions.at(session.path.removeprefix(PATH)) or session
-        if session.state in ("trying", "challenged"):
+        if session.state in IN_HAND:
+            seconds = BANK_SECONDS if bank else WAITING_SECONDS
             return pages.render(
-                "waiting", language, framed_by=framed_by, headers={"refresh": str(WAITING_SECONDS)}, at_bank=session.state == "challenged")
+                "waiting", language, framed_by=framed_by, headers={"refresh": str(seconds)}, bank=bank, is_payment=session.purpose == PAYMENT)
         if session.state == "open" and not session.is_late:
             return self._card_form(found._replace(session=session), {}, Typed(remember=form.remembers, saved=form.saved is not None))
         way = cashier.ending(session)
         if isinstance(way, Ending):
             return pages.render("ended", language, framed_by=framed_by, how=way.how, session=session, form=form)
         if session.is_late and isinstance(way, Return):
-            return pages.leaving(way, framed_by=framed_by, by_itself=False, title="expired_title", said="expired_said")
+            title, said = ("expired_title", "expired_said") if session.purpose == PAYMENT else ("expired_card_title", "expired_card_said")
+            return pages.leaving(way, framed_by=framed_by, by_itself=False, title=title, said=said)
         return pages.go(way, framed_by=framed_by)
 
     def _is_stale(self, session: Session) -> bool:

@@ -31,12 +31,30 @@ Begin = Callable[[Opened], Awaitable[str | None]]
 """Opens the card page for a link that is in its payer's hands: a path of ours; ``None`` where it cannot be paid there any more."""
 
 
+class Tried(NamedTuple):
+    """What became of the payment that a link's payer began.  ``path``: where it goes on, "" where it ended; ``at_bank``: the payer's bank
+    waits there; ``problem``: why it paid nothing, a word of ours, "" where it did not end so."""
+
+    path: str
+    at_bank: bool = False
+    problem: str = ""
+
+
+Look = Callable[[Link, str], Awaitable[Tried | None]]
+"""A link and the secret of a browser -> what that browser began there; ``None`` for every browser but the payer's, and before it did."""
+
+
 class Services(NamedTuple):
-    """What the pages work with.  ``is_test``: no money moves here; ``is_secure``: payers come over https; ``press``: one invoice at a time."""
+    """What the pages work with.
+
+    ``look``: what a payer who comes back began.  ``is_test``: no money moves here; ``is_secure``: payers come over https; ``press``: one
+    invoice at a time.
+    """
 
     desk: Desk
     directory: Directory
     begin: Begin
+    look: Look
     is_test: bool
     is_secure: bool
     press: asyncio.Lock
@@ -59,23 +77,35 @@ async def _page(services: Services, request: Request) -> Response:
         return nowhere(_language(request))
     link, merchant = found
     language = _language(request, link.terms.language)
+    tried = await services.look(link, _holder(request)) if link.state in (State.OPEN, State.OPENED) and _holder(request) else None
     if request.method == "POST":
+        if tried is not None and tried.path:
+            return RedirectResponse(tried.path, 303, pages.HEADERS)
         return await _open(services, request, link, merchant, language)
-    return _shown(services, link, merchant, language)
+    if tried is not None and not tried.path:            # it may have ended just now, because we looked
+        link = await links.by_number(services.desk, link.merchant_id, link.link_id) or link
+    return _shown(services, link, merchant, language, tried=tried)
 
 
-def _shown(services: Services, link: Link, merchant: Merchant, language: str, *, problem: str = "", status: int = 200) -> Response:
+def _holder(request: Request) -> str:
+    """The secret of the browser, as this page gave it; "" where it has none."""
+    given = request.cookies.get(COOKIE, "")
+    return given if HOLDER.fullmatch(given) else ""
+
+
+def _shown(
+    services: Services, link: Link, merchant: Merchant, language: str, *, problem: str = "", tried: Tried | None = None, status: int = 200,
+) -> Response:
     return pages.render(
-        "link", language, status=status, link=link, terms=link.terms, merchant=merchant, state=str(link.state), problem=problem,
+        "link", language, status=status, link=link, terms=link.terms, merchant=merchant, state=str(link.state), problem=problem, tried=tried,
         until=_written(link.terms.expires_at), paid=link.paid_at and _written(link.paid_at), path=PATH + link.url.rpartition("/")[2],
         other="en" if language == "ar" else "ar", terms_url=merchant.settings.link_terms_url, is_test=services.is_test,
-        payable=link.state in (State.OPEN, State.OPENED))       # whoever has it open may come back to it
+        payable=link.state in (State.OPEN, State.OPENED) and not link.in_doubt)         # whoever has it open may come back to it
 
 
 async def _open(services: Services, request: Request, link: Link, merchant: Merchant, language: str) -> Response:
     """Somebody wants to pay: whose browser it is says a cookie for this very path."""
-    given = request.cookies.get(COOKIE, "")
-    holder = given if HOLDER.fullmatch(given) else secrets.token_urlsafe(16)
+    holder = _holder(request) or secrets.token_urlsafe(16)
     opened = await links.open_(services.desk, merchant, link.link_id, holder)
     if isinstance(opened, Refused):
         now = await links.by_number(services.desk, link.merchant_id, link.link_id) or link

@@ -36,6 +36,9 @@ TEXTS: dict[str, tuple[str, str]] = {
     "pay_button": ("Pay {amount}", "ادفع {amount}"),
     "keep_button": ("Continue", "متابعة"),
     "cancel_button": ("Cancel and go back to the shop", "إلغاء والعودة إلى المتجر"),
+    "cancel_here_button": ("Cancel", "إلغاء"),
+    "cancel_link_hint": ("Nothing is charged then; the invoice can still be paid until it expires.",
+                         "لن يُخصم أي مبلغ، ويبقى دفع الفاتورة ممكنًا حتى انتهاء صلاحيتها."),
     "sending": ("One moment, please …", "لحظة من فضلك…"),
 
     # what is wrong in it
@@ -77,8 +80,11 @@ TEXTS: dict[str, tuple[str, str]] = {
     "waiting_title": ("Your payment is in progress", "عملية الدفع قيد التنفيذ"),
     "waiting_said": ("Please wait; this page goes on by itself. You will not be charged twice.",
                      "يُرجى الانتظار؛ ستُتابع هذه الصفحة تلقائيًا. لن يُخصم المبلغ مرتين."),
-    "bank_asks": ("Your bank asks you to confirm this payment on its own page. This page goes on as soon as that is done.",
-                  "يطلب البنك تأكيد عملية الدفع هذه على صفحته. ستُتابع هذه الصفحة فور الانتهاء."),
+    "waiting_card_title": ("One moment, please", "لحظة من فضلك"),
+    "waiting_card_said": ("Your card is being kept; this page goes on by itself.", "جارٍ حفظ بطاقتك؛ ستُتابع هذه الصفحة تلقائيًا."),
+    "bank_asks": ("Your bank asks you to confirm this payment on its own page. Once that is done, this page goes on by itself.",
+                  "يطلب البنك تأكيد عملية الدفع هذه على صفحته. بعد الانتهاء ستُتابع هذه الصفحة تلقائيًا."),
+    "bank_button": ("Go to your bank's page", "الانتقال إلى صفحة البنك"),
     "look_again": ("Look again", "تحديث"),
 
     # how it ended, where no shop says so
@@ -93,16 +99,31 @@ TEXTS: dict[str, tuple[str, str]] = {
     "ended_unknown_said": ("Please do not pay again: the shop will learn from us how this ends.", "يُرجى عدم الدفع مرة أخرى: سنُعلم المتجر بالنتيجة."),
     "ended_cancelled": ("You cancelled the payment", "لقد ألغيت عملية الدفع"),
     "ended_cancelled_said": ("Nothing was charged.", "لم يُخصم أي مبلغ."),
+    "ended_cancelled_link_said": ("Nothing was charged. The link of the invoice opens it again, as long as it can be paid.",
+                                  "لم يُخصم أي مبلغ. يفتح رابط الفاتورة صفحتها من جديد ما دام دفعها ممكنًا."),
     "ended_expired": ("The time for this payment is over", "انتهى الوقت المتاح لعملية الدفع"),
     "ended_expired_link_said": ("Nothing was charged. Open the link of the invoice again to see whether it can still be paid.",
                                 "لم يُخصم أي مبلغ. افتح رابط الفاتورة مرة أخرى لمعرفة ما إذا كان دفعها لا يزال ممكنًا."),
-    "ended_expired_said": ("Nothing was charged. Ask the shop for a new page to pay on.", "لم يُخصم أي مبلغ. اطلب من المتجر صفحة دفع جديدة."),
+    "ended_expired_said": ("Nothing was charged. Ask the shop how you can still pay.", "لم يُخصم أي مبلغ. يُرجى سؤال المتجر عن كيفية الدفع."),
+    "ended_elsewhere": ("This order is paid another way", "يُدفع هذا الطلب بطريقة أخرى"),
+    "ended_elsewhere_said": ("Nothing was charged on this page. Please ask the shop before you pay again.",
+                             "لم يُخصم أي مبلغ عبر هذه الصفحة. يُرجى سؤال المتجر قبل الدفع مرة أخرى."),
+    "ended_declined_card": ("The card could not be kept", "تعذّر حفظ البطاقة"),
+    "ended_declined_card_said": ("Nothing was charged. Please ask the shop how to go on.", "لم يُخصم أي مبلغ. يُرجى سؤال المتجر عن الخطوة التالية."),
+    "ended_cancelled_card": ("You gave no card", "لم تُدخل أي بطاقة"),
+    "ended_cancelled_card_said": ("Nothing was charged, and no card is kept.", "لم يُخصم أي مبلغ ولم تُحفظ أي بطاقة."),
+    "ended_expired_card": ("The time for this page is over", "انتهى الوقت المتاح لهذه الصفحة"),
+    "ended_expired_card_said": ("Nothing was charged, and no card is kept. Ask the shop for a new page.",
+                                "لم يُخصم أي مبلغ ولم تُحفظ أي بطاقة. اطلب من المتجر صفحة جديدة."),
 
     # on the way back to the shop
     "return_title": ("Back to the shop", "العودة إلى المتجر"),
     "return_said": ("You are being taken back to the shop.", "جارٍ إعادتك إلى المتجر."),
     "return_button": ("Continue to the shop", "متابعة إلى المتجر"),
     "expired_title": ("The time for this payment is over", "انتهى الوقت المتاح لعملية الدفع"),
+    "expired_card_title": ("The time for this page is over", "انتهى الوقت المتاح لهذه الصفحة"),
+    "expired_card_said": ("Nothing was charged, and no card is kept. You can begin again in the shop.",
+                          "لم يُخصم أي مبلغ ولم تُحفظ أي بطاقة. يمكنك البدء من جديد في المتجر."),
     "expired_said": ("Nothing was charged. You can begin again in the shop.", "لم يُخصم أي مبلغ. يمكنك البدء من جديد في المتجر."),
 
     # the issuer's page of a 3-D Secure challenge, and behind it
@@ -131,6 +152,8 @@ TEXTS: dict[str, tuple[str, str]] = {
     "bank_waits_title": ("One moment, please", "لحظة من فضلك"),
     "bank_waits_said": ("Your bank's answer is on its way. This page looks again by itself; nothing is charged twice.",
                         "جواب مصرفك في الطريق. تتحقق هذه الصفحة من تلقاء نفسها ولن يُخصم المبلغ مرتين."),
+    "bank_not_back_said": ("The shop's page for the next step can no longer be opened from here. You may close this page and go back to the shop.",
+                           "لم يعد بالإمكان فتح صفحة المتجر للخطوة التالية من هنا. يمكنك إغلاق هذه الصفحة والعودة إلى المتجر."),
     "bank_ended_title": ("This payment has ended", "انتهت عملية الدفع هذه"),
     "bank_ended_said": ("You may close this page and go back to the shop.", "يمكنك إغلاق هذه الصفحة والعودة إلى المتجر."),
 
@@ -151,6 +174,12 @@ TEXTS: dict[str, tuple[str, str]] = {
     "link_opened": ("Being paid.", "قيد الدفع."),
     "link_opened_said": ("Someone is paying this invoice at the moment. If it was not you, come back in a quarter of an hour.",
                          "يقوم شخص ما بدفع هذه الفاتورة الآن. إذا لم تكن أنت فعُد بعد ربع ساعة."),
+    "link_doubt_said": ("A payment for this invoice is under way, and its bank has not answered yet. Please do not pay again; this page will say "
+                        "how it ended.",
+                        "توجد عملية دفع لهذه الفاتورة قيد التنفيذ ولم يصل رد البنك بعد. يُرجى عدم الدفع مرة أخرى؛ ستُظهر هذه الصفحة النتيجة."),
+    "link_under_way": ("Your payment of this invoice is in progress.", "دفعك لهذه الفاتورة قيد التنفيذ."),
+    "bank_asks_link": ("Your bank asks you to confirm your payment of this invoice.", "يطلب البنك منك تأكيد دفع هذه الفاتورة."),
+    "link_go_on": ("See how it stands", "عرض حالة الدفع"),
     "link_paid": ("Thank you.", "شكرًا لك."),
     "link_paid_said": ("This invoice was paid. You can close this page, or keep it as a receipt.",
                        "تم دفع هذه الفاتورة. يمكنك إغلاق هذه الصفحة أو الاحتفاظ بها كإيصال."),
@@ -172,15 +201,14 @@ TEXTS: dict[str, tuple[str, str]] = {
 
     # what is not there
     "gone_title": ("This page is no longer there", "لم تعد هذه الصفحة متاحة"),
-    "gone_said": ("Go back to the shop and begin the payment again.", "عُد إلى المتجر وابدأ عملية الدفع من جديد."),
+    "gone_said": ("Ask the shop how your order stands before you pay again.", "يُرجى سؤال المتجر عن حالة طلبك قبل الدفع مرة أخرى."),
     "away_title": ("We cannot be reached just now", "الخدمة غير متاحة الآن"),
     "away_said": ("Please load this page again in a moment; before that, do not pay again.",
                   "يُرجى إعادة تحميل هذه الصفحة بعد لحظات؛ ولا تدفع مرة أخرى قبل ذلك."),
     "broken_title": ("This did not work", "لم تنجح العملية"),
-    "broken_said": ("Something is broken here. Please go back to the shop, and ask there before you pay again.",
-                    "حدث عطل لدينا. يُرجى العودة إلى المتجر والاستفسار هناك قبل الدفع مرة أخرى."),
+    "broken_said": ("Something is broken here. Please ask the shop before you pay again.", "حدث عطل لدينا. يُرجى سؤال المتجر قبل الدفع مرة أخرى."),
     "bad_form_title": ("The form could not be read", "تعذّرت قراءة النموذج"),
-    "bad_form_said": ("Nothing was charged. Please go back and load the page again.", "لم يُخصم أي مبلغ. يُرجى العودة وإعادة تحميل الصفحة."),
+    "bad_form_said": ("It changed nothing. Please go back and load the page again.", "لم يتغير أي شيء. يُرجى العودة وإعادة تحميل الصفحة."),
 }
 
 def text(key: str, language: str, **values: object) -> str:

@@ -21,10 +21,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from ringfence.core.authentication import VERSIONS
 from ringfence.engine.authenticating import PAGE, Address, read_address
 from ringfence.engine.authentication import AccessControl, Screen
-from ringfence.engine.browser import Return, Way
+from ringfence.engine.browser import Return
 from ringfence.engine.challenges import Challenges, Stands
+from ringfence.engine.return_address import origin_of
+from ringfence.engine.sessions import Ending, Finish
 from ringfence.web import pages
 
 log = logging.getLogger(__name__)
@@ -34,19 +37,20 @@ LOOK_SECONDS = 3
 FORM_BYTES, CRES_BYTES = 16_384, 12_288
 ACTIONS = frozenset({"approve", "reject", "nothing", "cancel", "code", "method"})
 
-Finish = Mapping[str, Callable[[int, int], Awaitable[Way | None]]]
-"""By door: merchant and payment -> where the browser goes behind a challenge; ``None``: nowhere, its shop named no address."""
+Finishes = Mapping[str, Finish]
+"""By door: where the browser goes behind a challenge."""
 
 
 class Desk(NamedTuple):
     """What the pages need.  ``door_of``: merchant and payment -> the door it came by; ``framers``: ... -> origins whose pages may frame ours;
-    ``now`` is business time."""
+    ``may_leave``: merchant and address -> whether it may be left for as the merchant's settings are now; ``now`` is business time."""
 
     challenges: Challenges
     access_control: AccessControl
-    finish: Finish
+    finish: Finishes
     door_of: Callable[[int, int], Awaitable[str]]
     framers: Callable[[int, int], Awaitable[tuple[str, ...]]]
+    may_leave: Callable[[int, str], bool]
     now: Callable[[], datetime]
 
 
@@ -95,7 +99,7 @@ async def _seen(desk: Desk, request: Request, what: Callable[[Desk, _Visit, dict
         return pages.message("gone_title", "en", status=404, said="gone_said")
     form = await _form(request) if request.method == "POST" else {}
     if form is None:
-        return pages.message("broken_title", "en", status=400, said="gone_said")
+        return pages.message("bad_form_title", "en", status=400, said="bad_form_said")
     framed_by = ("'self'", *await desk.framers(row.merchant_id, row.payment_id)) if row.payment_id else ("'self'",)
     screen = await desk.access_control.look(row.acs_id, desk.now()) if row.acs_id else None
     visit = _Visit(address, row.payment_id, row.acs_id, row.leave_url, screen.language if screen else "en", framed_by)
@@ -154,14 +158,24 @@ async def _return(desk: Desk, visit: _Visit, form: dict[str, str]) -> Response:
     way = await finish(visit.address.merchant_id, visit.payment_id) if finish else None
     if way is None:
         return pages.message("bank_ended_title", visit.language, said="bank_ended_said", framed_by=visit.framed_by)
+    if isinstance(way, Ending):
+        return pages.message(f"ended_{way.how}", visit.language, said=f"ended_{way.how}_said", framed_by=visit.framed_by)
     return pages.go(way, framed_by=visit.framed_by)
 
 
 async def _leave_ahead(desk: Desk, visit: _Visit) -> Response:
-    """Behind an authentication that was made ahead of its payment: the result goes to the merchant's address, who asks us for the truth."""
+    """Behind an authentication that was made ahead of its payment: the result goes to the merchant's address, who asks us for the truth.
+
+    The address was judged when it was given; a list that was narrowed since counts.
+    """
+    if not desk.may_leave(visit.address.merchant_id, visit.leave_url):
+        log.warning(
+            "a payer of merchant %d is not sent to %s: its return_origins name it no more", visit.address.merchant_id, origin_of(visit.leave_url))
+        return pages.message("bank_over_title", visit.language, said="bank_not_back_said", framed_by=visit.framed_by)
     row = await desk.challenges.find(visit.address)
-    status = row.status if row is not None else "N"
-    fields = {"threeds_id": str(visit.address.authentication_id), "cres": write_cres(str(visit.address.authentication_id), status)}
+    status, version = (row.status, row.version) if row is not None else ("N", "")
+    number = str(visit.address.authentication_id)
+    fields = {"threeds_id": number, "cres": write_cres(number, status, version or VERSIONS[0])}
     return pages.go(Return(visit.leave_url, "POST", fields, visit.language), framed_by=visit.framed_by)
 
 
@@ -174,12 +188,12 @@ def _page(visit: _Visit, screen: Screen, *, nothing: bool = False) -> Response:
 def _over(visit: _Visit, screen: Screen) -> Response:
     return pages.render(
         "challenge_over", visit.language, framed_by=visit.framed_by, back=visit.back, carried=screen.status,
-        cres=write_cres(screen.reference, screen.status))
+        cres=write_cres(screen.reference, screen.status, screen.version))
 
 
-def write_cres(reference: str, status: str) -> str:
+def write_cres(reference: str, status: str, version: str = VERSIONS[0]) -> str:
     """The message that a browser carries back: base64url of JSON without padding (EMV 3-D Secure 2.2, table B.4)."""
-    said = {"messageType": "CRes", "messageVersion": "2.2.0", "threeDSServerTransID": reference, "transStatus": "Y" if status == "Y" else "N"}
+    said = {"messageType": "CRes", "messageVersion": version, "threeDSServerTransID": reference, "transStatus": "Y" if status == "Y" else "N"}
     return base64.urlsafe_b64encode(msgspec.json.encode(said)).decode().rstrip("=")
 
 

@@ -8,6 +8,7 @@ import asyncio
 import itertools
 from datetime import UTC, date, datetime, timedelta
 
+import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
@@ -39,16 +40,16 @@ async def crash(club: Members, *, behind: bool) -> None:
     """Die at the next charge, before or behind it; nothing happens where nothing is due."""
     charge = club.charge
 
-    async def dying(order):
+    async def dying(orders):
         if behind:
-            await charge(order)
+            await charge(orders)
         raise Died
 
     club.charge = dying
     try:
         for job in await club.claimed(lease=0.0):
             try:
-                await club.runner.run(job)
+                await club.runner.run([job])
             except Died:
                 await club.one.value("UPDATE jobs SET leased_until = '-infinity' WHERE merchant_id = $1", club.number)
     finally:
@@ -79,7 +80,7 @@ async def play(dsn: str, unit: str, every: int, missed: str, failed: str, steps:
                 case "two":
                     other = Members(one, club.here)
                     several = await club.claimed(lease=0.0) + await other.claimed(lease=0.0)
-                    await both(*[(club, other)[place % 2].runner.run(job) for place, job in enumerate(several)])
+                    await both(*[(club, other)[place % 2].runner.run([job]) for place, job in enumerate(several)])
                 case "doubts end":
                     await end_doubts(one)
             await judge(club, schedule)
@@ -125,12 +126,24 @@ async def all_is_told_for(club: Members, schedule: Schedule, now: datetime, miss
             assert one.reason
 
 
-@settings(
-    max_examples=40, deadline=None, phases=[Phase.explicit, Phase.generate], derandomize=True,
+PLAY = settings(
+    max_examples=15, deadline=None, phases=[Phase.explicit, Phase.generate], derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
-@given(st.sampled_from(["day", "week", "month"]), st.integers(1, 3), st.sampled_from(["charge_missed", "skip_missed"]),
-       st.sampled_from(["skip", "pause", "stop"]), STEPS)
+LIVES = given(st.sampled_from(["day", "week", "month"]), st.integers(1, 3), st.sampled_from(["charge_missed", "skip_missed"]),
+              st.sampled_from(["skip", "pause", "stop"]), STEPS)
+
+
+@PLAY
+@LIVES
 def test_no_due_date_is_charged_twice_and_none_is_forgotten(module_database: str, unit: str, every: int, missed: str, failed: str, steps: list):
     """Pauses, declines, silences, clock jumps, crashes and two workers in any order."""
+    asyncio.run(play(module_database, unit, every, missed, failed, steps))
+
+
+@pytest.mark.long
+@settings(PLAY, max_examples=400)
+@LIVES
+def test_nor_in_four_hundred_lives(module_database: str, unit: str, every: int, missed: str, failed: str, steps: list):
+    """The same, at length."""
     asyncio.run(play(module_database, unit, every, missed, failed, steps))

@@ -18,6 +18,8 @@ from ringfence.core.authentication import (
     Mode,
     Status,
     Verdict,
+    agreed,
+    is_believable,
     may_use,
     verdict,
     why_stopped,
@@ -25,6 +27,24 @@ from ringfence.core.authentication import (
 
 NOW = datetime(2026, 1, 5, 7, 9, 19, tzinfo=UTC)
 GOOD = Authentication(7, 1, 40, 1000, "AED", Status.AUTHENTICATED, Evidence("Y", "05", "c" * 28), NOW, NOW + timedelta(days=1))
+
+@pytest.mark.parametrize(("theirs", "version"), [
+    (("2.2.0", "2.1.0"), "2.2.0"), (("2.1.0", "2.2.0", "2.3.1"), "2.2.0"), (("2.1.0",), "2.1.0"), (("1.0.2", "2.0.0"), ""), ((), ""),
+])
+def test_the_newest_version_that_both_speak(theirs: tuple[str, ...], version: str):
+    """In whatever order they name them; nobody speaks what is retired."""
+    assert agreed(theirs) == version
+
+
+@pytest.mark.parametrize(("status", "version", "is_so"), [
+    *((status, "2.2.0", True) for status in Status), *((status, "", True) for status in Status),
+    *((status, "2.1.0", status not in "DI") for status in Status), *((status, "1.0.2", False) for status in Status),
+    ("Y", "2.3.1", False), ("Y", "2.2", False),
+])
+def test_an_answer_has_a_version_that_we_speak_and_a_word_of_it(status: str, version: str, is_so: bool):
+    """Decoupled and informational are of 2.2."""
+    assert is_believable(Status(status), version) is is_so
+
 
 FOLLOWS = {
     # status    required            flexible

@@ -23,13 +23,14 @@ import asyncpg
 from ringfence.api.aps import signature
 from ringfence.api.aps.app import PaymentApi
 from ringfence.api.aps.door import Service, card_facts, order_key
+from ringfence.api.ppro.charges import card_facts as charge_facts
 from ringfence.core.authentication import Status
 from ringfence.core.card import Brand, Pan
 from ringfence.core.ids import IdSource
 from ringfence.core.outcomes import Approved, Outcome, Silence, Unknown
 from ringfence.core.recovery import Plan
 from ringfence.engine.ahead import Ahead
-from ringfence.engine.authenticating import Authenticating
+from ringfence.engine.authenticating import Authenticating, secrets_under
 from ringfence.engine.challenges import Challenges
 from ringfence.engine.code_box import CodeBox, LocalCodeBox
 from ringfence.engine.directory import Directory, Merchant, NewCredential, Rejected
@@ -461,7 +462,7 @@ async def process(
             new_id=one.new_id, now=one.now,
         )
         one.reading = Reading(one.pool, one.vault)
-        one.content_key = ring.content_key
+        one.keyring, one.content_key = ring, ring.content_key
         one.code_box = code_box or one.code_box
         one.links = LinkDesk(
             one.pool, one.now, one.new_id, Addresses(ring.content_key), lambda: BASE_URL, order_key, frozenset(MEDIA), lambda merchant, url: True,
@@ -479,12 +480,12 @@ async def process(
 
 def doors(one: Process, ask_seconds: float = 30.0) -> None:
     """What authenticates payers, and the APS door, as ``main`` builds them."""
-    desk = PostgresDesk(one.pool, one.directory, one.vault, f"process {id(one)}", 10.0, {"aps": card_facts})
-    secrets = (f"{number:032X}" for number in itertools.count(1))
-    made = {"new_id": one._source.next, "new_secret": lambda: next(secrets), "now": one.now, "wall": lambda: datetime.now(UTC), "seconds": 2.0}
+    desk = PostgresDesk(one.pool, one.directory, one.vault, f"process {id(one)}", 10.0, {"aps": card_facts, "ppro": charge_facts})
+    secret_of = secrets_under(one.content_key)
+    made = {"new_id": one._source.next, "secret_of": secret_of, "now": one.now, "wall": lambda: datetime.now(UTC), "seconds": 2.0}
     one.engine.authenticating = Authenticating(one.pool, one.issuers, one.code_box, one.directory, **made)
     one.challenges = Challenges(
-        one.pool, one.issuers, one.code_box, one.engine, desk.first, now=one.now, wall=lambda: datetime.now(UTC), ask_seconds=ask_seconds)
+        one.pool, one.issuers, one.code_box, one.engine, desk.first, secret_of=secret_of, now=one.now, wall=lambda: datetime.now(UTC), ask_seconds=ask_seconds)
     one.engine.challenged = one.challenges.at_once
     one.ahead = Ahead(one.pool, one.issuers, one.engine.authenticating, one.challenges, **made)
     one.api = PaymentApi(Service(
@@ -496,7 +497,7 @@ def doors(one: Process, ask_seconds: float = 30.0) -> None:
 
 def recovery_of(one: Process, ask_seconds: float) -> Recovery:
     """Recovery over the database, as ``main`` builds it."""
-    desk = PostgresDesk(one.pool, one.directory, one.vault, f"process {id(one)}", 10.0, {"aps": card_facts})
+    desk = PostgresDesk(one.pool, one.directory, one.vault, f"process {id(one)}", 10.0, {"aps": card_facts, "ppro": charge_facts})
 
     def merchant_id(identifier: str) -> int | None:
         merchant = one.directory.merchant(identifier)

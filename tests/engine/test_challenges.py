@@ -121,6 +121,22 @@ async def test_who_takes_no_part_pays_unless_the_merchant_insists(one: Process):
     assert one.issuers.asked == []
 
 
+@pytest.mark.parametrize(("said", "is_believed"), [
+    (AUTHENTICATED._replace(version="2.1.0"), True), (AUTHENTICATED._replace(version="1.0.2"), False),
+    (Said(Status.INFORMATIONAL, eci="07", version="2.1.0"), False), (Said(Status.INFORMATIONAL, eci="07", version="2.2.0"), True),
+])
+async def test_an_answer_in_a_version_that_nobody_speaks_is_no_answer(one: Process, said: Said, is_believed: bool):
+    """Of a Y in such a version nothing is taken along: an insisting merchant is refused, another one bears the risk."""
+    strict, easy = await shop(one, "Strict", three_d_secure="required"), await shop(one)
+    one.issuers.say(said, said)
+    proven = is_believed and said.status == "Y"
+    assert (await strict.purchase("O-1"))["response_code"] == ("14000" if proven else "10030")
+    assert (await easy.purchase("O-1"))["response_code"] == "14000"
+    evidence = one.processor.asked[-1].evidence
+    assert (evidence.version if evidence else "") == (said.version if is_believed else "")
+    assert (evidence.cavv if evidence else "") == (said.cavv if is_believed else "")
+
+
 async def test_access_control_that_breaks_its_contract_is_an_error(one: Process, here: Shop):
     """Nobody's exception ends a payment."""
     async def breaks(request):

@@ -75,6 +75,15 @@ async def test_a_challenge_is_decided_once_by_whoever_is_first(access, tmp_path:
     await other.close()
 
 
+@pytest.mark.parametrize(("scenario", "asked", "found"), [("0601", "2.2.0", "2.2.0"), ("0614", "2.1.0", "2.1.0"), ("0615", "2.2.0", "2.1.0")])
+async def test_the_version_of_a_challenge(access, scenario: str, asked: str, found: str):
+    """0614 speaks nothing newer than 2.1.0, from the answer to the result; 0615 changes it on the way, which nobody may believe."""
+    said = await access.authenticate(request(VISA.number(scenario)))
+    assert (said.status, said.version) == ("C", asked)
+    assert (await access.act(said.acs_id, "approve", "", NOW)).version == asked
+    assert (await access.result(said.acs_id, NOW)).version == found
+
+
 async def test_nothing_is_decided_after_the_end(access):
     """Behind ten minutes the payer's click is too late, and so it is told."""
     said = await access.authenticate(request(VISA.number("0601")))

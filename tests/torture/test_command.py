@@ -1,4 +1,4 @@
-"""``ringfence torture``: what makes no sense is refused before anything starts, and ten kills lose nothing."""
+"""``ringfence torture``: what makes no sense is refused before anything starts, and five kills lose nothing."""
 from __future__ import annotations
 
 import json
@@ -52,23 +52,23 @@ def test_a_file_that_is_no_tally_is_refused(tmp_path):
 
 @pytest.fixture(scope="module")
 def short() -> Iterator[tuple[subprocess.CompletedProcess[str], Path]]:
-    """Ten kills of the service and one of the database, in a tally; what it said, and the folder of all its files."""
+    """Five kills of the service and one of the database, in a tally; what it said, and the folder of all its files."""
     folder = Path(tempfile.mkdtemp(prefix="ringfence-test-"))
-    yield torture("--kills", "10", "--database-kills", "1", "--seed", "1", "--tally", folder / "tally.json", "--data", folder / "run", "--json"), folder
+    yield torture("--kills", "5", "--database-kills", "1", "--seed", "1", "--tally", folder / "tally.json", "--data", folder / "run", "--json"), folder
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def test_ten_kills_lose_nothing(short):
+def test_five_kills_lose_nothing(short):
     """Everything, single workers, named points and the database die under load; the three witnesses agree, and nothing stays in doubt."""
     done, _ = short
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
     report = json.loads(done.stdout)
-    assert (report["passed"], report["kills"], report["database_kills"]) == (True, 10, 1)
+    assert (report["passed"], report["kills"], report["database_kills"]) == (True, 5, 1)
     assert (report["lost"], report["duplicated"], report["unresolved"], report["differences"], report["surprises"]) == (0, 0, 0, 0, 0)
     assert report["proof_ok"] and report["faults"] == {}
     kinds = report["kinds"]
-    assert kinds[GROUP] >= 3 and kinds[WORKER] >= 3 and sum(report["hits"].values()) >= 1 and set(report["hits"]) == set(NAMES)
-    assert report["fewest_in_flight"] >= 16 and report["acknowledged"] >= 10 * 200 and report["unanswered"] >= 16 * 3
+    assert kinds[GROUP] >= 2 and kinds[WORKER] >= 2 and sum(report["hits"].values()) >= 1 and set(report["hits"]) == set(NAMES)
+    assert report["fewest_in_flight"] >= 16 and report["acknowledged"] >= 5 * 200 and report["unanswered"] >= 16 * 3
 
 
 def test_merchants_were_told_of_everything_once(short):
@@ -81,7 +81,7 @@ def test_the_run_stands_in_its_tally_and_is_not_made_twice(short):
     """A seed that has had its run ends at once with that run's verdict."""
     done, folder = short
     assert json.loads((folder / "tally.json").read_text())["runs"] == [json.loads(done.stdout)]
-    again = torture("--kills", "10", "--seed", "1", "--tally", folder / "tally.json", seconds=60)
+    again = torture("--kills", "5", "--seed", "1", "--tally", folder / "tally.json", seconds=60)
     assert again.returncode == 0 and "has had its run" in again.stderr
 
 

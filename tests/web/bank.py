@@ -10,7 +10,7 @@ from pathlib import Path
 from starlette.applications import Starlette
 
 from ringfence.api.aps.returning import Returning
-from ringfence.engine.return_address import origin_of
+from ringfence.engine.return_address import may_return, origin_of
 from ringfence.processors.simulator import SimulatedAccessControl, Simulator
 from ringfence.web import three_d_secure
 from tests.engine.composition import Process, Script, Shop, Time, doors, process
@@ -26,7 +26,7 @@ class Bank:
 
     def __init__(self, one: Process, access_control: SimulatedAccessControl) -> None:
         self.process, self.access_control = one, access_control
-        returning = Returning(one.reading, one.directory, is_live=False)
+        self.returning = returning = Returning(one.reading, one.directory, is_live=False)
 
         async def door_of(merchant_id: int, payment_id: int) -> str:
             view = await one.reading.view(merchant_id, payment_id)
@@ -36,8 +36,11 @@ class Bank:
             origin = origin_of(await returning.address(merchant_id, payment_id))
             return (origin,) if origin else ()
 
-        self.app = Starlette(routes=three_d_secure.routes(
-            three_d_secure.Desk(one.challenges, access_control, {"aps": returning.way}, door_of, framers, one.now)))
+        def may_leave(merchant_id: int, url: str) -> bool:
+            return may_return(url, one.directory.by_id(merchant_id).settings.return_origins, False)
+
+        self.desk = three_d_secure.Desk(one.challenges, access_control, {"aps": returning.way}, door_of, framers, may_leave, one.now)
+        self.app = Starlette(routes=three_d_secure.routes(self.desk))
 
     async def get(self, path: str) -> Answer:
         return await asking.get(self.app, path)

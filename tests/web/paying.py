@@ -11,11 +11,12 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from starlette.applications import Starlette
+from starlette.routing import Route
 
 from ringfence.api.aps import hosted as aps_hosted
 from ringfence.api.aps import pages as aps_pages
 from ringfence.api.aps import signature, tokenization
-from ringfence.engine.sessions import Sessions
+from ringfence.engine.sessions import Cashier, Sessions
 from ringfence.serving import form_reader
 from ringfence.web import hosted
 from tests.engine.composition import Process, Shop
@@ -32,14 +33,24 @@ def sessions_of(process: Process) -> Sessions:
     return Sessions(process.pool, key=process.api._service.content_key, new_id=process.new_id, now=process.now)
 
 
+def cashier_of(process: Process, tokenize: Callable[..., Awaitable[Any]] = tokenization.tokenize) -> Cashier:
+    """The cashier behind the pages of a process."""
+    return aps_hosted.Desk(process.api._service, sessions_of(process), process.api.account, tokenize=tokenize).cashier
+
+
+def routes_of(
+    process: Process, cashier: Cashier, *, lease_seconds: float = LEASE_SECONDS, tokenize: Callable[..., Awaitable[Any]] = tokenization.tokenize,
+) -> list[Route]:
+    """The pages of a process, as ``main`` builds them, with a cashier behind."""
+    sessions = sessions_of(process)
+    page = aps_pages.PaymentPage(process.api._service, sessions, process.api.account, tokenize=tokenize, sandbox=True)
+    return hosted.routes(hosted.Hosted(
+        sessions, {"aps": cashier}, {aps_pages.PATH: page.enter}, form_reader(65_536), process.challenges.page, lease_seconds))
+
+
 def app_of(process: Process, *, lease_seconds: float = LEASE_SECONDS, tokenize: Callable[..., Awaitable[Any]] = tokenization.tokenize) -> Starlette:
-    """The pages of a process, as ``main`` builds them."""
-    service, sessions = process.api._service, sessions_of(process)
-    page = aps_pages.PaymentPage(service, sessions, process.api.account, tokenize=tokenize, sandbox=True)
-    desk = aps_hosted.Desk(service, sessions, process.api.account, tokenize=tokenize)
-    return Starlette(routes=hosted.routes(hosted.Hosted(
-        sessions, {"aps": desk.cashier}, {aps_pages.PATH: page.enter},
-        form_reader(65_536), lease_seconds)))
+    """The pages alone."""
+    return Starlette(routes=routes_of(process, cashier_of(process, tokenize), lease_seconds=lease_seconds, tokenize=tokenize))
 
 
 class Browser:

@@ -59,20 +59,31 @@ def test_a_payer_who_does_not_get_through_the_bank_is_not_told_of_a_decline(sand
         assert one.answered() == "14000"
 
 
-def test_back_on_the_page_while_the_bank_asks(shop, payer, order):
-    """The page waits, says why, and goes on when the bank is done."""
-    with payer(viewport=DESK) as one:
-        one.page.goto(shop.go(shop.purchase(order)))
+@pytest.mark.parametrize(("language", "script"), [("en", True), ("ar", True), ("en", False)])
+def test_back_on_the_page_while_the_bank_asks(shop, payer, order, language, script):
+    """The page says why it waits, and its button leads back to the bank, with or without a script."""
+    with payer(viewport=DESK, java_script_enabled=script) as one:
+        one.page.goto(shop.go(shop.purchase(order, language=language)))
+        if not script:
+            one.page.click("button")
         one.page.wait_for_selector("#number")
         page = one.page.url
         one.pay(number=ASKED)
         one.page.wait_for_selector("#challenge")
         challenge = one.page.url
         one.page.goto(page)
-        assert one.sees("bank_asks")
-        one.look()
-        one.page.goto(challenge)
+        assert one.sees("bank_asks", language) and one.sees("bank_button", language)
+        if script:
+            one.look()
+        one.page.keyboard.press("Tab")
+        assert one.page.locator("#bank:focus").count() == 1, "the first stop of the keyboard"
+        one.page.click("#bank")
+        one.page.wait_for_selector("#challenge")
+        assert one.page.url == challenge
         one.page.click("button[value=approve]")
+        if not script:
+            one.page.click("#leave button")
+            one.page.click("#leave button")
         assert one.answered() == "14000"
 
 

@@ -108,6 +108,41 @@ def test_someone_is_paying(links, payer, order):
     assert links.status(order) == "Paid"
 
 
+@pytest.mark.parametrize("language", ["en", "ar"])
+def test_back_on_the_link_while_the_bank_asks(links, payer, order, language):
+    """Its payer is led back to the bank; another browser with the same link is not."""
+    url = links.make(order, language=language)
+    with payer() as one, payer() as other:
+        one.page.goto(url)
+        one.page.click("form button")
+        one.page.wait_for_selector("#number")
+        one.pay(number=ASKED)
+        one.page.wait_for_selector("#challenge")
+        challenge = one.page.url
+        one.page.goto(url)
+        assert one.sees("bank_asks_link", language) and one.page.locator("form button").count() == 0
+        one.look("payer")
+        other.page.goto(url)
+        assert other.sees("link_doubt_said", language) and other.page.locator("#bank, form button").count() == 0
+        other.look("stranger")
+        one.page.click("#bank")
+        one.page.wait_for_selector("#challenge")
+        assert one.page.url == challenge
+        one.page.click("button[value=reject]")
+        one.page.wait_for_selector(".summary")
+        one.page.goto(url)
+        assert one.sees("problem_not_authenticated", language) and one.page.locator("form button").count() == 1
+        one.look("rejected")
+        one.page.click("form button")
+        one.page.wait_for_selector("#number")
+        assert one.sees("cancel_here_button", language) and not one.sees("cancel_button", language)
+        one.look("again")
+        one.pay()
+        one.page.wait_for_selector("main h1")
+        assert one.sees("ended_paid", language)
+    assert links.status(order) == "Paid"
+
+
 def test_a_payer_who_gives_up_leaves_the_link_to_others(links, payer, order):
     url = links.make(order)
     with payer() as one, payer() as other:

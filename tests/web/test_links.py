@@ -27,7 +27,7 @@ class Site:
 
     def __init__(self, one: Process) -> None:
         self.desk, self.came, self.has_room = desk(one), [], True
-        self.app = Starlette(routes=routes(Services(self.desk, one.directory, self.begin, True, True, asyncio.Lock())))
+        self.app = Starlette(routes=routes(Services(self.desk, one.directory, self.begin, nobody, True, True, asyncio.Lock())))
 
     async def begin(self, opened: Opened) -> str | None:
         self.came.append(opened)
@@ -52,6 +52,10 @@ async def here(one: Process) -> Shop:
 @pytest.fixture
 def site(one: Process) -> Site:
     return Site(one)
+
+
+async def nobody(link: Link, holder: str) -> None:
+    """No payer has begun anything."""
 
 
 def path_of(link: Link) -> str:

@@ -443,13 +443,49 @@ async def test_a_page_without_a_way_back_says_itself_how_it_ended(one, here, ord
     assert all(shown)
 
 
-async def test_an_address_that_is_allowed_no_more_is_not_led_to(one, order):
+async def test_an_address_that_is_allowed_no_more_is_not_led_to(one, order, caplog):
     """A session, most of all a link's, may be older than the list."""
     here = await shop(one, "Moving", return_origins="https://shop.example")
-    payer = await Browser(app_of(one), here).buy(order, return_url="https://shop.example/back")
+    payer = await Browser(app_of(one), here).buy(order, return_url="https://shop.example/back?secret=1")
+    assert payer.says(said("cancel_button"))
     await one.directory.change(here.identifier, {"return_origins": "https://new.example"})
+    await payer.load()
+    assert payer.says(said("cancel_here_button")) and not payer.says(said("cancel_button")), "nobody goes back to the shop from here"
     await payer.type()
     assert payer.says(said("ended_paid")) and not payer.is_leaving
+    assert f"a payer of merchant {here.identifier} is not sent to https://shop.example" in caplog.text and "secret=1" not in caplog.text
+
+
+@pytest.mark.parametrize(("play", "title"), [("give_up", "ended_cancelled_card"), ("wait", "ended_expired_card"), ("type", "ended_kept")])
+async def test_a_page_that_only_keeps_a_card_does_not_speak_of_a_payment(one, order, play, title):
+    """Its shop's address was struck off meanwhile, so that our own page says the end."""
+    here = await shop(one, f"Keeping{play[:4]}", return_origins="https://shop.example")
+    payer = await Browser(app_of(one), here).enter(service_command="TOKENIZATION", merchant_reference=order, return_url="https://shop.example/back")
+    await one.directory.change(here.identifier, {"return_origins": "https://new.example"})
+    await payer.load()
+    if play == "type":
+        await payer.type()
+    elif play == "give_up":
+        await payer.give_up()
+    else:
+        one.now.now += timedelta(hours=1)
+        await payer.load()
+    assert payer.says(said(title)) and payer.says(said(f"{title}_said")) and not payer.is_leaving
+    assert "payment" not in payer.seen.text
+
+
+async def test_an_order_that_was_paid_elsewhere_is_not_said_to_be_unpaid(one, here, order):
+    """A page without a way back: the payer is not asked for another way to pay what is paid."""
+    sessions = sessions_of(one)
+    given = {"command": "PURCHASE", "merchant_identifier": here.identifier, "access_code": here.access_code, "language": "en",
+             "merchant_reference": order, "amount": "1000", "currency": "AED", "customer_email": "a@shop.example"}
+    opened = await sessions.open(here.account.merchant_id, "aps", order, Asked(given, "en", 1000, "AED"), seconds=600, payment_link_id=7)
+    payer = Browser(app_of(one), here)
+    payer.path = opened.path
+    await payer.load()
+    await here.purchase(order)
+    await payer.type()
+    assert payer.says(said("ended_elsewhere")) and payer.says(said("ended_elsewhere_said"))
 
 
 # ---------------------------------------------------------------------------------------------------------- saved cards

@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from ringfence.api.aps import signature
+from ringfence.engine.story import explain
 from ringfence.processors.simulator.scenarios import RANGES, VISA
+from ringfence.web.texts import TEXTS
 from ringfence.web.three_d_secure import read_cres, write_cres
 from tests.engine.composition import Shop, shop
 from tests.engine.recovering import claim_due
@@ -56,6 +58,7 @@ ON_THE_PAGE = [
     ("0601", "approve", "", "14000"), ("0601", "code", "1234", "14000"), ("0601", "reject", "", "10030"), ("0601", "cancel", "", "00072"),
     ("0602", "approve", "", "10030"), ("0602", "code", "1234", "10030"), ("0602", "cancel", "", "00072"),
     ("0608", "approve", "", "00072"), ("0610", "approve", "", "14000"), ("0610", "reject", "", "10030"), ("0613", "method", "", "14000"),
+    ("0614", "approve", "", "14000"), ("0614", "code", "1234", "14000"), ("0614", "reject", "", "10030"), ("0614", "cancel", "", "00072"),
 ]
 
 
@@ -142,6 +145,37 @@ async def test_a_result_that_never_comes_is_waited_for(here):
     assert (await payer.status("L-1"))["transaction_code"] == "20064"
     desk.process.now.now += timedelta(minutes=10)
     assert fields_of(await desk.get(back_of(page)))["response_code"] == "10778"
+
+
+@pytest.mark.parametrize(("scenario", "version"), [("0601", "2.2.0"), ("0614", "2.1.0")])
+async def test_a_challenge_keeps_its_version_to_the_end(here, scenario: str, version: str):
+    """What the browser carries and what is kept have it; the shop has no field for it, the story tells of an older one."""
+    desk, payer = here
+    answer = await asked(payer, "V-1", VISA.number(scenario))
+    page = path_of(answer["3ds_url"])
+    carried = fields_of(await desk.post(page, action="approve"))
+    assert read_cres(carried["cres"])["messageVersion"] == version
+    fields = fields_of(await desk.post(back_of(page), **carried))
+    assert fields["response_code"] == "14000" and version not in fields.values()
+    assert await desk.process.value("SELECT version FROM authentications") == version
+    story = await explain(desk.process.pool, "V-1", keys=lambda reference: [f"aps:{reference}"])
+    assert ("in version 2.1.0 of the protocol" in " ".join(story.sentences)) is (version == "2.1.0")
+
+
+@pytest.mark.parametrize("action", ["approve", "reject"])
+async def test_a_result_of_an_older_version_than_its_challenge_is_none(here, caplog, action: str):
+    """0615: the page waits as if nothing had come, and then it has timed out; the log says why."""
+    desk, payer = here
+    answer = await asked(payer, "O-1", VISA.number("0615"))
+    page = path_of(answer["3ds_url"])
+    over = await desk.post(page, action=action)
+    assert 'data-page="challenge-waits"' in (await desk.post(back_of(page), **fields_of(over))).text
+    assert "is of version 2.1.0, its challenge was of 2.2.0" in caplog.text
+    assert (await payer.status("O-1"))["transaction_code"] == "20064"
+    desk.process.now.now += timedelta(minutes=10)
+    assert fields_of(await desk.get(back_of(page)))["response_code"] == "10778"
+    assert await desk.process.value("SELECT count(*) FROM outcomes WHERE result = 'approved'") == 0
+    await desk.process.prove()
 
 
 async def test_what_is_decided_elsewhere_comes_by_itself(here):
@@ -287,8 +321,50 @@ async def test_a_shop_without_an_address_leaves_the_payer_with_us(here):
     answer = await payer.purchase("Q-1", card_number=VISA.number("0601"))
     over = await desk.post(path_of(answer["3ds_url"]), action="approve")
     ended = await desk.post(back_of(path_of(answer["3ds_url"])), **fields_of(over))
-    assert "This payment has ended" in ended.text and "<form" not in ended.text
+    assert TEXTS["ended_paid"][0] in ended.text and "<form" not in ended.text
     assert (await payer.status("Q-1"))["transaction_code"] == "14000"
+
+
+NARROWED = {"approve": "ended_paid", "reject": "ended_declined", "cancel": "ended_cancelled"}
+
+
+@pytest.mark.parametrize("action", NARROWED)
+@pytest.mark.parametrize("method", ["POST", "GET"])
+async def test_a_payer_is_not_sent_to_an_origin_that_was_struck_off_meanwhile(database: str, tmp_path: Path, caplog, action: str, method: str):
+    """The list is the one of the moment of leaving: the end stands on a page of ours, and the log names merchant and origin."""
+    async with bank(database, tmp_path) as (desk, _):
+        payer = await shop(desk.process, return_origins="https://shop.example", return_method=method)
+        answer = await asked(payer, "L-1", VISA.number("0601"))
+        await desk.process.directory.change(payer.identifier, {"return_origins": "https://new.example"})
+        page = path_of(answer["3ds_url"])
+        ended = await desk.post(back_of(page), **fields_of(await desk.post(page, action=action)))
+        assert ended.status == 200 and "location" not in ended.headers
+        assert TEXTS[NARROWED[action]][0] in ended.text
+        assert "shop.example" not in ended.text + ended.headers["content-security-policy"] and "<form" not in ended.text
+        assert f"a payer of merchant {payer.identifier} is not sent to https://shop.example" in caplog.text and "order=1" not in caplog.text
+        await desk.process.directory.change(payer.identifier, {"return_origins": "https://new.example,https://shop.example"})
+        assert RETURN in (await desk.get(back_of(page))).text.replace("&amp;", "&"), "and is once it may be again"
+
+
+async def test_behind_an_enrolment_the_address_is_judged_again(database: str, tmp_path: Path, caplog):
+    """merchant_3ds_url was allowed when it was given."""
+    async with bank(database, tmp_path) as (desk, _):
+        payer = await shop(desk.process, return_origins="https://shop.example")
+        enrolled = await payer.ask(
+            service_command="3DS_ENROLLMENT", merchant_reference="EN-1", amount="1000", currency="AED", card_number=VISA.number("0601"),
+            expiry_date="3512", merchant_3ds_url="https://shop.example/3ds?order=1", language="ar")
+        page = path_of(enrolled["3ds_url"])
+        over = await desk.post(page, action="approve")
+        await desk.process.directory.change(payer.identifier, {"return_origins": "https://new.example"})
+        ended = await desk.post(back_of(page), **fields_of(over))
+        assert ended.status == 200 and TEXTS["bank_not_back_said"][1] in ended.text
+        assert "shop.example" not in ended.text and "<form" not in ended.text and "location" not in ended.headers
+        assert "is not sent to https://shop.example" in caplog.text and "order=1" not in caplog.text
+        found = await payer.ask(service_command="3DS_AUTHENTICATION", merchant_reference="EN-1", threeds_id=enrolled["threeds_id"])
+        assert (found["response_code"], found["3ds_status"]) == ("44000", "Y"), "the result is the merchant's all the same"
+        await desk.process.directory.change(payer.identifier, {"return_origins": "https://shop.example"})
+        back = await desk.get(back_of(page))
+        assert 'action="https://shop.example/3ds?order=1"' in back.text and fields_of(back)["threeds_id"] == enrolled["threeds_id"]
 
 
 async def test_the_channel_names_the_way_back(database: str, tmp_path: Path):

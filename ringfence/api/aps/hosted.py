@@ -65,7 +65,7 @@ class Desk:
         framed_by = () if session.purpose == PAYMENT else returns.framed_by(account)
         return Form(
             account.merchant.name, SavedCard(card.brand, card.masked, token.expiry) if token and card and saved else None,
-            asked.remember is None, True, framed_by, account.settings.sandbox)
+            asked.remember is None, True, framed_by, account.settings.sandbox, self._goes_back(session, account))
 
     async def _token_of(self, session: Session) -> Token | None:
         """The token that the shop named, where it may be charged."""
@@ -190,9 +190,16 @@ class Desk:
         else:
             code, body = TIMED_OUT, {name: str(value) for name, value in answer(self._bare(session), {}, TIMED_OUT).items()}
         channel = REDIRECTION if session.purpose == PAYMENT else MERCHANT_PAGE
-        if account is None or not session.asked.return_url or not returns.may_go(account, channel, session.asked.return_url):
-            return Ending(_how(session, code))
+        if account is None or not self._goes_back(session, account):
+            if account is not None and session.asked.return_url:
+                returns.note_barred(account.merchant.identifier, session.asked.return_url)
+            return _ending(session, code)
         return returns.back(account, channel, session.asked.return_url, dict(body), session.asked.language)
+
+    def _goes_back(self, session: Session, account: Account) -> bool:
+        """Whether the browser leaves for the shop's own address, as the account is now."""
+        channel = REDIRECTION if session.purpose == PAYMENT else MERCHANT_PAGE
+        return bool(session.asked.return_url) and returns.may_go(account, channel, session.asked.return_url)
 
     def _bare(self, session: Session) -> ApsRequest:
         """The shop's request, without a card."""
@@ -232,12 +239,7 @@ def _digits(text: str) -> bool:
     return text.isascii() and text.isdigit()
 
 
-def _how(session: Session, code: str) -> str:
-    """The word for an end, for a page that says it itself."""
-    if code in (CANCELLED, TIMED_OUT):
-        return "cancelled" if code == CANCELLED else "expired"
-    if code == UNKNOWN_OUTCOME:
-        return "unknown"
-    if code[:2] == _operation(session).success[:2]:
-        return "paid" if session.purpose == PAYMENT else "kept"
-    return "declined"
+def _ending(session: Session, code: str) -> Ending:
+    """How a session ended, for a page that says it itself."""
+    went_well = code[:2] == _operation(session).success[:2]
+    return Ending("kept") if went_well and session.purpose != PAYMENT else returns.ending(code, went_well=went_well)

@@ -12,13 +12,18 @@ from ringfence.api.aps.answers import answer
 from ringfence.api.aps.door import CHANNEL, DOOR, read_details
 from ringfence.api.aps.notifications import channel_of, credential_of, request_again
 from ringfence.api.aps.payments import ending
-from ringfence.api.aps.returns import carried
+from ringfence.api.aps.returns import carried, note_barred
+from ringfence.api.aps.returns import ending as ending_of
 from ringfence.core.outcomes import Approved, Challenge, Declined, NotAsked, Outcome, Reversed, Silence, Unknown
 from ringfence.core.payment import Status
 from ringfence.engine.browser import Return
 from ringfence.engine.directory import Directory, Merchant
 from ringfence.engine.reading import Reading, Step, View
 from ringfence.engine.return_address import may_return
+from ringfence.engine.sessions import Ending
+
+SUCCESS = ("02000", "14000")
+"""Codes of payments that went well."""
 
 FromTokenization = Callable[[int, str], Awaitable[str]]
 """Merchant and ``merchant_reference`` -> the ``return_url`` of the TOKENIZATION with that reference, "" for none."""
@@ -35,17 +40,22 @@ class Returning:
     def __init__(self, reading: Reading, directory: Directory, *, is_live: bool, tokenized: FromTokenization = no_tokenization) -> None:
         self._reading, self._directory, self._is_live, self._tokenized = reading, directory, is_live, tokenized
 
-    async def way(self, merchant_id: int, payment_id: int) -> Return | None:
-        """Where the browser goes now; ``None`` where the merchant named no address, or where the payment is none of this door's."""
+    async def way(self, merchant_id: int, payment_id: int) -> Return | Ending | None:
+        """Where the browser goes now, or how the payment ended where the merchant named no address that may be used as its settings are
+        now; ``None`` where the payment is none of this door's."""
         view, merchant = await self._reading.view(merchant_id, payment_id), self._directory.by_id(merchant_id)
         if view is None or merchant is None or view.first.door != DOOR or view.first.details is None:
             return None
         echo, card = read_details(view.first.details)
         credential = credential_of(merchant, echo.get("access_code", ""))
-        url = await self._address(merchant, echo)
-        if credential is None or not url or "command" not in echo:
+        if credential is None or "command" not in echo:
             return None
-        _, body = answer_again(view)
+        code, body = answer_again(view)
+        given, url = await self._given(merchant, echo), await self._address(merchant, echo)
+        if not url:
+            if given:
+                note_barred(merchant.identifier, given)
+            return ending_of(code, went_well=code in SUCCESS)
         signed = {name: str(value) for name, value in body.items()}
         signed["signature"] = signature.sign(signed, credential.response_phrase, credential.algorithm)
         return carried(url, merchant.settings.at("return_method", card.get(CHANNEL) or channel_of(echo)), signed, echo["language"])
@@ -57,9 +67,13 @@ class Returning:
             return ""
         return await self._address(merchant, read_details(view.first.details)[0])
 
+    async def _given(self, merchant: Merchant, echo: dict[str, str]) -> str:
+        """The request's own address, else that of the TOKENIZATION it belongs to, "" for none."""
+        return echo.get("return_url") or await self._tokenized(merchant.merchant_id, echo.get("merchant_reference", ""))
+
     async def _address(self, merchant: Merchant, echo: dict[str, str]) -> str:
-        """The request's own, else that of the TOKENIZATION it belongs to, else the channel's; a foreign origin is nobody's address."""
-        given = echo.get("return_url") or await self._tokenized(merchant.merchant_id, echo.get("merchant_reference", ""))
+        """What was given, as long as its origin is allowed; else the channel's, where nothing was."""
+        given = await self._given(merchant, echo)
         if given:
             return given if may_return(given, merchant.settings.return_origins, self._is_live) else ""
         return merchant.settings.at("return_url", channel_of(echo))     # type: ignore[no-any-return]

@@ -48,9 +48,9 @@ def demand_of(account: Account, request: ApsRequest, brand: str) -> Demand | Non
 
 
 def may_leave(account: Account, url: str) -> bool:
-    """Whether a payer's browser may be sent to an address that a request names."""
+    """Whether a payer's browser may be sent to an address that a request names; it is asked again when the browser leaves."""
     origins = account.settings.return_origins
-    return origins is None or may_return(url, origins, True)
+    return may_return(url, origins or (), origins is not None)
 
 
 async def proven(service: Service, account: Account, request: ApsRequest, demand: Demand, card_id: int) -> Demand | Reply:
@@ -59,7 +59,7 @@ async def proven(service: Service, account: Account, request: ApsRequest, demand
     row = await _ours(service, merchant_id, given.get("3ds_xid", ""), given.get("ver_token", ""))
     if row is None:
         return demand._replace(external=_external(given))
-    said = {"3ds_status": _status(row), "3ds_eci": row.eci, "ver_token": row.cavv, "3ds_xid": xid_of(service, row)}
+    said = {"3ds_status": _status(row), "3ds_eci": row.eci, "ver_token": row.evidence.cavv, "3ds_xid": xid_of(service, row)}
     misuse = may_use(row.value, merchant_id, card_id, request.amount or 0, request.currency, service.now())
     if misuse is not None or any(given.get(name, value) != value for name, value in said.items()):
         return Reply(request.operation.failure + codes.MISMATCH)
@@ -105,7 +105,7 @@ async def authenticate(service: Service, account: Account, request: ApsRequest) 
         message = {Ended.CANCELLED: "072", Ended.TIMEOUT: "778"}.get(why, "030")
         return Reply(request.operation.failure + message, {"3ds_status": "N", "3ds_xid": xid_of(service, row)})
     return Reply(request.operation.success, {
-        "3ds_status": _status(row), "3ds_eci": row.eci, "ver_token": row.cavv if status in SECURED else "", "3ds_xid": xid_of(service, row),
+        "3ds_status": _status(row), "3ds_eci": row.eci, "ver_token": row.evidence.cavv if status in SECURED else "", "3ds_xid": xid_of(service, row),
         "3ds_enrolled": "Y" if row.version else "N",
     })
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from ringfence.api.ppro import answers, failures, fields, instruments, keys
+from ringfence.api.ppro import answers, authentication, failures, fields, instruments, keys
 from ringfence.api.ppro.answers import Answer
 from ringfence.api.ppro.door import DOOR, JSON, Caller, Endpoint, Request, Service, content_of, operation_key, read
 from ringfence.api.ppro.failures import OURS
@@ -23,12 +23,13 @@ from ringfence.api.ppro.rendering import CHARGES
 from ringfence.core.card import brand_of
 from ringfence.core.commands import Command, Initiation, Kind
 from ringfence.core.expiry import hold_seconds
+from ringfence.core.mock_method import read_descriptor
 from ringfence.core.money import CURRENCIES
 from ringfence.core.refusals import Refusal
 from ringfence.engine.intents import Intent
 
 PAGE = 50
-CARD = "CARD"
+CARD, MOCK = "CARD", "MOCK"
 BY_SCHEDULE = {"SCHEDULED": Initiation.RECURRING, "SCHEDULED_RETRY": Initiation.RECURRING, "RECURRING": Initiation.RECURRING}
 """Who began a charge whose initiator is the merchant, by ``scheduleType``; else unscheduled."""
 CHANNELS = {"MOTO": "moto", "POS": "store"}
@@ -70,12 +71,20 @@ async def begin(service: Service, caller: Caller, wish: Wish) -> Answer:
     if wrong := _wrong(asked):
         return answers.invalid(wrong)
     held: Held | None = None
-    refused = wish.refused or _turned_down(service, caller, asked)
+    refused, is_repeat = wish.refused or _turned_down(service, caller, asked), False
+    if wish.key is not None and "instrument" in asked:          # a repeat makes no further instrument
+        key, is_repeat = await keys.standing(service, caller.merchant.merchant_id, wish.key)
+        wish = wish._replace(key=key)
     if asked["paymentMethod"] == CARD and not refused:
-        held = await _instrument(service, caller, asked)
+        held = await _instrument(service, caller, asked, is_repeat)
         if held is None:
             refused = "INSTRUMENT_NOT_FOUND"
-    done = await keys.execute(service, intent_of(service, caller, wish, held, refused))
+        elif cited := asked.get("initialSchemeAuthorizationReference"):
+            held = await instruments.citing(service, caller, held, cited)
+    intent = intent_of(service, caller, wish, held, refused)
+    if not intent.never_asked and not authentication.may_come_back(intent.demand, asked, caller.merchant, is_live=service.is_live):
+        intent = intent._replace(never_asked=f"{OURS}INVALID_AUTHENTICATION_SETTINGS")
+    done = await keys.execute(service, intent)
     if isinstance(done, Answer):
         return done
     if isinstance(done, Repeat):
@@ -84,6 +93,8 @@ async def begin(service: Service, caller: Caller, wish: Wish) -> Answer:
         return answers.error(503, answers.AWAY)
     if done.refusal is not None:                # of the token, which changed meanwhile, or of an initiation that may not be
         return await begin(service, caller, wish._replace(refused=failures.refused(done.refusal).code))
+    if held is not None and held.has_news:
+        await instruments.renew(service, caller, held)
     return await told(service, caller, wish.payment_id)
 
 
@@ -111,12 +122,14 @@ def _turned_down(service: Service, caller: Caller, asked: Mapping[str, Any]) -> 
     return ""
 
 
-async def _instrument(service: Service, caller: Caller, asked: Mapping[str, Any]) -> Held | None:
+async def _instrument(service: Service, caller: Caller, asked: Mapping[str, Any], is_repeat: bool) -> Held | None:
     if "instrumentId" in asked:
         update = asked.get("instrumentUpdateDetails")
         return await instruments.named(service, caller, asked["instrumentId"], update and update["details"]["cvv"])
     instrument = asked["instrument"]
-    return await instruments.made(service, caller, instrument["details"]) if instrument["type"] == "RAW_CARD" else None
+    if instrument["type"] not in instruments.CARDS:
+        return None
+    return await (instruments.looked_at if is_repeat else instruments.made)(service, caller, instrument)
 
 
 def intent_of(service: Service, caller: Caller, wish: Wish, held: Held | None, refused: str) -> Intent:
@@ -130,25 +143,36 @@ def intent_of(service: Service, caller: Caller, wish: Wish, held: Held | None, r
     channel = CHANNELS.get(asked.get("paymentMedium", ""), "ecommerce")
     money = asked["amount"]
     command = Command(Kind.PURCHASE, money["value"], money["currency"], wish.payment_id)
-    if asked.get("autoCapture") is False:
+    account, captures = wish.account, asked.get("autoCapture") is not False
+    if asked["paymentMethod"] == MOCK:
+        account = account or asked.get("paymentDescriptor", "")
+        wanted = read_descriptor(account)
+        captures = captures if wanted.captures_later is None else not wanted.captures_later
+    if not captures:
         seconds = hold_seconds(
             merchant_days=merchant.settings.hold_days, door_seconds=None, brand=brand_of(card.stored.bin) if card and card.stored else None,
             initiation=initiation, channel=channel)
         command = command._replace(kind=Kind.AUTHORIZATION, hold_seconds=seconds)
     details = {name: asked[name] for name in ECHOED if name in asked} | wish.told
+    if (address := authentication.return_url(asked)) is not None:
+        details["returnUrl"] = address
     if held is not None:
         details |= {"instrumentId": held.instrument_id, "instrument": held.shown,
                     "card": {"expiry": held.card.expiry, "holder": held.card.holder}}
+        if held.has_news:
+            details["instrumentUpdated"] = True
     elif "instrumentId" in asked:
         details["instrumentId"] = asked["instrumentId"]
     content = {name: value for name, value in asked.items() if name not in ("instrument", "instrumentUpdateDetails")}
     if card is not None and card.stored is not None and "instrument" in asked:
         content["card"] = [card.stored.card_id, card.expiry, card.holder]
+    never_asked = OURS + refused if refused else "" if held is None or held.is_reachable else "unavailable"
     return Intent(
         merchant.merchant_id, merchant.identifier, wish.payment_id, command, DOOR, caller.actor, "api", content_of(service, content),
         asked.get("merchantPaymentChargeReference"), wish.key, False, _ENCODE(details),
         service.route(merchant, asked["paymentMethod"], brand) or service.house, card, None, initiation, channel, merchant.settings.magic_amounts,
-        never_asked=OURS + refused if refused else "", account=wish.account,
+        demand=authentication.demand_of(merchant, asked, brand, initiation, channel, held.proof if held else None),
+        never_asked=never_asked, account=account,
     )
 
 
@@ -193,6 +217,10 @@ async def listed(service: Service, request: Request) -> Answer:
         found = await service.charges.of_agreement(merchant_id, service.names.read("agr", value), before, PAGE + 1)
     else:
         found = await service.charges.by_reference(merchant_id, value, before, PAGE + 1)
+        for key in service.keys_elsewhere(value):               # a payment of another door, under the same reference there
+            other = await service.reading.payment_by_key(merchant_id, key)
+            if other is not None and (before is None or other < before):
+                found = sorted({*found, other}, reverse=True)
     charges = [one for payment_id in found[:PAGE] if (one := await service.charges.find(merchant_id, payment_id)) is not None]
     told: dict[str, Any] = {"data": [service.renderer.charge(one) for one in charges]}
     if len(found) > PAGE:

@@ -1,7 +1,7 @@
 """What every endpoint of the PPRO door has at hand: who calls, what is asked, and the service behind the door."""
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -17,6 +17,7 @@ from ringfence.engine.charges import Charges
 from ringfence.engine.code_box import CodeBox
 from ringfence.engine.directory import Credential, Directory, Merchant
 from ringfence.engine.engine import Engine
+from ringfence.engine.instruments import Instruments
 from ringfence.engine.keyed_requests import KeyedRequests, Said, Stands
 from ringfence.engine.reading import Reading
 from ringfence.engine.vault import Vault
@@ -61,6 +62,16 @@ class Request(NamedTuple):
         return self.callers[0]
 
 
+def nowhere(reference: str) -> Sequence[str]:
+    """There is no other door."""
+    return ()
+
+
+async def nothing_to_give_up(merchant_id: int, payment_id: int, why: str) -> bool:
+    """Nobody is awaited."""
+    return False
+
+
 class Service(NamedTuple):
     """What is behind the door.  ``route`` names the processor for a merchant, a payment method and a card's brand; ``None``: there is none."""
 
@@ -69,6 +80,7 @@ class Service(NamedTuple):
     charges: Charges
     renderer: Renderer
     vault: Vault
+    instruments: Instruments
     directory: Directory
     code_box: CodeBox
     keyed: KeyedRequests
@@ -79,6 +91,9 @@ class Service(NamedTuple):
     now: Callable[[], datetime]             # business time, UTC
     is_live: bool
     base_url: str = ""                      # how callers reach the service
+    give_up: Callable[[int, int, str], Awaitable[bool]] = nothing_to_give_up   # ends a payment whose payer is awaited; whether it was in time
+    keys_elsewhere: Callable[[str], Sequence[str]] = nowhere    # what a payment of another door with this reference claimed
+    stand_in: Callable[[str], tuple[str, bool]] | None = None   # sandbox: the test number that any number stands for, and whether it has news
 
 
 Handler = Callable[[Service, Request], Awaitable[Answer]]

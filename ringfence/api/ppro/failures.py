@@ -87,7 +87,12 @@ REFUSALS: dict[Refusal, Failure] = {
 
 EXCEEDS_CAPTURED = "exceeds_captured"
 """A refusal of this door alone: a refund of more than was ever captured (section 4.4)."""
-_OWN = {EXCEEDS_CAPTURED: _ours("EXCEEDS_CAPTURED_AMOUNT", "Refund exceeds the captured amount")}
+NOT_DISCARDED = "not_discarded"
+"""... and a discard of what has been decided."""
+_OWN = {
+    EXCEEDS_CAPTURED: _ours("EXCEEDS_CAPTURED_AMOUNT", "Refund exceeds the captured amount"),
+    NOT_DISCARDED: _ours("GENERIC_DECLINE", "The payment charge can no longer be discarded"),
+}
 
 
 def refused(refusal: str) -> Failure:
@@ -137,7 +142,7 @@ NOT_ASKED: dict[str, Failure] = {
     Ended.TIMEOUT: _AUTHENTICATION._replace(code="EXPIRED_SESSION", message="The consumer did not act in time", retry=True),
     Ended.MISUSED: _AUTHENTICATION,
     Ended.CODE_GONE: _AUTHENTICATION._replace(code="EXPIRED_SESSION", message="The card must be entered again", retry=True),
-    "deadline": _UNAVAILABLE, "card": PROCESSING, "database": _UNAVAILABLE,
+    "deadline": _UNAVAILABLE, "card": PROCESSING, "database": _UNAVAILABLE, "unavailable": _UNAVAILABLE,
 }
 OURS = "ppro:"
 """Before the code of what this door turned down itself, as an operation that nobody was asked about keeps it."""

@@ -1,25 +1,46 @@
 """Instruments: what a charge is paid with, inline or by its id (PPRO Global API, sections 7.5 and 12).
 
-A card's instrument is a token of the vault whose name is the instrument's id.  No answer holds a card number or a security code.
+A card's instrument is a token of the vault whose name is the instrument's id; all else is sealed beside it.  No answer holds a card number, a
+security code or a cryptogram.
 """
 from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from ringfence.api.ppro.door import Caller, Service
-from ringfence.core.card import Pan, SecurityCode, brand_of
-from ringfence.engine.intents import CardInHand
-from ringfence.engine.vault import Token
+from ringfence.api.ppro import answers, fields
+from ringfence.api.ppro.answers import Answer
+from ringfence.api.ppro.door import DOOR, JSON, Caller, Endpoint, Request, Service, content_of, once, read
+from ringfence.api.ppro.failures import declined, not_asked
+from ringfence.api.ppro.kinds import Problem
+from ringfence.core.authentication import Evidence, Status
+from ringfence.core.card import Pan, SecurityCode, brand_of, expiry_passed
+from ringfence.core.commands import Command, Kind
+from ringfence.core.money import CURRENCIES
+from ringfence.core.outcomes import Approved, Declined, NotAsked
+from ringfence.engine.intents import CardInHand, Intent
+from ringfence.engine.vault import CardErased, Token
 
 PREFIX = "instr"
+PATH = "/v1/payment-instruments"
+RAW_CARD, NETWORK_TOKEN, VAULTED = "RAW_CARD", "CARD_NETWORK_TOKEN", "CARD_PPRO_VAULTED"
+CARDS = (RAW_CARD, NETWORK_TOKEN)
+UPDATED_YEARS = 3
+"""By how many years the sandbox's account updater renews a card."""
 
 
 class Held(NamedTuple):
-    """An instrument in hand for one charge: its id, the card, and what answers and events show of it."""
+    """A card's instrument in hand for one charge: its id, the card, and what answers and events show of it.
+
+    ``is_reachable``: its issuer can be asked (always, but in a sandbox); ``has_news``: the account updater knows a newer card.  ``proof`` is
+    the cryptogram of a network token.
+    """
 
     instrument_id: str
     card: CardInHand
     shown: dict[str, Any]
+    is_reachable: bool = True
+    has_news: bool = False
+    proof: Evidence | None = None
 
 
 def yymm(details: dict[str, Any]) -> str:
@@ -27,34 +48,226 @@ def yymm(details: dict[str, Any]) -> str:
     return f"{details['expiryYear'] % 100:02d}{details['expiryMonth']:02d}"
 
 
-async def made(service: Service, caller: Caller, details: dict[str, Any]) -> Held:
-    """A new instrument for a RAW_CARD: the number goes to the vault, the code stays in hand."""
+# ------------------------------------------------------------------------------------------------------- for charges
+
+async def made(service: Service, caller: Caller, instrument: dict[str, Any], number: int | None = None) -> Held:
+    """A new instrument for a card or a network token: the number goes to the vault, code and cryptogram stay in hand.
+
+    ``number`` is the instrument's own, where it was fixed before.
+    """
+    details, kind = instrument["details"], instrument["type"]
     merchant_id = caller.merchant.merchant_id
-    pan = Pan(details["number"])
+    pan = Pan(details["number" if kind == RAW_CARD else "tokenNumber"])
     stored = await service.vault.keep(merchant_id, pan)
-    name = service.names.make(PREFIX, service.engine.new_id())
-    token = await service.vault.create_token(merchant_id, stored, name=name, expiry=yymm(details), holder=details["holderName"])
-    assert isinstance(token, Token), "the name is new, and the card was kept in this moment"
+    instrument_id = service.engine.new_id() if number is None else number
+    name, expiry, holder = service.names.make(PREFIX, instrument_id), yymm(details), details["holderName"]
+    token = await service.vault.create_token(merchant_id, stored, name=name, expiry=expiry, holder=holder)
+    if not isinstance(token, Token):            # a first try under this number has made it
+        assert not isinstance(token, CardErased), "it was kept in this moment"
+        token = await service.vault.token(merchant_id, name, fresh=True)
+        assert token is not None, "its name is taken by itself"
+    if kind == NETWORK_TOKEN:
+        await service.instruments.keep(merchant_id, instrument_id, kind, {"brand": details["brand"]})
     code = SecurityCode(details["cvv"]) if details.get("cvv") else None
-    card = CardInHand(pan, token.expiry, code, token.card, token, holder=token.holder)
-    return Held(name, card, shown(token, details.get("brand", "")))
+    proof = Evidence(Status.AUTHENTICATED, details.get("eci", ""), details["cryptogram"]) if details.get("cryptogram") else None
+    return _in_hand(service, token, pan, code, shown(token, details.get("brand", ""), kind), proof)
+
+
+async def looked_at(service: Service, caller: Caller, instrument: dict[str, Any]) -> Held:
+    """A card as it stands in a request that came before: nothing is made, and nothing can be paid with it."""
+    details = instrument["details"]
+    pan = Pan(details["number" if instrument["type"] == RAW_CARD else "tokenNumber"])
+    stored = await service.vault.keep(caller.merchant.merchant_id, pan)
+    return Held("", CardInHand(pan, yymm(details), None, stored, holder=details["holderName"]), {})
 
 
 async def named(service: Service, caller: Caller, instrument_id: str, cvv: str | None) -> Held | None:
     """A card's instrument by its id; ``None`` where the merchant has none of that id."""
+    token = await _token(service, caller, instrument_id)
+    return None if token is None else _in_hand(service, token, None, SecurityCode(cvv) if cvv else None, shown(token))
+
+
+async def _token(service: Service, caller: Caller, instrument_id: str) -> Token | None:
     if service.names.read(PREFIX, instrument_id) is None:
         return None
     merchant_id = caller.merchant.merchant_id
     token = service.vault.cached_token(merchant_id, instrument_id) or await service.vault.token(merchant_id, instrument_id)
-    if token is None or not token.active:
-        return None
-    code = SecurityCode(cvv) if cvv else None
-    return Held(instrument_id, CardInHand(None, token.expiry, code, token.card, token, holder=token.holder), shown(token))
+    return token if token is not None and token.active else None
 
 
-def shown(token: Token, brand: str = "") -> dict[str, Any]:
+def _in_hand(
+    service: Service, token: Token, pan: Pan | None, code: SecurityCode | None, told: dict[str, Any], proof: Evidence | None = None,
+) -> Held:
+    is_reachable, has_news = True, False
+    if service.stand_in is not None:            # a sandbox: any number stands for one of its own
+        known = pan or service.vault.reveal(token.card)
+        number, has_news = service.stand_in(known.reveal() if known else f"{token.card.bin}{token.card.last4}")
+        is_reachable, pan = bool(number), Pan(number) if number else None
+    return Held(
+        token.name, CardInHand(pan, token.expiry, code, token.card, token, holder=token.holder), told, is_reachable, has_news, proof)
+
+
+def shown(token: Token, brand: str = "", kind: str = RAW_CARD) -> dict[str, Any]:
     """A card's instrument as it is told: vaulted, without its number."""
     card = token.card
-    return {"id": token.name, "type": "CARD_PPRO_VAULTED", "details": {
+    return {"id": token.name, "type": VAULTED if kind == RAW_CARD else kind, "details": {
         "brand": brand or card.brand or str(brand_of(card.bin) or ""), "bin": card.bin, "last4Digits": card.last4,
         "expiryMonth": int(token.expiry[2:]), "expiryYear": 2000 + int(token.expiry[:2]), "holderName": token.holder, "panAlias": token.name}}
+
+
+async def citing(service: Service, caller: Caller, held: Held, reference: str) -> Held:
+    """The same, its card knowing the scheme reference of a first payment that was made elsewhere; one of our own is not replaced."""
+    merchant_id, token = caller.merchant.merchant_id, held.card.token
+    assert token is not None, "a card's instrument is a token"
+    if token.card.first_reference:
+        return held
+    await service.instruments.cite(merchant_id, token.name, token.card, reference)
+    fresh = await service.vault.token(merchant_id, token.name, fresh=True)
+    return held if fresh is None else held._replace(card=held.card._replace(token=fresh, stored=fresh.card))
+
+
+async def renew(service: Service, caller: Caller, held: Held) -> None:
+    """The account updater's news: the card behind the instrument expires later."""
+    year, month = int(held.card.expiry[:2]) + UPDATED_YEARS, held.card.expiry[2:]
+    await service.vault.update_token(caller.merchant.merchant_id, held.instrument_id, expiry=f"{year % 100:02d}{month}")
+
+
+# ------------------------------------------------------------------------------------------------------------ the API
+
+async def create(service: Service, request: Request) -> Answer:
+    """``POST /v1/payment-instruments``."""
+    asked = read(request.body, fields.INSTRUMENT_REQUEST)
+    if isinstance(asked, Answer):
+        return asked
+    if wrong := _wrong(service, asked):
+        return answers.invalid(wrong)
+    keyed = {**asked, "details": {name: value for name, value in asked.get("details", {}).items() if name not in _SECRET}}
+
+    async def work(number: int) -> Answer:
+        return await _make(service, request.caller, asked, number)
+
+    return await once(service, request, keyed, work)
+
+
+_SECRET = frozenset({"number", "cvv", "tokenNumber", "cryptogram"})
+
+
+def _wrong(service: Service, asked: dict[str, Any]) -> list[Problem]:
+    details, problems = asked.get("details", {}), []
+    if asked["type"] == NETWORK_TOKEN:
+        problems += [Problem(f"details.{name}", "required") for name in ("tokenNumber", "holderName", "expiryMonth", "expiryYear")
+                     if name not in details]
+    if asked["type"] in CARDS and not problems and expiry_passed(yymm(details), service.now()):
+        problems.append(Problem("details.expiryYear", "has passed", 422))
+    if (validate := asked.get("validate")) is not None:
+        if asked["type"] != RAW_CARD:
+            problems.append(Problem("validate", "is for RAW_CARD only"))
+        elif validate["currency"] not in CURRENCIES:
+            problems.append(Problem("validate.currency", "is not a currency of ISO 4217"))
+    return problems
+
+
+async def _make(service: Service, caller: Caller, asked: dict[str, Any], number: int) -> Answer:
+    if asked["type"] not in CARDS:
+        details = asked.get("details", {})
+        await service.instruments.keep(caller.merchant.merchant_id, number, asked["type"], details)
+        return answers.ok({"id": service.names.make(PREFIX, number), "type": asked["type"], "details": details})
+    held = await made(service, caller, asked, number)
+    if (validate := asked.get("validate")) is not None and (said := await _validated(service, caller, held, validate["currency"])):
+        await service.vault.update_token(caller.merchant.merchant_id, held.instrument_id, active=False)
+        return answers.error(422, f"the card was not accepted: {said}")
+    return answers.ok(held.shown)
+
+
+async def _validated(service: Service, caller: Caller, held: Held, currency: str) -> str:
+    """Why a nominal authorization of the card fails, "" where it is approved; then it is given back."""
+    if not held.is_reachable:
+        return not_asked("unavailable").message
+    merchant, payment_id = caller.merchant, service.engine.new_id()
+    processor = service.route(merchant, "CARD", held.card.stored.brand if held.card.stored else "")
+    if processor is None:
+        return not_asked("ppro:INVALID_PAYMENT_METHOD").message
+    content, details = content_of(service, {"validate": held.instrument_id}), b'{"paymentMethod":"CARD","purpose":"validate"}'
+    intent = Intent(
+        merchant.merchant_id, merchant.identifier, payment_id,
+        Command(Kind.AUTHORIZATION, merchant.settings.verify_minor, currency, payment_id, hold_seconds=86_400), DOOR, caller.actor, "validate",
+        content, details=details, processor=processor, card=held.card)
+    result = await service.engine.execute(intent)
+    match result.outcome:
+        case Declined(response_code=code, advice=advice):
+            return declined(code, advice).message
+        case NotAsked(why=why):
+            return not_asked(why).message
+        case Approved():
+            view = await service.reading.view(merchant.merchant_id, payment_id)
+            assert view is not None, "it was just approved"
+            void_id = service.engine.new_id()
+            await service.engine.execute(intent._replace(
+                command=Command(Kind.VOID, None, currency, void_id, whole=True), original=view.original, card=await service.reading.card_of(view)))
+            return ""
+    return "nobody knows what its issuer said"
+
+
+async def show(service: Service, request: Request) -> Answer:
+    """``GET /v1/payment-instruments/{instrumentId}``."""
+    found = await _find(service, request)
+    return answers.not_found("Payment instrument") if found is None else answers.ok(found)
+
+
+async def _find(service: Service, request: Request) -> dict[str, Any] | None:
+    name, caller = request.variables[0], request.caller
+    number = service.names.read(PREFIX, name)
+    if number is None:
+        return None
+    account = await service.instruments.find(caller.merchant.merchant_id, number)
+    token = await _token(service, caller, name)
+    if token is not None:
+        return shown(token, account.details["brand"] if account else "", account.kind if account else RAW_CARD)
+    return None if account is None else {"id": name, "type": account.kind, "details": account.details}
+
+
+async def replace(service: Service, request: Request) -> Answer:
+    """``PUT /v1/payment-instruments/{instrumentId}``: other details of the same kind."""
+    asked = read(request.body, fields.INSTRUMENT_REQUEST)
+    if isinstance(asked, Answer):
+        return asked
+    if wrong := _wrong(service, asked):
+        return answers.invalid(wrong)
+    found, name, merchant_id = await _find(service, request), request.variables[0], request.caller.merchant.merchant_id
+    if found is None:
+        return answers.not_found("Payment instrument")
+    if found["type"] != (VAULTED if asked["type"] == RAW_CARD else asked["type"]):
+        return answers.invalid([Problem("type", f"must be that of the instrument: {found['type']}", 422)])
+    number = service.names.read(PREFIX, name)
+    assert number is not None, "it was found"
+    details = asked.get("details", {})
+    if asked["type"] not in CARDS:
+        await service.instruments.replace(merchant_id, number, asked["type"], details)
+    else:
+        card = await service.vault.keep(merchant_id, Pan(details["number" if asked["type"] == RAW_CARD else "tokenNumber"]))
+        await service.instruments.put_card(merchant_id, name, card, yymm(details), details["holderName"])
+        if asked["type"] == NETWORK_TOKEN:
+            await service.instruments.replace(merchant_id, number, asked["type"], {"brand": details["brand"]})
+    return await show(service, request)
+
+
+async def delete(service: Service, request: Request) -> Answer:
+    """``DELETE /v1/payment-instruments/{instrumentId}``: 204, and nothing is found or charged by that id any more."""
+    name, merchant_id = request.variables[0], request.caller.merchant.merchant_id
+    number = service.names.read(PREFIX, name)
+    if number is None:
+        return answers.not_found("Payment instrument")
+    was_there = await service.instruments.delete(merchant_id, number)
+    token = await _token(service, request.caller, name)
+    if token is not None:
+        await service.vault.update_token(merchant_id, name, active=False)
+    return answers.NO_CONTENT if was_there or token is not None else answers.not_found("Payment instrument")
+
+
+GROUP = "payment-instruments"
+ENDPOINTS = (
+    Endpoint("POST", PATH, create, group=GROUP, takes=JSON),
+    Endpoint("GET", f"{PATH}/{{instrumentId}}", show, group=GROUP),
+    Endpoint("PUT", f"{PATH}/{{instrumentId}}", replace, group=GROUP, takes=JSON),
+    Endpoint("DELETE", f"{PATH}/{{instrumentId}}", delete, group=GROUP),
+)

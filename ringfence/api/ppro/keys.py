@@ -27,6 +27,20 @@ class Repeat(NamedTuple):
     step: Step
 
 
+async def standing(service: Service, merchant_id: int, key: str) -> tuple[str, bool]:
+    """The name under which a key that begins payments would be claimed now, and whether a payment has it already."""
+    number = 1
+    while True:
+        name = _numbered(key, number)
+        payment_id = await service.reading.payment_by_key(merchant_id, name)
+        if payment_id is None:
+            return name, False
+        found = await service.charges.as_first_said(merchant_id, payment_id, payment_id)
+        if found is None or not _is_free(service, found[2]):
+            return name, True
+        number += 1
+
+
 async def execute(service: Service, intent: Intent) -> Result | Repeat | Answer:
     """Carry out an intent under its key, or find the operation that has it; an answer where neither may be."""
     key, number = intent.key, 1
@@ -39,15 +53,25 @@ async def execute(service: Service, intent: Intent) -> Result | Repeat | Answer:
         if found is None:
             return answers.error(409, answers.IN_FLIGHT)
         content, first, now = found
-        if now.result in FINAL and now.answered_at is not None and service.now() - now.answered_at >= KEPT:
+        if _is_free(service, now):
             number += 1
-            intent = intent._replace(key=f"{key}:{number}")
-            continue
-        if content != intent.content:
+            intent = intent._replace(key=_numbered(key or "", number))
+        elif content != intent.content:
             return answers.error(409, answers.ALREADY_USED)
-        if now.result is None:
+        elif now.result is None:
             return answers.error(409, answers.IN_FLIGHT)
-        return Repeat(payment_id, first if now.result != "unknown" else now)
+        else:
+            return Repeat(payment_id, first if now.result != "unknown" else now)
+
+
+def _numbered(key: str, number: int) -> str:
+    """The name of a key that is used for the so-manieth time."""
+    return key if number == 1 else f"{key}:{number}"
+
+
+def _is_free(service: Service, step: Step) -> bool:
+    """Whether the key of an operation may be used anew."""
+    return step.result in FINAL and step.answered_at is not None and service.now() - step.answered_at >= KEPT
 
 
 def given_again(answer: Answer, is_repeat: bool) -> Answer:

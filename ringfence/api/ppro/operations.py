@@ -13,10 +13,10 @@ import msgspec
 from ringfence.api.ppro import answers, fields, keys
 from ringfence.api.ppro.answers import Answer
 from ringfence.api.ppro.charges import find
-from ringfence.api.ppro.door import DOOR, JSON, Endpoint, Handler, Request, Service, content_of, operation_key, read
-from ringfence.api.ppro.failures import EXCEEDS_CAPTURED
+from ringfence.api.ppro.door import DOOR, JSON, Endpoint, Handler, Request, Service, content_of, once, operation_key, read
+from ringfence.api.ppro.failures import EXCEEDS_CAPTURED, NOT_DISCARDED, OURS
 from ringfence.api.ppro.keys import Repeat
-from ringfence.api.ppro.rendering import CHARGES, LISTS
+from ringfence.api.ppro.rendering import CHARGES, DISCARD, DISCARDED, LISTS
 from ringfence.core.commands import Command, Kind
 from ringfence.core.payment import decide
 from ringfence.core.refusals import Refusal
@@ -103,6 +103,38 @@ def _not_begun(service: Service, view: View, command: Command) -> Refusal:
     return verdict if isinstance(verdict, Refusal) else Refusal.OPERATION_IN_PROGRESS
 
 
+async def discard(service: Service, request: Request) -> Answer:
+    """``POST /v1/payment-charges/{chargeId}/discards``: give up a charge whose consumer has not acted."""
+    asked = read(request.body, fields.OPERATIONS["discards"])
+    if isinstance(asked, Answer):
+        return asked
+    charge = await find(service, request)
+    if isinstance(charge, Answer):
+        return charge
+
+    async def work(number: int) -> Answer:
+        return await _discard(service, request, charge, asked, number)
+
+    return await once(service, request, asked, work)
+
+
+async def _discard(service: Service, request: Request, charge: Charge, asked: Mapping[str, Any], number: int) -> Answer:
+    """An earlier try under the same number may have given it up already."""
+    view, caller = charge.view, request.caller
+    merchant_id, payment_id = caller.merchant.merchant_id, view.payment_id
+    kept = next((one for one in charge.refused if one.operation_id == number), None)
+    if kept is None:
+        row = RefusedRow(number, DISCARD, view.first.minor, "", _ENCODE(asked), content_of(service, asked), service.now())
+        gave_up = await service.give_up(merchant_id, payment_id, f"{OURS}{DISCARDED}")
+        if gave_up:
+            refusal = DISCARDED
+        else:
+            now = await service.reading.view(merchant_id, payment_id) or view
+            refusal = Refusal.OPERATION_IN_PROGRESS if now.first.result in (None, "challenge", "unknown") else NOT_DISCARDED
+        kept = await service.charges.keep_refused(merchant_id, payment_id, row._replace(refusal=refusal), None, caller.actor)
+    return answers.ok(service.renderer.discard(payment_id, kept))
+
+
 # --------------------------------------------------------------------------------------------------------------- reading
 
 def listed(kind: str) -> Handler:
@@ -151,6 +183,7 @@ ENDPOINTS = (
     *(Endpoint("POST", f"{CHARGES}/{{chargeId}}/{kind}", operate(kind), takes=JSON) for kind in KINDS),
     *(Endpoint("GET", f"{CHARGES}/{{chargeId}}/{kind}", listed(kind)) for kind in KINDS),
     *(Endpoint("GET", f"{CHARGES}/{{chargeId}}/{kind}/{{id}}", shown(kind)) for kind in KINDS),
+    Endpoint("POST", f"{CHARGES}/{{chargeId}}/discards", discard, takes=JSON),
     Endpoint("GET", f"{CHARGES}/{{chargeId}}/authorizations", authorizations),
     Endpoint("GET", f"{CHARGES}/{{chargeId}}/authorizations/{{id}}", authorization),
 )

@@ -21,8 +21,11 @@ from ringfence.engine.charges import Charge, RefusedRow, Step, View
 CHARGES = "/v1/payment-charges"
 _DECODE = msgspec.json.Decoder().decode
 
+DISCARD, DISCARDED = "discard", "discarded"
+"""How a discard is kept: the kind of operation, and what is in a refusal's place where it was done."""
+BY_MERCHANT = "MERCHANT_INITIATED_DISCARD"
 DISCARDS: dict[str, str] = {
-    "ppro:discarded": "MERCHANT_INITIATED_DISCARD", Ended.TIMEOUT: "AUTHENTICATION_TIMEOUT", "ppro:timeout": "AUTHENTICATION_TIMEOUT",
+    "ppro:discarded": BY_MERCHANT, Ended.TIMEOUT: "AUTHENTICATION_TIMEOUT", "ppro:timeout": "AUTHENTICATION_TIMEOUT",
 }
 """Why nobody was asked, where the charge is called discarded: its type."""
 PROVIDER_TIMEOUT = "PROVIDER_CONFIRMATION_TIMEOUT"
@@ -146,7 +149,7 @@ class Renderer:
         }
         if consumer:
             told |= {"country": consumer.get("country"), "consumer": consumer}
-        for member in ("initiator", "instrumentId", "agreementId", "initialTransactionLinkReference", "order", "labels"):
+        for member in ("initiator", "instrumentId", "instrumentUpdated", "agreementId", "initialTransactionLinkReference", "order", "labels"):
             if member in echo:
                 told[member] = echo[member]
         failure = self._latest_failure(view, turned_down)
@@ -156,7 +159,7 @@ class Renderer:
             told["authenticationMethods"] = methods
         told |= {
             "authorizations": [self.authorization(view)], "captures": lists["captures"], "refunds": lists["refunds"], "voids": lists["voids"],
-            "discards": self._discards(view), "createdAt": moment(first.asked_at), "updatedAt": moment(updated),
+            "discards": self._discards(view, turned_down), "createdAt": moment(first.asked_at), "updatedAt": moment(updated),
             "_links": {rel: {"href": f"{CHARGES}/{name}/{rel}"} for rel in ("authorizations", "captures", "voids")},
         }
         return told
@@ -222,18 +225,29 @@ class Renderer:
             "createdAt": moment(created), "updatedAt": moment(updated or created),
             "_links": {"payment_charge": {"href": f"{CHARGES}/{self._names.make('charge', payment_id)}"}}}
 
-    def _discards(self, view: View) -> list[dict[str, Any]]:
+    def discard(self, payment_id: int, row: RefusedRow) -> dict[str, Any]:
+        """A discard that the merchant asked for."""
+        done = row.refusal == DISCARDED
+        told = self._entity(
+            "discard", payment_id, row.operation_id, 0, "DISCARDED" if done else "FAILED", row.refused_at, None,
+            None if done else refused(row.refusal))
+        del told["amount"]
+        echo = _DECODE(row.details)
+        return told | {name: echo[name] for name in ("merchantDiscardReference",) if name in echo} | {"type": BY_MERCHANT}
+
+    def _discards(self, view: View, turned_down: tuple[RefusedRow, ...]) -> list[dict[str, Any]]:
+        found = [self.discard(view.payment_id, row) for row in turned_down if row.kind == DISCARD]
         first = view.first
         kind = PROVIDER_TIMEOUT if first.result == "reversed" else DISCARDS.get(first.response_code or "") if first.result == "not_asked" else None
-        if kind is None:
-            return []
+        if kind is None or kind == BY_MERCHANT:
+            return found
         told = self._entity("discard", view.payment_id, first.operation_id, 0, "DISCARDED", first.answered_at or first.asked_at, None, None)
         del told["amount"]
-        return [told | {"type": kind}]
+        return [*found, told | {"type": kind}]
 
     def _latest_failure(self, view: View, turned_down: tuple[RefusedRow, ...]) -> Failure | None:
         found = [(step.answered_at, failure) for step in view.steps if step.answered_at and (failure := failure_of(step)) is not None]
-        found += [(row.refused_at, refused(row.refusal)) for row in turned_down]
+        found += [(row.refused_at, refused(row.refusal)) for row in turned_down if row.refusal != DISCARDED]
         return max(found, key=lambda one: one[0])[1] if found else None
 
     @staticmethod

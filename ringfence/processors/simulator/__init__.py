@@ -10,8 +10,9 @@ from ringfence.processors.simulator.control import Control
 from ringfence.processors.simulator.processor import Simulator
 from ringfence.processors.simulator.reading import double_effects, given_back, read_book, standing, totals
 from ringfence.processors.simulator.scenarios import is_test_number, test_cards
+from ringfence.processors.simulator.tails import stand_in
 
 __all__ = [
     "Control", "Effect", "Entry", "SimulatedAccessControl", "Simulator", "double_effects", "given_back", "is_test_number", "read_book",
-    "standing", "test_cards", "totals",
+    "stand_in", "standing", "test_cards", "totals",
 ]

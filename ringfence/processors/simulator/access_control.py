@@ -19,7 +19,7 @@ from pathlib import Path
 from threading import Lock
 from typing import NamedTuple, TypeVar
 
-from ringfence.core.authentication import CHALLENGE, FIRST_SIGN, Cancelled, Status
+from ringfence.core.authentication import CHALLENGE, FIRST_SIGN, VERSIONS, Cancelled, Status, agreed
 from ringfence.core.card import Brand, brand_of
 from ringfence.processors.authenticator import MANDATED, AuthenticationRequest, Said, Screen
 from ringfence.processors.processor import Ask
@@ -30,7 +30,6 @@ _TEXT = (resources.files(__package__) / "challenges.sql").read_text(encoding="ut
 SQL = {name: text.strip() for name, text in re.findall(r"^-- (\w+) --\n(.*?)(?=^-- \w+ --$|\Z)", _TEXT, re.M | re.S)}
 
 FILE = "challenges.sqlite"
-VERSION = "2.2.0"
 RIGHT_CODE = "1234"
 TRIES = 3
 ELSEWHERE_SECONDS = 60.0
@@ -42,7 +41,11 @@ ANSWERS: dict[str, Status] = {
     "0600": Status.AUTHENTICATED, "0601": Status.CHALLENGE, "0602": Status.CHALLENGE, "0603": Status.ATTEMPTED, "0604": Status.UNAVAILABLE,
     "0605": Status.REJECTED, "0606": Status.CHALLENGE, "0607": Status.ERROR, "0608": Status.CHALLENGE, "0609": Status.AUTHENTICATED,
     "0610": Status.UNAVAILABLE, "0611": Status.INFORMATIONAL, "0612": Status.DECOUPLED, "0613": Status.METHOD,
+    "0614": Status.CHALLENGE, "0615": Status.CHALLENGE,
 }
+#: Versions of the protocol that the issuer speaks; everybody else speaks all of them.  0615 changes it in the middle.
+SPEAKS = {"0614": VERSIONS[-1:]}
+CHANGED = {"0615": VERSIONS[-1]}
 REASONS = {Status.REJECTED: "11", Status.UNAVAILABLE: "22", Status.FAILED: "01"}
 
 #: ECI by status: of Mastercard and what is co-badged with it, and of everybody else.  What is not here is not secured: 00, 07.
@@ -109,6 +112,7 @@ class SimulatedAccessControl:
             status = Status.CHALLENGE
         if status is Status.ERROR:
             return Said(Status.ERROR, reason="22")
+        version = _spoken(scenario)
         drawn = self._seal.octets(digits, f"3ds|{request.reference}")
         ds_id = _uuid(drawn[:16])
         if status in (Status.CHALLENGE, Status.DECOUPLED, Status.METHOD):
@@ -121,9 +125,9 @@ class SimulatedAccessControl:
                 await self._in_thread(lambda file: file.execute(SQL["begin"], row))
             except (OSError, sqlite3.Error):
                 return Said(Status.ERROR, reason="22")
-            return Said(status, ds_id=ds_id, version=VERSION, acs_id=acs_id)
+            return Said(status, ds_id=ds_id, version=version, acs_id=acs_id)
         cavv = _cavv(drawn) if status in (Status.AUTHENTICATED, Status.ATTEMPTED) else ""
-        return Said(status, REASONS.get(status, ""), _eci(digits, status), cavv, ds_id, VERSION)
+        return Said(status, REASONS.get(status, ""), _eci(digits, status), cavv, ds_id, version)
 
     async def result(self, acs_id: str, at: datetime) -> Said | None:
         """See ``Authenticator``.  What is overdue is decided here, at the instant that somebody asks."""
@@ -148,9 +152,9 @@ class SimulatedAccessControl:
             return None
         if one is None or not one.status or one.scenario == "0606":      # whose result message is lost
             return None
-        good = one.status == Status.AUTHENTICATED
+        good, version = one.status == Status.AUTHENTICATED, CHANGED.get(one.scenario, _spoken(one.scenario))
         return Said(
-            Status(one.status), one.reason, one.eci if good else one.no_eci, one.cavv if good else "", one.ds_id, VERSION, acs_id, one.cancelled)
+            Status(one.status), one.reason, one.eci if good else one.no_eci, one.cavv if good else "", one.ds_id, version, acs_id, one.cancelled)
 
     # --- shown to the payer
 
@@ -251,8 +255,13 @@ def _screen(one: _Challenge | None, problem: str = "") -> Screen | None:
     kind = "done" if one.status else {"0612": "elsewhere", "0613": "method"}.get(one.scenario, "decide")
     return Screen(
         kind, one.scenario, one.merchant_name, one.card, one.minor, one.currency, one.language, one.reference, problem, TRIES - one.tries,
-        one.status,
+        one.status, _spoken(one.scenario),
     )
+
+
+def _spoken(scenario: str) -> str:
+    """The version of the protocol that a challenge began in."""
+    return agreed(SPEAKS.get(scenario, VERSIONS))
 
 
 def _eci(digits: str, status: Status) -> str:

@@ -193,6 +193,8 @@ _ROWS: dict[str, Scenario] = {
     "0611": _payer("3-D Secure: an exemption is acknowledged (I)"),
     "0612": _payer("3-D Secure: decided elsewhere (D), authenticated a minute later"),
     "0613": _payer("3-D Secure: the browser passes by the issuer first (3DS Method), then authenticated (Y)"),
+    "0614": _payer("3-D Secure: a challenge in version 2.1.0, the newest the issuer speaks"),
+    "0615": _payer("3-D Secure: a challenge whose result is of an older version than the challenge, and so is none"),
     **{f"07{n:02}": _special("approved", _DISPUTE) for n in range(12)},
     **{f"090{n}": Scenario("declined 54 with merchant advice 01", ("54",), "01") for n in (1, 2, 3, 4)},
     **{f"200{n}": _special("approved", _STORE) for n in range(6)},
@@ -246,6 +248,11 @@ def scenario_code(digits: str) -> str:
     """The four digits of scenario a card number stands for; ``""`` for a number of nobody's table."""
     if (code := EXACT.get(digits)) is not None:
         return code
+    return scenario_of_prefix(digits)
+
+
+def scenario_of_prefix(digits: str) -> str:
+    """The same of the structured numbers alone."""
     row = _BY_PREFIX.get(digits[:8])
     return digits[8:12] if row is not None and len(digits) == row.length else ""
 

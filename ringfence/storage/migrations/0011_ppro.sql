@@ -17,14 +17,15 @@ CREATE TABLE keyed_requests (
 );
 CREATE INDEX keyed_requests_ended ON keyed_requests (merchant_id, ended_at) WHERE ended_at IS NOT NULL;
 
--- Operations on a payment that this door turned down: nothing was reserved or asked, but they have a name and are listed.
+-- Operations on a payment that nobody was asked about: those that this door turned down, and discards.  Nothing was reserved, but they have a
+-- name and are listed.
 CREATE TABLE refused_operations (
     merchant_id   integer     NOT NULL,
     payment_id    bigint      NOT NULL,
     operation_id  bigint      NOT NULL,
     kind          text        NOT NULL,
     minor         bigint      NOT NULL,
-    refusal       text        NOT NULL,
+    refusal       text        NOT NULL,               -- why; of a discard that was done: discarded
     details       bytea       NOT NULL,               -- what the door echoes (JSON)
     key           text,                               -- as in operations: the same key finds it again
     content       bytea       NOT NULL,
@@ -37,3 +38,15 @@ CREATE UNIQUE INDEX refused_operations_key ON refused_operations (merchant_id, k
 -- The payments of this door by their merchant's reference, which several may share.
 CREATE INDEX operations_ppro_reference ON operations (merchant_id, reference, payment_id)
     WHERE door = 'ppro' AND operation_id = payment_id AND reference IS NOT NULL;
+
+-- Instruments that are no card, and those of network tokens; a card's own is a token of the vault with the instrument's name.
+CREATE TABLE instruments (
+    merchant_id   integer     NOT NULL,
+    instrument_id bigint      NOT NULL,
+    type          text        NOT NULL,
+    sealed        bytea       NOT NULL,               -- details (JSON), sealed like phrases: accounts are personal
+    created_at    timestamptz NOT NULL,               -- business time, like the next two
+    changed_at    timestamptz NOT NULL,
+    deleted_at    timestamptz,
+    PRIMARY KEY (merchant_id, instrument_id)
+);

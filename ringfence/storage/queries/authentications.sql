@@ -66,5 +66,7 @@ RETURNING true;
 SELECT used_by FROM authentications WHERE merchant_id = $1 AND authentication_id = $2;
 
 -- ahead --
--- The one with this cryptogram that was made ahead of its payment.
-SELECT * FROM authentications WHERE merchant_id = $1 AND cavv = $2 AND cavv <> '' AND payment_id = 0 ORDER BY authentication_id LIMIT 1;
+-- The one with this cryptogram that was made ahead of its payment; also behind its erasure, by the digest.
+SELECT * FROM authentications
+WHERE merchant_id = $1 AND cavv IN ($2, 'sha256:' || encode(sha256(convert_to($2, 'UTF8')), 'hex')) AND cavv <> '' AND payment_id = 0
+ORDER BY authentication_id LIMIT 1;

@@ -90,6 +90,67 @@ FROM held h
 WHERE o.merchant_id = $1::integer AND o.payment_id = h.payment_id AND o.details IS NOT NULL
 RETURNING o.operation_id;
 
+-- count_authentications --
+-- How many authentications of payers still hold what identifies: cryptogram, the transaction's names at issuer and directory, hash of
+-- the page's address, address to leave for.  Those of a payment (that they are for, or that used them) when it needs its card no
+-- more ($2 the far instant, $3 the near one, business times, as for cards); one that no payment used from $3 behind its last instant on.
+SELECT count(*)
+FROM authentications a
+LEFT JOIN payments p ON p.merchant_id = a.merchant_id AND p.payment_id = CASE WHEN a.payment_id > 0 THEN a.payment_id ELSE a.used_by END
+WHERE a.merchant_id = $1::integer
+  AND (a.ds_id <> '' OR a.acs_id NOT IN ('', 'erased') OR a.leave_url <> '' OR a.token_hash IS NOT NULL
+       OR (a.cavv <> '' AND a.cavv NOT LIKE 'sha256:%'))
+  AND CASE WHEN a.payment_id = 0 AND a.used_by IS NULL THEN a.expires_at <= $3::timestamptz ELSE
+          p.status <> 'challenged' AND p.unknown = 0 AND p.disputed = 0 AND p.authorized - p.captured - p.voided - p.expired <= 0
+          AND p.pending_authorization + p.pending_increment + p.pending_decrement + p.pending_capture + p.pending_void + p.pending_refund = 0
+          AND p.changed_at <= $3::timestamptz AND (p.captured = 0 OR p.changed_at <= $2::timestamptz)
+          AND NOT EXISTS (SELECT FROM reversals r WHERE r.merchant_id = p.merchant_id AND r.payment_id = p.payment_id AND r.acknowledged_at IS NULL)
+      END;
+
+-- erase_authentications --
+-- Take it from the next of them, after $4, that nobody holds.  Who was authenticated, how and for how much stays.  Of a cryptogram that
+-- a merchant was told a digest stays, so that one that was used is never taken for another's.
+WITH batch AS MATERIALIZED (
+    SELECT a.authentication_id
+    FROM authentications a
+    LEFT JOIN payments p ON p.merchant_id = a.merchant_id AND p.payment_id = CASE WHEN a.payment_id > 0 THEN a.payment_id ELSE a.used_by END
+    WHERE a.merchant_id = $1::integer AND a.authentication_id > $4::bigint
+    AND (a.ds_id <> '' OR a.acs_id NOT IN ('', 'erased') OR a.leave_url <> '' OR a.token_hash IS NOT NULL
+         OR (a.cavv <> '' AND a.cavv NOT LIKE 'sha256:%'))
+    AND CASE WHEN a.payment_id = 0 AND a.used_by IS NULL THEN a.expires_at <= $3::timestamptz ELSE
+            p.status <> 'challenged' AND p.unknown = 0 AND p.disputed = 0 AND p.authorized - p.captured - p.voided - p.expired <= 0
+            AND p.pending_authorization + p.pending_increment + p.pending_decrement + p.pending_capture + p.pending_void + p.pending_refund = 0
+            AND p.changed_at <= $3::timestamptz AND (p.captured = 0 OR p.changed_at <= $2::timestamptz)
+            AND NOT EXISTS (SELECT FROM reversals r WHERE r.merchant_id = p.merchant_id AND r.payment_id = p.payment_id AND r.acknowledged_at IS NULL)
+        END
+    ORDER BY a.authentication_id
+    LIMIT $5::integer
+    FOR UPDATE OF a SKIP LOCKED)
+UPDATE authentications a
+SET cavv = CASE WHEN a.payment_id > 0 OR a.cavv = '' THEN '' WHEN a.cavv LIKE 'sha256:%' THEN a.cavv
+               ELSE 'sha256:' || encode(sha256(convert_to(a.cavv, 'UTF8')), 'hex') END,
+    acs_id = CASE WHEN a.acs_id = '' THEN '' ELSE 'erased' END, ds_id = '', token_hash = NULL, leave_url = ''
+FROM batch b
+WHERE a.merchant_id = $1::integer AND a.authentication_id = b.authentication_id
+RETURNING a.authentication_id;
+
+-- authentications_of --
+-- Those of one payment ($2) that still hold it.
+SELECT a.authentication_id FROM authentications a
+WHERE a.merchant_id = $1::integer AND (a.payment_id = $2::bigint OR (a.payment_id = 0 AND a.used_by = $2::bigint))
+  AND (a.ds_id <> '' OR a.acs_id NOT IN ('', 'erased') OR a.leave_url <> '' OR a.token_hash IS NOT NULL
+       OR (a.cavv <> '' AND a.cavv NOT LIKE 'sha256:%'))
+ORDER BY a.authentication_id;
+
+-- erase_authentications_of --
+-- Take it from these ($2).
+UPDATE authentications a
+SET cavv = CASE WHEN a.payment_id > 0 OR a.cavv = '' THEN '' WHEN a.cavv LIKE 'sha256:%' THEN a.cavv
+               ELSE 'sha256:' || encode(sha256(convert_to(a.cavv, 'UTF8')), 'hex') END,
+    acs_id = CASE WHEN a.acs_id = '' THEN '' ELSE 'erased' END, ds_id = '', token_hash = NULL, leave_url = ''
+WHERE a.merchant_id = $1::integer AND a.authentication_id = ANY ($2::bigint[])
+RETURNING a.authentication_id;
+
 -- count_holders --
 -- How many tokens that are switched off and were made by $2 (business time) still have their holder's name.
 SELECT count(*) FROM tokens

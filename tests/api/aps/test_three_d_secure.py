@@ -292,6 +292,8 @@ async def test_an_enrolment_needs_a_card_an_address_and_the_service(one: Process
     assert await here.code(**params, merchant_3ds_url="https://shop.example/", token_name="none") == "45044"
     limited = await shop(one, "Limited", return_origins="https://shop.example")
     assert (await enrol(limited, merchant_3ds_url="https://evil.example/"))["response_code"] == "00040"
+    for nowhere in ("https:///3ds", "https://shop.example:99999/3ds"):
+        assert (await enrol(here, merchant_3ds_url=nowhere))["response_code"] == "00040", "there is no such place, also where all are allowed"
     off = await shop(one, "Without", service_three_d_secure="off")
     assert (await enrol(off))["response_code"] == "00093"
 

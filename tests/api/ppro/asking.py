@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from ringfence.api.ppro.app import GlobalApi
 from ringfence.api.ppro.door import Service
+from ringfence.engine.authenticating import secrets_under
 from ringfence.engine.metrics import Metrics
 from ringfence.engine.rates import Rates
 from ringfence.global_api import ENDPOINTS, ppro_service
@@ -122,5 +123,5 @@ def service_of(one: Process) -> Service:
     """The service behind the door of a process in miniature."""
     return ppro_service(
         is_live=False, base_url=BASE_URL, engine=one.engine, reading=one.reading, vault=one.vault, directory=one.directory,
-        code_box=one.code_box, content_key=one.content_key, pool=one.pool, processors={one.processor.name: one.processor},
-        new_id=one.new_id, now=one.now)
+        code_box=one.code_box, keyring=one.keyring, pool=one.pool, processors={one.processor.name: one.processor},
+        new_id=one.new_id, now=one.now, challenges=one.challenges, secret_of=secrets_under(one.content_key))

@@ -1,0 +1,59 @@
+"""Returning: where a consumer's browser goes from an authentication, back to the merchant's shop (PPRO Global API, section 7.4).
+
+The same address for success, failure and cancel; the charge's id is appended, and says nothing of how it ended.  Decides by the merchant's
+list of origins as it is now.  Refuses to know why the browser was away.
+"""
+from __future__ import annotations
+
+import logging
+
+import msgspec
+
+from ringfence.api.ppro.door import DOOR
+from ringfence.api.ppro.names import Names
+from ringfence.engine.browser import Return
+from ringfence.engine.directory import Directory
+from ringfence.engine.reading import Reading, View
+from ringfence.engine.return_address import may_return, origin_of
+from ringfence.engine.sessions import Ending
+
+log = logging.getLogger(__name__)
+CHARGE = "payment-charge-id"
+_DECODE = msgspec.json.Decoder().decode
+
+
+class Returning:
+    """The way back for charges of this door."""
+
+    def __init__(self, reading: Reading, directory: Directory, names: Names, *, is_live: bool) -> None:
+        self._reading, self._directory, self._names, self._is_live = reading, directory, names, is_live
+
+    async def way(self, merchant_id: int, payment_id: int) -> Return | Ending | None:
+        """Where the browser goes now, or how the charge ended where its address is no longer allowed; ``None``: it is none of this door's."""
+        view, merchant = await self._reading.view(merchant_id, payment_id), self._directory.by_id(merchant_id)
+        if view is None or merchant is None or view.first.door != DOOR or view.first.details is None:
+            return None
+        echo = _DECODE(view.first.details)
+        url = echo.get("returnUrl", "")
+        if not may_return(url, merchant.settings.return_origins, self._is_live):
+            log.warning("a consumer of merchant %s is not sent to %s", merchant.identifier, origin_of(url) or "what is no address")
+            return Ending(_how(view))
+        language = "ar" if echo.get("consumer", {}).get("locale", "").startswith("ar") else "en"
+        return Return(url, "GET", {CHARGE: self._names.make("charge", payment_id)}, language)
+
+    async def address(self, merchant_id: int, payment_id: int) -> str:
+        """The address itself, "" for none: whose pages may frame what the consumer is shown meanwhile."""
+        found = await self.way(merchant_id, payment_id)
+        return found.url if isinstance(found, Return) else ""
+
+
+def _how(view: View) -> str:
+    """The word for how it ended."""
+    match view.first.result:
+        case "approved":
+            return "paid"
+        case None | "unknown":
+            return "unknown"
+        case "not_asked":
+            return "cancelled"
+    return "declined"

@@ -1,0 +1,75 @@
+"""Instruments beside the vault's tokens: accounts and wallets whose details are sealed, and what may change of a card's.
+
+Refuses to know the forms of details.
+"""
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import asyncpg
+
+from ringfence.engine.keys import Keyring, open_text, seal_text
+from ringfence.engine.vault import StoredCard, Vault
+from ringfence.storage import cards as card_rows
+from ringfence.storage import instruments as rows
+from ringfence.storage.borrowing import borrowed
+
+PURPOSE = "instrument"
+"""What details are sealed for; part of the associated data."""
+
+
+class Account(NamedTuple):
+    """An instrument that is no card, opened.  Prints without its details."""
+
+    kind: str
+    details: dict[str, Any]
+
+    def __repr__(self) -> str:
+        return f"Account({self.kind})"
+
+    __str__ = __repr__
+
+
+class Instruments:
+    """The instruments of one process."""
+
+    def __init__(self, pool: asyncpg.Pool, keyring: Keyring, vault: Vault, now: Callable[[], datetime]) -> None:
+        """``now``: business time."""
+        self._pool, self._keyring, self._vault, self._now = pool, keyring, vault, now
+
+    async def keep(self, merchant_id: int, instrument_id: int, kind: str, details: dict[str, Any]) -> None:
+        """Make one; the same number again changes nothing."""
+        await rows.keep(self._pool, merchant_id, instrument_id, kind, self._sealed(merchant_id, details), self._now())
+
+    async def find(self, merchant_id: int, instrument_id: int) -> Account | None:
+        """One that was not deleted."""
+        found = await rows.find(self._pool, merchant_id, instrument_id)
+        return found and Account(found[0], json.loads(open_text(self._keyring, PURPOSE, merchant_id, found[1])))
+
+    async def replace(self, merchant_id: int, instrument_id: int, kind: str, details: dict[str, Any]) -> bool:
+        """Give it other details; false where there is none of that kind."""
+        return await rows.replace(self._pool, merchant_id, instrument_id, kind, self._sealed(merchant_id, details), self._now())
+
+    async def delete(self, merchant_id: int, instrument_id: int) -> bool:
+        """End it; false where there is none."""
+        return await rows.delete(self._pool, merchant_id, instrument_id, self._now())
+
+    async def put_card(self, merchant_id: int, token_name: str, card: StoredCard, expiry: str, holder: str) -> bool:
+        """Put another card behind a token; false where there is no active one of that name."""
+        changed = await rows.put_card(self._pool, merchant_id, token_name, card.card_id, expiry, holder)
+        self._vault.forget(merchant_id, token_name)
+        return changed
+
+    async def cite(self, merchant_id: int, token_name: str, card: StoredCard, reference: str) -> None:
+        """Remember the scheme reference of a first payment that was made elsewhere, where the card has none: what merchant-initiated
+        payments with it cite."""
+        async with borrowed(self._pool) as connection, connection.transaction():
+            await card_rows.lock_cards(connection, [(merchant_id, card.card_id)])
+            await card_rows.note_first_references(connection, [(merchant_id, card.card_id, reference)])
+        self._vault.forget(merchant_id, token_name)
+
+    def _sealed(self, merchant_id: int, details: dict[str, Any]) -> bytes:
+        return seal_text(self._keyring, PURPOSE, merchant_id, json.dumps(details))
