@@ -109,7 +109,7 @@ def read_accounts(path: Path, *, is_live: bool) -> dict[str, Account] | list[str
     for place, given in enumerate(found["accounts"]):
         account = _account(given, environment, found.get("base_url", ""), path.parent)
         if isinstance(account, str):
-            problems.append(f"{VARIABLE}: accounts[{place}] {account}.")
+            problems.append(f"{VARIABLE}: accounts[{place}]{account}.")
         elif (merchant := given["merchant"]) in accounts:
             problems.append(f"{VARIABLE}: accounts[{place}].merchant {merchant} has an account already.")
         else:
@@ -119,7 +119,7 @@ def read_accounts(path: Path, *, is_live: bool) -> dict[str, Account] | list[str
 
 def _account(given: object, environment: Environment, base_url: str, folder: Path) -> Account | str:
     if not isinstance(given, Mapping) or given.keys() != set(_FIELDS) or not all(isinstance(given[name], str) and given[name] for name in _FIELDS):
-        return f"must have exactly these texts: {', '.join(_FIELDS)}"
+        return f" must have exactly these texts: {', '.join(_FIELDS)}"
     if given["region"] not in list(Region):
         return f".region must be one of {', '.join(Region)}"
     try:
