@@ -18,6 +18,8 @@ from typing import Any
 
 import asyncpg
 
+from ringfence import amazon_sandbox
+from ringfence.amazon_site import Site
 from ringfence.api.aps import recurring as plan_charges
 from ringfence.api.aps.app import PaymentApi
 from ringfence.api.aps.batch_intents import batch_door
@@ -35,6 +37,7 @@ from ringfence.background import (
     dropped,
     expiry,
     follower,
+    hold_rest,
     keyed_requests,
     messages,
     recovery,
@@ -65,8 +68,8 @@ from ringfence.engine.code_box import SocketCodeBox
 from ringfence.engine.counting import CountedIntents, CountedOutcomes
 from ringfence.engine.directory import Directory
 from ringfence.engine.engine import Engine
+from ringfence.engine.holding import RestHolder
 from ringfence.engine.intent_lane import IntentLane
-from ringfence.engine.key_sources import KeySource, KeyUnreadable
 from ringfence.engine.lane import Lane, NotCommitted
 from ringfence.engine.links import QUEUE as MESSAGES
 from ringfence.engine.links import Desk as LinkDesk
@@ -82,6 +85,7 @@ from ringfence.engine.vault import Vault
 from ringfence.failures import Exit, Failure
 from ringfence.global_api import ppro_service
 from ringfence.linking import desk_of, invoice_of, post_of
+from ringfence.opening import admin_token, clock_of, open_keyring
 from ringfence.operators import notifiers_of, plan_desk_of, policy_of, rules_of
 from ringfence.processors.mock import Mock
 from ringfence.processors.processor import Ask, Processor
@@ -89,6 +93,7 @@ from ringfence.processors.simulator import Docket, SimulatedAccessControl, Simul
 from ringfence.storage import database
 from ringfence.storage import expiry as holds_due
 from ringfence.storage.jobs import IN_ORDER
+from ringfence.wallets import Amazon, amazon_of, numbers_of
 
 OUTCOME_LANES, INTENT_LANES = range(1_024), range(1_024, 2_048)
 """The numbers that lanes may hold; those of outcomes name chains, and stay few."""
@@ -133,6 +138,8 @@ class Foundation:
     files: Batches
     disputes: Disputes
     drops: Drops
+    amazon: Amazon
+    amazon_site: Site | None
     nudge: Callable[[], object]
     ends: AsyncExitStack
 
@@ -177,7 +184,12 @@ async def _foundation(
     processor = Simulator(
         config.data / "simulator", seed=config.seed, worker=number, t1_seconds=config.answer_seconds, inquiry=config.inquiry)
     ends.push_async_callback(processor.close)
-    processors: dict[str, Processor] = {processor.name: processor} | ({} if config.is_live else {Mock.name: Mock(config.data / "simulator")})
+    numbers = numbers_of(directory)
+    amazon = amazon_of(config, pool, directory, numbers, _wall)
+    ends.push_async_callback(amazon.processor.close)
+    processors: dict[str, Processor] = {processor.name: processor, amazon.processor.name: amazon.processor}
+    if not config.is_live:
+        processors[Mock.name] = Mock(config.data / "simulator")
     docket = Docket(config.data / "simulator")
     ends.push_async_callback(docket.close)
     access_control = SimulatedAccessControl(config.data / "simulator", seed=config.seed)
@@ -222,7 +234,7 @@ async def _foundation(
     desk = PostgresDesk(due, directory, vault, holder, message_seconds + LEASE_SECONDS, {DOOR: card_facts, "ppro": charge_facts})
     ends_doubts = Recovery(
         engine, desk, processors, plan=plan, now=clock.now, wall=_wall, ask_seconds=message_seconds,
-        day=_value_date(processors), merchants=_numbers_of(directory),
+        day=_value_date(processors), merchants=numbers,
     )
     engine.recovery = ends_doubts
 
@@ -277,6 +289,8 @@ async def _foundation(
         Chore("worker number", numbering.renew, RENEW_SECONDS, alone=False),
     ]
     queues: list[Queue] = []
+    amazon_site, passing = await amazon_sandbox.served(config, amazon, clock.now, lambda: admin_token(config), directory, ends)
+    chores += passing
     if works:
         # Opened when there is something to expire.
         in_bulk = Lane(lambda: holds_due.connect(database_url, application_name=f"ringfence bulk intents {number}"), numbers=INTENT_LANES)
@@ -320,6 +334,7 @@ async def _foundation(
                 count=lambda delivered: counters.add(DELIVERED if delivered else NOT_DELIVERED)),
             reports.queue(Maker(reporters, WORDS, clock.now)),
             messages.queue(due, link_desk, directory, post_of(config)), *disputes.queues(),
+            hold_rest.queue(RestHolder(engine, amazon.processor, amazon.objects, directory, due, clock.now, _wall, message_seconds)),
         ]
     nudge_all = stepping.nudges(nudge, [one.name for one in (*chores, *queues)])
     if works and isinstance(clock, Clock) and config.frozen_at is None:
@@ -334,7 +349,7 @@ async def _foundation(
     return Foundation(
         config, clock, counters, pool, reporters, keyring, numbering.new_name, directory, vault, processor, lanes, engine, reading,
         access_control, after_challenges, sessions, link_desk, service, aps, global_api, file_desk, disputes,
-        acts_of(processor, docket), nudge_all, ends)
+        acts_of(processor, docket), amazon, amazon_site, nudge_all, ends)
 
 
 def _listen_for_late(processor: Simulator, ends_doubts: Recovery, ends: AsyncExitStack) -> None:
@@ -361,30 +376,6 @@ def _arm(page: Path) -> None:
         raise Failure(Exit.CONFIGURATION, f"RINGFENCE_TORTURE_POINTS: {page} is not a page of points ({error}).") from error
 
 
-def clock_of(config: Config) -> Clock | WallClock:
-    """The sandbox's clock below the data folder, or the wall's."""
-    return WallClock() if config.is_live else Clock(config.data / "clock")
-
-
-def key_source(config: Config) -> KeySource:
-    """Where the master key comes from; only a sandbox makes its own."""
-    return KeySource(os.environ, None if config.is_live else config.data)
-
-
-async def open_keyring(config: Config, pool: asyncpg.Pool) -> keys.Keyring:
-    """The key ring, checked against the vault it belongs to.  Raises ``Failure`` for a missing or wrong master key."""
-    try:
-        async with pool.acquire() as connection:
-            return await keys.open_keyring(connection, key_source(config))
-    except (keys.WrongMasterKey, KeyUnreadable) as error:
-        raise Failure(Exit.MASTER_KEY, str(error)) from error
-
-
-def admin_token(config: Config) -> str:
-    """The configured token of the admin API, else the one that the sandbox's first start made."""
-    return config.admin_token or (config.data / "admin.token").read_text("ascii").strip()
-
-
 def _keeps(config: Config) -> Callable[[Pan], bool]:
     """Which card numbers are stored whole: in the sandbox only those of its own test tables."""
     return (lambda pan: True) if config.is_live else (lambda pan: is_test_number(pan.reveal()))
@@ -394,14 +385,6 @@ def _value_date(processors: dict[str, Processor]) -> Callable[[str, datetime], d
     """The business day of a processor at an instant, by its cut-over hour and zone."""
     rules = {name: processor.capabilities for name, processor in processors.items()}
     return lambda name, at: business_day(at, rules[name].cut_over, rules[name].zone)
-
-
-def _numbers_of(directory: Directory) -> Callable[[str], int | None]:
-    """A merchant's number by its identifier."""
-    def number(identifier: str) -> int | None:
-        merchant = directory.merchant(identifier)
-        return None if merchant is None else merchant.merchant_id
-    return number
 
 
 def _wall() -> datetime:
