@@ -38,6 +38,8 @@ LATER = frozenset({Kind.CAPTURE, Kind.VOID, Kind.REFUND})
 """Rows on orders; all others begin something of their own."""
 PAGE = 5_000
 """Rows that are counted or told at once."""
+BEHIND = 20_000
+"""So many lines behind the first that nobody has taken rows are counted while others are still carried out: by then they have ended."""
 FAULTS = 1_000
 DUPLICATE, FAULTY, REPEATED = "007", "136", "146"
 CONTENT_LOCKS, LOCKS, LOOKING = 11, 12, 1
@@ -95,6 +97,7 @@ class Batches:
         self._uploads = asyncio.Semaphore(at_once)
         self._settled: dict[int, tuple[int, int]] = {}      # by batch: a wave, and the first line of it that may not have ended
         self._counted: dict[int, tuple[int, Counter[tuple[str, str, str, str]]]] = {}
+        self._doubtful: dict[int, int] = {}                 # by batch: how far lines are taken before rows are counted on
 
     # -- handing in
 
@@ -240,6 +243,7 @@ class Batches:
                 moved += await self._end(file)
         still_open = {file.batch_id for file in files}
         self._counted = {batch_id: known for batch_id, known in self._counted.items() if batch_id in still_open}
+        self._doubtful = {batch_id: line for batch_id, line in self._doubtful.items() if batch_id in still_open}
         self._settled = {batch_id: known for batch_id, known in self._settled.items() if batch_id in still_open}
         return moved
 
@@ -313,17 +317,21 @@ class Batches:
         return True
 
     async def _sums(self, file: File, reached: int | None = None) -> list[Total] | None:
-        """What the rows came to; ``None`` while any has not ended, or is not taken yet: those from line ``reached`` on are not looked at.
+        """What the rows came to; ``None`` while any has not ended, or is not taken yet.
 
-        Goes on where it found one the last time.
+        Goes on where it found one the last time.  While rows are taken, only those well behind line ``reached`` are looked at, and where one
+        of them has not ended all the same, no more until that line is much further: whoever looks again and again has the same rows counted
+        again and again.
         """
         first, counted = self._counted.get(file.batch_id, (2, Counter()))
         while first <= file.last_line:
-            if reached is not None and first + PAGE > reached:
+            if reached is not None and (first + PAGE + BEHIND > reached or reached < self._doubtful.get(file.batch_id, 0)):
                 return None
             async with borrowed(self._pool) as connection:
                 page = await rows.sums(connection, *file[:2], first, first + PAGE - 1)
             if any(one.ended == "unknown" or (one.ended == "waiting" and file.state == PROCESSING) for one in page):
+                if reached is not None:
+                    self._doubtful[file.batch_id] = reached + BEHIND
                 return None
             for kind, currency, many, minor, ended in page:
                 counted[kind, currency, ended, "rows"] += many
