@@ -183,7 +183,7 @@ class _Taking:
                 else:
                     await self._store(connection, self.lines, orders, FRESH_TOKENS)
                 self._noted.sort()
-                await rows.note_results(connection, merchant_id, batch_id, self._noted)
+                await rows.note_taken(connection, merchant_id, batch_id, self._noted)
             full = len(self.lines) == self._size
             await connection.execute(
                 rows.SQL.move_on, merchant_id, batch_id, stretch.part, self.lines[-1].line + 1 if full else stretch.last_line + 1)
@@ -199,7 +199,7 @@ class _Taking:
         if not self._noted:
             return None
         line, _, operation_id, code, _, _ = self._noted[0]
-        row = await connection.fetchrow(rows.SQL.operation_of, *self._file[:2], line)
+        row = await connection.fetchrow(rows.SQL.first_taken, *self._file[:2], line)
         return self if row is not None and tuple(row) == (operation_id, code) else None
 
     async def _store(

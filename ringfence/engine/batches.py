@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import NamedTuple
 
 import asyncpg
@@ -36,8 +37,8 @@ PARTS, PART_ROWS = 8, 1_000
 """Stretches of a file, and how few rows are worth one."""
 LATER = frozenset({Kind.CAPTURE, Kind.VOID, Kind.REFUND})
 """Rows on orders; all others begin something of their own."""
-PAGE = 5_000
-"""Rows that are counted or told at once."""
+PAGE, AHEAD = 5_000, 2
+"""Lines that are counted or told at once, and pages that are on their way while one is told."""
 BEHIND = 20_000
 """So many lines behind the first that nobody has taken rows are counted while others are still carried out: by then they have ended."""
 FAULTS = 1_000
@@ -178,19 +179,24 @@ class Batches:
             return await rows.faults(connection, *file[:2], limit)
 
     async def told(self, file: File) -> AsyncIterator[list[Told]]:
-        """Rows with what became of them, a page at a time; while one is put into words, the next is on its way."""
+        """Rows with what became of them, a page at a time; while one is put into words, the next ones are on their way."""
         async def page_from(line: int) -> list[Told]:
             async with borrowed(self._pool) as connection:
-                return await rows.results(connection, *file[:2], line, PAGE)
+                return await rows.results(connection, *file[:2], line, min(line + PAGE - 1, file.last_line))
 
-        coming = asyncio.ensure_future(page_from(0))
+        left = iter(range(2, file.last_line + 1, PAGE))
+        coming = deque(asyncio.ensure_future(page_from(line)) for line in islice(left, AHEAD))
         try:
-            while page := await coming:
-                coming = asyncio.ensure_future(page_from(page[-1].line + 1))
+            while coming:
+                page = await coming[0]
+                coming.popleft()
+                coming.extend(asyncio.ensure_future(page_from(line)) for line in islice(left, 1))
                 yield page
         finally:
-            coming.cancel()
-            await asyncio.wait([coming])
+            for one in coming:
+                one.cancel()
+            if coming:
+                await asyncio.wait(coming)
 
     # -- letting go, and stopping
 
