@@ -33,7 +33,7 @@ from ringfence.engine.card_effects import CardEffects
 from ringfence.engine.chaining import digest
 from ringfence.engine.intents import Ended, Reserved, Result
 from ringfence.engine.lane import Lane
-from ringfence.storage import jobs, recovery
+from ringfence.storage import alike, jobs, recovery
 from ringfence.storage import payments as rows
 from ringfence.storage.jobs import JobRow
 from ringfence.storage.payments import BalanceRow, EventRow, Finished, Held, Key, NoticeRow, OperationRow, ReversalRow, TransferRow
@@ -69,8 +69,10 @@ class OutcomeBatch:
 
     def __init__(
         self, lane: Lane, messages: Sequence[Ended | Told], now: datetime, batch_id: int, chain_key: bytes,
-        value_date: Callable[[str, datetime], date], plan: Plan,
+        value_date: Callable[[str, datetime], date], plan: Plan, *, in_bulk: bool = False,
     ) -> None:
+        """``in_bulk``: see ``OutcomeLane``."""
+        self._in_bulk = in_bulk
         self._lane, self._messages, self._now, self._batch_id = lane, messages, now, batch_id
         self._chain_key, self._value_date, self._plan = chain_key, value_date, plan
         self._begins = [type(message) is Ended and is_first(message.reserved) for message in messages]
@@ -84,10 +86,11 @@ class OutcomeBatch:
             _key(message) for message, begins in zip(self._messages, self._begins, strict=True) if not begins
         })
         effects = CardEffects.of(self._messages)
+        finish = alike.finish if self._in_bulk and not later else rows.finish
         if not later and not effects:
             written, work = self._write({}, frozenset(), {})
             if not work.woken and not written.reversals:    # one statement is a transaction of its own
-                await rows.finish(connection, written, self._now)
+                await finish(connection, written, self._now)
                 return self._results
         async with connection.transaction():
             held = await rows.lock(connection, later) if later else {}
@@ -108,7 +111,7 @@ class OutcomeBatch:
                 ]
             if written.reversals:
                 await rows.owe_reversals(connection, written.reversals)
-            await rows.finish(connection, written, self._now)
+            await finish(connection, written, self._now)
         return self._results
 
     async def committed(self, connection: asyncpg.Connection) -> list[Result] | None:

@@ -35,7 +35,7 @@ class Clerk:
         self.wire, self.outcome_wire = Wire(one._dsn, "batch intents"), Wire(one._dsn, "batch outcomes")
         self.lanes = Lane(self.wire.connect, numbers=INTENT_LANES), Lane(self.outcome_wire.connect, numbers=OUTCOME_LANES)
         outcomes = OutcomeLane(
-            self.lanes[1], now=one.now, new_id=one._source.next, chain_key=one.chain_key, value_date=lambda name, at: at.date())
+            self.lanes[1], now=one.now, new_id=one._source.next, chain_key=one.chain_key, value_date=lambda name, at: at.date(), in_bulk=True)
         engine = Engine(
             intents=IntentLane(self.lanes[0], now=one.now, ask_seconds=ask_seconds), outcomes=outcomes,
             processors={one.processor.name: one.processor}, vault=one.vault, pool=one.pool, new_id=one.new_id, now=one.now)

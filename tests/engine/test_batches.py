@@ -306,10 +306,10 @@ async def test_a_row_that_cannot_be_stored_is_refused_alone(one, here, monkeypat
     real = batch_carrier.IntentBatch
 
     class Poisoned(real):
-        def __init__(self, intents, *rest):
+        def __init__(self, intents, *rest, **how):
             if any(intent.reference == "poison" for intent in intents):
                 raise ValueError("poison")
-            super().__init__(intents, *rest)
+            super().__init__(intents, *rest, **how)
 
     monkeypatch.setattr(batch_carrier, "IntentBatch", Poisoned)
     async with clerk(one, chunk=64) as desk:
