@@ -38,9 +38,7 @@ PARTS, PART_ROWS = 8, 1_000
 LATER = frozenset({Kind.CAPTURE, Kind.VOID, Kind.REFUND})
 """Rows on orders; all others begin something of their own."""
 PAGE, AHEAD = 5_000, 2
-"""Lines that are counted or told at once, and pages that are on their way while one is told."""
-BEHIND = 20_000
-"""So many lines behind the first that nobody has taken rows are counted while others are still carried out: by then they have ended."""
+"""Lines that are counted or told at once, and pages that are on their way together."""
 FAULTS = 1_000
 DUPLICATE, FAULTY, REPEATED = "007", "136", "146"
 CONTENT_LOCKS, LOCKS, LOOKING = 11, 12, 1
@@ -97,8 +95,7 @@ class Batches:
         self._connect, self._pool, self._now, self.new_id, self._doors, self._nudge = connect, pool, now, new_id, doors, nudge
         self._uploads = asyncio.Semaphore(at_once)
         self._settled: dict[int, tuple[int, int]] = {}      # by batch: a wave, and the first line of it that may not have ended
-        self._counted: dict[int, tuple[int, Counter[tuple[str, str, str, str]]]] = {}
-        self._doubtful: dict[int, int] = {}                 # by batch: how far lines are taken before rows are counted on
+        self._counted: dict[int, dict[int, list[Total]]] = {}       # by batch, by the first line of pages whose rows have all ended
 
     # -- handing in
 
@@ -249,7 +246,6 @@ class Batches:
                 moved += await self._end(file)
         still_open = {file.batch_id for file in files}
         self._counted = {batch_id: known for batch_id, known in self._counted.items() if batch_id in still_open}
-        self._doubtful = {batch_id: line for batch_id, line in self._doubtful.items() if batch_id in still_open}
         self._settled = {batch_id: known for batch_id, known in self._settled.items() if batch_id in still_open}
         return moved
 
@@ -290,8 +286,6 @@ class Batches:
         async with borrowed(self._pool) as connection:
             reached = await connection.fetchval(rows.SQL.reached, *file[:2]) if file.state == PROCESSING else None
         if reached is not None:
-            if file.waves == 1:
-                await self._sums(file, reached)     # what can be counted already need not be waited for at the end
             return False
         if file.state == PROCESSING and file.wave + 1 < file.waves:
             return await self._next_wave(file)
@@ -322,31 +316,29 @@ class Batches:
         self._nudge(CARRIER)
         return True
 
-    async def _sums(self, file: File, reached: int | None = None) -> list[Total] | None:
-        """What the rows came to; ``None`` while any has not ended, or is not taken yet.
+    async def _sums(self, file: File) -> list[Total] | None:
+        """What the rows came to; ``None`` while any has not ended.  Pages whose rows have all ended are counted once."""
+        counted = self._counted.setdefault(file.batch_id, {})
+        left = iter([line for line in range(2, file.last_line + 1, PAGE) if line not in counted])
 
-        Goes on where it found one the last time.  While rows are taken, only those well behind line ``reached`` are looked at, and where one
-        of them has not ended all the same, no more until that line is much further: whoever looks again and again has the same rows counted
-        again and again.
-        """
-        first, counted = self._counted.get(file.batch_id, (2, Counter()))
-        while first <= file.last_line:
-            if reached is not None and (first + PAGE + BEHIND > reached or reached < self._doubtful.get(file.batch_id, 0)):
-                return None
-            async with borrowed(self._pool) as connection:
-                page = await rows.sums(connection, *file[:2], first, first + PAGE - 1)
-            if any(one.ended == "unknown" or (one.ended == "waiting" and file.state == PROCESSING) for one in page):
-                if reached is not None:
-                    self._doubtful[file.batch_id] = reached + BEHIND
-                return None
+        async def count() -> None:
+            for line in left:
+                async with borrowed(self._pool) as connection:
+                    page = await rows.sums(connection, *file[:2], line, min(line + PAGE - 1, file.last_line))
+                if not any(one.ended == "unknown" or (one.ended == "waiting" and file.state == PROCESSING) for one in page):
+                    counted[line] = page
+
+        await asyncio.gather(*(count() for _ in range(AHEAD)))
+        if any(line not in counted for line in range(2, file.last_line + 1, PAGE)):
+            return None
+        sums: Counter[tuple[str, str, str, str]] = Counter()
+        for page in counted.values():
             for kind, currency, many, minor, ended in page:
-                counted[kind, currency, ended, "rows"] += many
-                counted[kind, currency, ended, "minor"] += minor
-            first += PAGE
-            self._counted[file.batch_id] = first, counted
+                sums[kind, currency, ended, "rows"] += many
+                sums[kind, currency, ended, "minor"] += minor
         return [
-            Total(kind, currency, many, counted[kind, currency, ended, "minor"], ended)
-            for (kind, currency, ended, what), many in sorted(counted.items()) if what == "rows"]
+            Total(kind, currency, many, sums[kind, currency, ended, "minor"], ended)
+            for (kind, currency, ended, what), many in sorted(sums.items()) if what == "rows"]
 
     async def forget(self) -> int:
         """Erase rows of files that ended long ago; how many."""

@@ -110,7 +110,7 @@ class IntentBatch:
         claims = sorted([row for row, _ in self._claims], key=_in_key_order)
         if self._alike:
             await alike.claim(connection, claims, self._now, self._deadline)
-            return {row.operation_id for row in claims}
+            return {row[2] for row in claims}
         return await rows.claim(connection, claims, self._now, self._deadline)
 
     async def _operate(self, connection: asyncpg.Connection, places: Sequence[int]) -> None:
@@ -172,7 +172,7 @@ class IntentBatch:
 
     async def _settled(self, connection: asyncpg.Connection, stored: set[int]) -> list[Reply]:
         """The replies; new payments that were not stored learn why."""
-        turned_down = [
+        turned_down = [] if self._alike else [
             place for row, place in self._claims if row.operation_id not in stored and row.kind in FIRST
         ]
         if turned_down:

@@ -46,7 +46,7 @@ _NO_LINES = (None, None, None, None)
 _SUPERSEDED = Unknown(Silence.SUPERSEDED)                   # known by identity: nothing was written for such a message
 REVERSAL_PAUSE = timedelta(seconds=5)
 """Of business time: the first try of a reversal leaves with the answer that made it due, the next one by its job."""
-_result = partial(tuple.__new__, Result)                    # all fields at once, at a third of the price of a call
+_result, _answer = (partial(tuple.__new__, kind) for kind in (Result, Answer))              # all fields at once
 
 
 class Told(NamedTuple):
@@ -200,26 +200,28 @@ class _Writing:
     def first(self, reserved: Reserved, outcome: Outcome, undo: bool) -> _End:
         """The outcome of a payment's first operation: one row for all of it."""
         _, operation, held, row, _ = reserved
-        decision = decide(held.payment, Answer(operation, outcome), self._now)
+        decision = decide(held.payment, _answer((operation, outcome)), self._now)
         assert type(decision) is Decision, "answers are never refused"
         payment, _, outcome, transfers, events, reverse = decision
-        merchant_id, payment_id, said = row.merchant_id, row.payment_id, outcome_values(outcome)
+        merchant_id, payment_id, said = row[0], row[1], outcome_values(outcome)
         outcomes, operations, moves, _ = self._covered
         lines, day = _NO_LINES, None
         if transfers:
             day, ordinal = self._day(row.processor)
             currency, totals = payment.currency, self._totals
-            for place, (kind, minor) in enumerate(transfers):
+            place = 0
+            for kind, minor in transfers:
                 totals[merchant_id, currency, kind] += minor
                 moves.append((merchant_id, payment_id, payment_id, place, kind, minor, currency, ordinal))
-            lines = (*transfers[0], *transfers[1]) if len(transfers) == 2 else (*transfers[0], None, None)
+                place += 1
+            lines = (*transfers[0], *transfers[1]) if place == 2 else (*transfers[0], None, None)
         self._firsts.append((
             merchant_id, payment_id, *said, *payment[1:7], payment.pending_authorization, payment.unknown, payment.expires_at,
             *lines, day, events[0] if events else None,
         ))
         # Before the issuer was asked for the first time there is attempt 0: whoever carries on behind a challenge makes the first one.
         outcomes.append((merchant_id, payment_id, payment_id, 0 if type(outcome) is Challenge else 1, *said))
-        operations.append(_operation_covered(row))
+        operations.append(_COVERED(row))        # a first operation has no allotment
         if reverse:
             self._owe_the_rest((merchant_id, payment_id, payment_id), 1)
         elif type(outcome) is Unknown:

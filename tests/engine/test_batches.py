@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from datetime import timedelta
 
 import pytest
@@ -45,6 +46,27 @@ async def test_rows_of_every_kind(one, here):
         assert file.agrees and file.state == "done"
         assert {(one.kind, one.currency, one.ended): (one.rows, one.minor) for one in file.sums}["purchase", "AED", "refused"] == (2, 2000)
     assert (await here.status("a"))["transaction_code"] == "14000"
+    await one.prove()
+
+
+async def test_what_is_echoed_of_a_row_is_what_stands_in_it(one, here):
+    """Whether every cell is filled or some are not, and whatever a cell holds that JSON writes in another way."""
+    async with clerk(one) as desk:
+        token = await paid_once(here, "gold")
+        header = "command,merchant_reference,amount,currency,customer_email,eci,token_name,language,order_description"
+        said = {"a": ("RECURRING", "ar", "plain"), "b": ("", "", ""), "c": ("RECURRING", "en", "Größe 5' x 3'"), "d": ("RECURRING", "en", "")}
+        await desk.let_go(here, "M-1", [
+            f"PURCHASE,{name},1000,AED,a@shop.example,{eci},{token},{language},{text}" for name, (eci, language, text) in said.items()], header)
+        await desk.work()
+        found = {row["reference"]: json.loads(row["details"]) for row in await one.fetch(
+            "SELECT reference, details FROM operations WHERE source = 'batch'")}
+        for name, (_, language, text) in said.items():
+            card = found[name].pop("card")
+            assert card["card_number"] == "400000******0004" and card["payment_option"] == "VISA"
+            assert found[name] == {
+                "merchant_identifier": here.account.identifier, "access_code": found[name]["access_code"],
+                "command": "PURCHASE", "merchant_reference": name, "amount": "1000", "currency": "AED", "customer_email": "a@shop.example",
+                "eci": "RECURRING", "token_name": token, "language": language or "en", **({"order_description": text} if text else {})}
     await one.prove()
 
 

@@ -20,6 +20,8 @@ from __future__ import annotations
 import fcntl
 import mmap
 import os
+import re
+from collections.abc import Iterator, Sequence
 from datetime import date, datetime
 from enum import StrEnum
 from itertools import count
@@ -81,6 +83,9 @@ _SLACK = 60_000_000
 ROOM = 1 << 18
 """Octets by which a file grows, and of which its writer has a mapping: some six hundred lines."""
 _NEWLINE = ord("\n")
+STRETCH, LONGEST, UNSETTLED = 1 << 18, 4_096, 4
+"""Octets of a stretch that is looked at as one, of a line at most, and how many stretches at the end of a file may still change."""
+_OPERATION = re.compile(rb'"operation":(\d+)')
 
 
 class Book:
@@ -110,6 +115,25 @@ class Book:
             end = at + len(line)
         text = self._map
         text[at:end] = line             # type: ignore[index]  # there is one since the first line
+        text[end] = _NEWLINE            # type: ignore[index]
+        self._at = end + 1
+        self._fence()
+        self._unfence()
+
+    def append_all(self, entries: Sequence[Entry]) -> None:
+        """Write effects in one go, where they fit into the room there is.  Raises ``OSError`` where the file has none; some are written then.
+
+        In whichever order the machine copies them: of a process that dies meanwhile, what is not all there has zeros in it, or no newline.
+        """
+        lines = b"\n".join(map(encode, entries))
+        at = self._at
+        end = at + len(lines)
+        if end >= ROOM:
+            for entry in entries:
+                self.append(entry)
+            return
+        text = self._map
+        text[at:end] = lines            # type: ignore[index]  # there is one since the first line
         text[end] = _NEWLINE            # type: ignore[index]
         self._at = end + 1
         self._fence()
@@ -158,8 +182,42 @@ def _end(file: int) -> int:
     return 0
 
 
-def search(folder: Path, key: str, since: int) -> list[Entry]:
-    """The lines of ``key`` in the workers' files, none written before ``since`` (microseconds; a minute of slack is given)."""
+class Stretches:
+    """Which operations stand in which stretch of the workers' files, as far as that was asked: their lowest and highest numbers.
+
+    A file holds its operations nearly in the order of their numbers, so that an operation is in a few stretches or in none.  What was
+    written some stretches ago does not change any more.
+    """
+
+    __slots__ = ("_known",)
+
+    def __init__(self) -> None:
+        self._known: dict[int, dict[int, tuple[int, int]]] = {}     # by file, by number of the stretch
+
+    def where(self, file: int, text: mmap.mmap, start: int, operation: int) -> Iterator[tuple[int, int]]:
+        """The stretches behind ``start`` in which a line about ``operation`` may begin; ``file`` is what the file is known by."""
+        known = self._known.setdefault(file, {})
+        last = max(0, len(text) // STRETCH - UNSETTLED)
+        for number in range(start // STRETCH, last):
+            span = known.get(number)
+            if span is None:
+                begin = number * STRETCH
+                found = _OPERATION.findall(text[begin:begin + STRETCH + LONGEST])
+                span = known[number] = (int(min(found, key=_by_number)), int(max(found, key=_by_number))) if found else (0, 0)
+            if span[0] <= operation <= span[1]:
+                yield number * STRETCH, (number + 1) * STRETCH
+        yield last * STRETCH, len(text)
+
+
+def _by_number(digits: bytes) -> tuple[int, bytes]:
+    return len(digits), digits
+
+
+def search(folder: Path, key: str, since: int, operation: int = 0, stretches: Stretches | None = None) -> list[Entry]:
+    """The lines of ``key`` in the workers' files, none written before ``since`` (microseconds; a minute of slack is given).
+
+    Where all of them are about one ``operation``, ``stretches`` saves reading most of what was written since.
+    """
     needle = b'"key":' + msgspec.json.encode(key)
     found = []
     for path in folder.glob("book-*.jsonl"):
@@ -168,16 +226,24 @@ def search(folder: Path, key: str, since: int) -> list[Entry]:
                 continue
             # Not the room behind the text: its writer may give that back while we read, and to touch it then is deadly.
             with mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ) as text:
-                at = text.find(needle, _start(text, since - _SLACK))
-                while at >= 0:
-                    end = text.find(b"\n", at)
-                    if end < 0:
-                        break
-                    entry = read_line(text[text.rfind(b"\n", 0, at) + 1:end])
-                    if entry is not None and entry.key == key:
-                        found.append(entry)
-                    at = text.find(needle, end)
+                start = _start(text, since - _SLACK)
+                where = [(start, size)] if stretches is None else stretches.where(os.fstat(file.fileno()).st_ino, text, start, operation)
+                for begin, behind in where:
+                    found += _found(text, needle, key, max(begin, start), behind)
     return found
+
+
+def _found(text: mmap.mmap, needle: bytes, key: str, begin: int, behind: int) -> Iterator[Entry]:
+    """The lines of ``key`` whose key stands from ``begin`` on, before ``behind``."""
+    at = text.find(needle, begin, behind + len(needle))
+    while 0 <= at < behind:
+        end = text.find(b"\n", at)
+        if end < 0:
+            return
+        entry = read_line(text[text.rfind(b"\n", 0, at) + 1:end])
+        if entry is not None and entry.key == key:
+            yield entry
+        at = text.find(needle, end, behind + len(needle))
 
 
 def _start(text: mmap.mmap, since: int) -> int:
