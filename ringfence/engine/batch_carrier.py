@@ -32,10 +32,10 @@ from ringfence.storage.borrowing import borrowed
 
 log = logging.getLogger(__name__)
 
-CHUNK = 2_000
+CHUNK = 1_500
 """Rows in one commit."""
-HANDS = 2
-"""Chunks in hand together: while one waits for the database, the other is worked out."""
+HANDS = 3
+"""Chunks in hand together: while two wait for the database and its disk, one is worked out."""
 ROUND_SECONDS = 2.0
 """How long files are carried on until somebody looks which there are."""
 FRESH_TOKENS = 3
@@ -71,7 +71,7 @@ class Carrier:
             while not self._is_stopping():
                 async with borrowed(self._pool) as connection:
                     files = [one for one in await rows.open_files(connection) if one.state == PROCESSING and one.door in self._doors]
-                waiting = deque(_in_turn(files))
+                waiting = deque(_in_turn(files) * self._hands)          # so that every hand finds work, if there is only one file
                 before = carried
                 if files:
                     until = asyncio.get_running_loop().time() + ROUND_SECONDS

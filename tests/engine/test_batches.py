@@ -233,6 +233,24 @@ async def test_a_token_that_changed_meanwhile_is_read_again(one, two, here):
     await one.prove()
 
 
+async def test_one_file_is_in_every_hand(one, here):
+    """While a chunk waits for the issuer, the other hand carries out all that is left."""
+    async with clerk(one, chunk=3, hands=2) as desk:
+        token = await paid_once(here, "gold")
+        await desk.let_go(here, "M-1", [purchase(f"o-{number}", token) for number in range(12)])
+        held, before = one.processor.hold(), len(one.processor.asked)
+        running = asyncio.create_task(desk.carrier.run())
+        await held.arrived.wait()
+        while await one.value("SELECT count(*) FROM outcomes WHERE response_code = '00'") < 1 + 9:
+            await asyncio.sleep(0.01)
+        assert len(one.processor.asked) - before == 12 and not running.done()
+        held.release()
+        await running
+        await desk.work()
+        assert {row["response_code"] for row in (await desk.results(here, "M-1")).values()} == {"14000"}
+    await one.prove()
+
+
 async def test_several_merchants_take_turns(one, here):
     """A long file does not hold up a short one of somebody else."""
     there = await one.merchant("Second", access_code="codeSecond", request="ask-2", response="say-2")

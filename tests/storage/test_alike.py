@@ -18,6 +18,7 @@ pytestmark = pytest.mark.anyio
 
 NOW = datetime(2026, 1, 5, 7, 9, 19, tzinfo=UTC)
 DAY = date(2026, 1, 5)
+LATER = datetime(2100, 1, 1, tzinfo=UTC)         # a deadline that does not lie behind the transaction's beginning
 TABLES = ("operations", "outcomes", "payments", "transfers", "balances", "events", "batches")
 
 
@@ -93,8 +94,8 @@ async def test_intents_are_stored_as_by_the_statement_of_all(connection: asyncpg
     """Also where they differ in what most of them share."""
     intents = [*(operation(number) for number in range(1, 9)), operation(9, currency="KWD"), operation(10, kind="authorization", hold_seconds=60),
                operation(11, key=None, reference=None, details=None, card_id=None)]
-    plain = await stored(connection, lambda: rows.claim(connection, intents, NOW, NOW))
-    assert await stored(connection, lambda: alike.claim(connection, intents, NOW, NOW)) == plain
+    plain = await stored(connection, lambda: rows.claim(connection, intents, NOW, LATER))
+    assert await stored(connection, lambda: alike.claim(connection, intents, NOW, LATER)) == plain
     assert len(plain["operations"]) == len(intents)
 
 
