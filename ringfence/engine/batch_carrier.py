@@ -32,10 +32,10 @@ from ringfence.storage.borrowing import borrowed
 
 log = logging.getLogger(__name__)
 
-CHUNK = 1_500
+CHUNK = 1_000
 """Rows in one commit."""
-HANDS = 3
-"""Chunks in hand together: while two wait for the database and its disk, one is worked out."""
+HANDS = 2
+"""Chunks in hand together: while one waits for the database, the other is worked out."""
 ROUND_SECONDS = 2.0
 """How long files are carried on until somebody looks which there are."""
 FRESH_TOKENS = 3

@@ -316,6 +316,20 @@ async def test_bodies_that_are_no_such_form(one, here):
         assert await one.value("SELECT count(*) FROM batch_files") == 1
 
 
+async def test_rows_are_forgotten_ninety_days_behind_their_end(one, here):
+    """First what was handed in, then which operations that were; what it came to stays."""
+    async with clerk(one) as desk:
+        token = await paid_once(here, "gold")
+        await desk.let_go(here, "M-1", [purchase(f"o-{number}", token) for number in range(3)])
+        await desk.work()
+        one.now.now += timedelta(days=89)
+        assert await desk.desk.forget() == 0 and await one.value("SELECT count(*) FROM batch_taken") == 1
+        one.now.now += timedelta(days=2)
+        assert await desk.desk.forget() == 3
+        assert await desk.desk.forget() == 0 and await one.value("SELECT count(*) FROM batch_taken") == 0
+        assert (await desk.desk.named(here.account.merchant_id, "M-1")).sums[0].rows == 3
+
+
 async def test_wrong_rows_are_told_by_line_and_column_and_none_is_kept(one, here):
     """What is wrong is kept, the rows are not; nothing can be let go."""
     async with clerk(one) as desk:

@@ -83,7 +83,7 @@ _SLACK = 60_000_000
 ROOM = 1 << 18
 """Octets by which a file grows, and of which its writer has a mapping: some six hundred lines."""
 _NEWLINE = ord("\n")
-STRETCH, LONGEST, UNSETTLED = 1 << 18, 4_096, 4
+STRETCH, LONGEST, UNSETTLED = 1 << 17, 4_096, 2
 """Octets of a stretch that is looked at as one, of a line at most, and how many stretches at the end of a file may still change."""
 _OPERATION = re.compile(rb'"operation":(\d+)')
 

@@ -242,10 +242,12 @@ UPDATE batch_files SET state = $3, ended_at = $4, ended = now(), sums = $5::json
 WHERE merchant_id = $1 AND batch_id = $2 AND state IN ('processing', 'cancelling') RETURNING true;
 
 -- forget --
--- Rows of batches that ended before $1 (business time), at most $2 of them, are erased; what they came to stays.
+-- Rows of batches that ended before $1 (business time), at most $2 of them, are erased, and once none is left, which operations they
+-- were; what they came to stays.
 WITH told AS (
     DELETE FROM batch_taken k USING batch_files f
     WHERE f.merchant_id = k.merchant_id AND f.batch_id = k.batch_id AND f.state IN ('done', 'cancelled') AND f.ended_at < $1
+      AND NOT EXISTS (SELECT FROM batch_rows q WHERE q.merchant_id = f.merchant_id AND q.batch_id = f.batch_id)
 )
 DELETE FROM batch_rows r USING (
     SELECT q.merchant_id, q.batch_id, q.line FROM batch_files f
