@@ -85,6 +85,7 @@ ROOM = 1 << 18
 _NEWLINE = ord("\n")
 STRETCH, LONGEST, UNSETTLED = 1 << 17, 4_096, 2
 """Octets of a stretch that is looked at as one, of a line at most, and how many stretches at the end of a file may still change."""
+_BLOCK, _ZEROS = 1 << 20, bytes(4_096)
 _OPERATION = re.compile(rb'"operation":(\d+)')
 
 
@@ -176,8 +177,10 @@ def _end(file: int) -> int:
     end = os.fstat(file).st_size
     while end > 0:
         start = max(0, end - ROOM)
-        if text := os.pread(file, end - start, start).rstrip(b"\0"):
-            return start + len(text)
+        text = os.pread(file, end - start, start)
+        for behind in range(len(text), 0, -len(_ZEROS)):        # most of it is room, and octet by octet that takes long
+            if not _ZEROS.startswith(piece := text[max(0, behind - len(_ZEROS)):behind]):
+                return start + behind - len(piece) + len(piece.rstrip(b"\0"))
         end = start
     return 0
 
@@ -235,15 +238,17 @@ def search(folder: Path, key: str, since: int, operation: int = 0, stretches: St
 
 def _found(text: mmap.mmap, needle: bytes, key: str, begin: int, behind: int) -> Iterator[Entry]:
     """The lines of ``key`` whose key stands from ``begin`` on, before ``behind``."""
-    at = text.find(needle, begin, behind + len(needle))
-    while 0 <= at < behind:
-        end = text.find(b"\n", at)
-        if end < 0:
-            return
-        entry = read_line(text[text.rfind(b"\n", 0, at) + 1:end])
-        if entry is not None and entry.key == key:
-            yield entry
-        at = text.find(needle, end, behind + len(needle))
+    for start in range(begin, behind, _BLOCK):
+        some = text[start:min(start + _BLOCK, behind) + len(needle) - 1]      # a copy: a mapping is searched octet by octet
+        at = some.find(needle)
+        while at >= 0:
+            end = text.find(b"\n", start + at)
+            if end < 0:
+                return
+            entry = read_line(text[text.rfind(b"\n", 0, start + at) + 1:end])
+            if entry is not None and entry.key == key:
+                yield entry
+            at = some.find(needle, at + 1)
 
 
 def _start(text: mmap.mmap, since: int) -> int:
