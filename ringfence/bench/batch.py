@@ -209,7 +209,7 @@ def _admin(service: Service, path: str) -> Any:
 
 
 def _kill(service: Service, kills: int, batch_id: str, count: int) -> int:
-    """Kill a worker process in the middle, so often; how often that was."""
+    """Kill a worker process in the middle, so often; how often that was.  The one that has worked most: others only keep things."""
     killed, first, last = 0, *KILLS_OVER
     stuck = time.monotonic() + STUCK_SECONDS
     while killed < kills and time.monotonic() < stuck:
@@ -221,7 +221,7 @@ def _kill(service: Service, kills: int, batch_id: str, count: int) -> int:
             table = processes()
             workers = [number for number, one in table.items() if one.parent == service.pid and _is_worker(number)]
             if workers:
-                os.kill(workers[killed % len(workers)], signal.SIGKILL)
+                os.kill(max(workers, key=lambda number: table[number].used_s), signal.SIGKILL)
                 killed += 1
         time.sleep(0.2)
     return killed
