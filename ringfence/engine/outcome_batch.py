@@ -209,12 +209,10 @@ class _Writing:
         if transfers:
             day, ordinal = self._day(row.processor)
             currency, totals = payment.currency, self._totals
-            place = 0
-            for kind, minor in transfers:
+            for place, (kind, minor) in enumerate(transfers):
                 totals[merchant_id, currency, kind] += minor
                 moves.append((merchant_id, payment_id, payment_id, place, kind, minor, currency, ordinal))
-                place += 1
-            lines = (*transfers[0], *transfers[1]) if place == 2 else (*transfers[0], None, None)
+            lines = (*transfers[0], *transfers[1]) if len(transfers) == 2 else (*transfers[0], None, None)
         self._firsts.append((
             merchant_id, payment_id, *said, *payment[1:7], payment.pending_authorization, payment.unknown, payment.expires_at,
             *lines, day, events[0] if events else None,
