@@ -265,17 +265,24 @@ class Engine:
         return outcome if type(outcome) is not Declined else await self.authenticating.again(reserved, ready, outcome)
     async def ask_many(self, reserved: Sequence[Reserved]) -> list[Outcome]:
         """The outcomes of many questions, in their order, as ``execute`` asks each: by processors that take many at once."""
-        outcomes: dict[int, Outcome] = {}
-        messages: dict[str, dict[int, Ask]] = {}
-        for place, one in enumerate(reserved):
-            try:
-                messages.setdefault(one.intent.processor, {})[place] = self.message(one)
-            except Exception:
-                log.exception("the card of operation %d cannot be opened", one.operation.id)
-                outcomes[place] = NotAsked("card")
-        for name, of_one in messages.items():
-            outcomes.update(zip(of_one, await self._ask_together(self._processors[name], list(of_one.values())), strict=True))
-        return [outcomes[place] for place in range(len(reserved))]
+        now = self.now()
+        messages = [self._opened(one, now) for one in reserved]
+        outcomes: list[Outcome] = [NotAsked("card")] * len(reserved)
+        for name in {one.intent.processor for one in reserved}:
+            places = [place for place, message in enumerate(messages) if message is not None and reserved[place].intent.processor == name]
+            if places:
+                said = await self._ask_together(self._processors[name], [messages[place] for place in places])  # type: ignore[misc]
+                for place, outcome in zip(places, said, strict=True):
+                    outcomes[place] = outcome
+        return outcomes
+
+    def _opened(self, reserved: Reserved, now: datetime) -> Ask | None:
+        """The message for a processor; ``None`` where the vault cannot open the card."""
+        try:
+            return ask(reserved, now, self._pan(reserved.intent.card))
+        except Exception:
+            log.exception("the card of operation %d cannot be opened", reserved.operation.id)
+            return None
 
     async def _ask_together(self, processor: Processor, messages: list[Ask]) -> Sequence[Outcome]:
         left = (min(message.deadline for message in messages) - self.wall()).total_seconds()

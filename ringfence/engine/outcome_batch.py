@@ -34,8 +34,8 @@ from ringfence.engine.chaining import digest
 from ringfence.engine.intents import Ended, Reserved, Result
 from ringfence.engine.lane import Lane
 from ringfence.engine.outcome_work import Work
+from ringfence.storage import alike, recovery, refund_parts
 from ringfence.storage import payments as rows
-from ringfence.storage import recovery, refund_parts
 from ringfence.storage.jobs import JobRow
 from ringfence.storage.payments import BalanceRow, EventRow, Finished, Held, Key, NoticeRow, OperationRow, ReversalRow, TransferRow
 from ringfence.storage.recovery import HOLD_REST, RECOVERY, REVERSAL, Fence, Name
@@ -48,7 +48,7 @@ _NO_LINES = (None, None, None, None)
 _SUPERSEDED = Unknown(Silence.SUPERSEDED)                   # known by identity: nothing was written for such a message
 REVERSAL_PAUSE = timedelta(seconds=5)
 """Of business time: the first try of a reversal leaves with the answer that made it due, the next one by its job."""
-_result = partial(tuple.__new__, Result)                    # all fields at once, at a third of the price of a call
+_result, _answer = (partial(tuple.__new__, kind) for kind in (Result, Answer))              # all fields at once
 
 
 class Told(NamedTuple):
@@ -71,8 +71,10 @@ class OutcomeBatch:
 
     def __init__(
         self, lane: Lane, messages: Sequence[Ended | Told], now: datetime, batch_id: int, chain_key: bytes,
-        value_date: Callable[[str, datetime], date], plan: Plan, new_id: Callable[[], int],
+        value_date: Callable[[str, datetime], date], plan: Plan, new_id: Callable[[], int], *, in_bulk: bool = False,
     ) -> None:
+        """``in_bulk``: see ``OutcomeLane``."""
+        self._in_bulk = in_bulk
         self._lane, self._messages, self._now, self._batch_id = lane, messages, now, batch_id
         self._chain_key, self._value_date, self._plan = chain_key, value_date, plan
         self._begins = [type(message) is Ended and is_first(message.reserved) for message in messages]
@@ -87,10 +89,11 @@ class OutcomeBatch:
             _key(message) for message, begins in zip(self._messages, self._begins, strict=True) if not begins
         })
         effects = CardEffects.of(self._messages)
+        finish = alike.finish if self._in_bulk and not later else rows.finish
         if not later and not effects:
             written, work = self._write({}, frozenset(), {})
             if not work.woken and not written.reversals:    # one statement is a transaction of its own
-                await rows.finish(connection, written, self._now)
+                await finish(connection, written, self._now)
                 return self._results
         async with connection.transaction():
             held = await rows.lock(connection, later) if later else {}
@@ -113,7 +116,7 @@ class OutcomeBatch:
                 await rows.owe_reversals(connection, written.reversals)
             if written.parts:
                 await refund_parts.note(connection, written.parts)
-            await rows.finish(connection, written, self._now)
+            await finish(connection, written, self._now)
         return self._results
 
     async def committed(self, connection: asyncpg.Connection) -> list[Result] | None:
@@ -189,10 +192,10 @@ class _Writing:
     def first(self, reserved: Reserved, outcome: Outcome, undo: bool) -> _End:
         """The outcome of a payment's first operation: one row for all of it."""
         _, operation, held, row, _ = reserved
-        decision = decide(held.payment, Answer(operation, outcome), self._now)
+        decision = decide(held.payment, _answer((operation, outcome)), self._now)
         assert type(decision) is Decision, "answers are never refused"
         payment, _, outcome, transfers, events, reverse, _ = decision
-        merchant_id, payment_id, said = row.merchant_id, row.payment_id, outcome_values(outcome)
+        merchant_id, payment_id, said = row[0], row[1], outcome_values(outcome)
         outcomes, operations, moves, _ = self._covered
         lines, day = _NO_LINES, None
         if transfers:
@@ -208,7 +211,7 @@ class _Writing:
         ))
         # Before the issuer was asked for the first time there is attempt 0: whoever carries on behind a challenge makes the first one.
         outcomes.append((merchant_id, payment_id, payment_id, 0 if type(outcome) is Challenge else 1, *said))
-        operations.append(_operation_covered(row))
+        operations.append(_COVERED(row))        # a first operation has no allotment
         if reverse:
             self._owe_the_rest((merchant_id, payment_id, payment_id), 1)
         elif type(outcome) is Unknown:
