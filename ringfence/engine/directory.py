@@ -10,6 +10,7 @@ import asyncio
 import json
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
@@ -46,7 +47,8 @@ class Credential(NamedTuple):
     __str__ = __repr__
 
 
-class Merchant(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Merchant:
     """One merchant as the doors see it."""
 
     merchant_id: int

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from ringfence.api.aps.batch_intents import Links
 from ringfence.api.aps.batch_rows import INVOICE
@@ -21,7 +22,7 @@ def links_of_rows(service: Service) -> Links:
         request = unsigned({**params, OPERATION.key: OPERATION.name}, account.settings, service.now())
         if isinstance(request, WireError):
             return request.code
-        reply = await payment_link(service, account._replace(actor=row), request)
+        reply = await payment_link(service, replace(account, actor=row), request)
         if reply.code == request.operation.success or service.links is None:
             return reply.code
         there = await links.by_reference(service.links, account.merchant, request.reference)

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from ipaddress import ip_network
 from itertools import permutations
 
@@ -19,7 +20,7 @@ from ringfence.api.aps.wire import ApsRequest
 from ringfence.core.card import SecurityCode
 from tests.api.aps.dialogue import CAPTURE, CARD_PURCHASE, CREDENTIAL, EVERY_OPERATION, NOW, SETTINGS, TOKEN_PURCHASE, signed, without
 
-CREDENTIALS = [CREDENTIAL._replace(sha_type=kind) for kind in signature.SHA_TYPES]
+CREDENTIALS = [replace(CREDENTIAL, sha_type=kind) for kind in signature.SHA_TYPES]
 SHAPES = [
     *EVERY_OPERATION,
     {**TOKEN_PURCHASE, "return_url": "https://shop.example/?order=1", "customer_name": "Umm Kulthūm أم"},
