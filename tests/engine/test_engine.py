@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import pytest
+from msgspec.structs import replace
 
 from ringfence.background import abandoned
 from ringfence.core.commands import Command, Kind
@@ -120,10 +121,10 @@ async def test_many_operations_on_one_payment_share_a_batch_and_are_decided_in_t
 
 def intent(process: Process, merchant: Shop, order: str, **changes: object) -> Intent:
     operation_id = process.new_id()
-    return Intent(
+    return replace(Intent(
         merchant.account.merchant_id, merchant.identifier, operation_id, Command(Kind.PURCHASE, 700, "AED", operation_id), "aps", "test",
         "test", b"content", order, f"aps:{order}", processor="scripted", card=CardInHand(None),
-    )._replace(**changes)
+    ), **changes)
 
 
 async def test_a_poisoned_message_fails_alone(here: Shop, one: Process):

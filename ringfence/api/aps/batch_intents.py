@@ -41,7 +41,7 @@ SOURCE, LINK_FAILED = "batch", "49"
 PURCHASE, RECURRING = OPERATIONS["command", "PURCHASE"], "RECURRING"
 COMMANDS = {kind: OPERATIONS["command", name] for name, kind in KINDS.items()}
 _ENCODE = msgspec.json.Encoder().encode
-_intent, _prepared, _command = (partial(tuple.__new__, kind) for kind in (Intent, Prepared, Command))
+_prepared, _command = (partial(tuple.__new__, kind) for kind in (Prepared, Command))
 _INITIATION, _CHANNEL = INITIATIONS[RECURRING]
 
 
@@ -177,14 +177,14 @@ class _Reading:
         account, service = self._account, self._service
         merchant, operation_id = account.merchant, service.engine.new_id()
         reference = line.reference
-        return _prepared((_intent((
+        return _prepared((Intent(
             merchant.merchant_id, merchant.identifier, operation_id,
             _command((Kind.PURCHASE, line.minor, line.currency, operation_id, *_PLAIN)),
             DOOR, account.actor, SOURCE, self._content(line, shown.card.stored), reference, order_key(reference or ""), False,
             _ENCODE({**(given if self._repeats_all else _echoed(given, PURCHASE.echoes)), CARD: shown.fields}), shown.processor,
             shown.card, None, Initiation.UNSCHEDULED if given.get("recurring_mode") == "UNSCHEDULED" else _INITIATION, _CHANNEL,
             merchant.settings.magic_amounts, None, None, False,
-        )), None, shown.masked, shown.expiry))
+        ), None, shown.masked, shown.expiry))
 
     def later(self, line: Line, orders: Mapping[int | str, Order]) -> Prepared:
         """A capture, void or refund, as ``maintenance.operate`` would ask for it."""

@@ -10,6 +10,7 @@ from itertools import permutations
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import astuple
 
 from ringfence.api.aps import plans, signature, wire
 from ringfence.api.aps.accounts import CHANNELS, Settings
@@ -51,7 +52,8 @@ def no_plans(monkeypatch):
 
 def spelled_out(outcome):
     """An outcome with all that equality overlooks: its type, the order of its parameters, and what masks itself."""
-    return type(outcome), [list(part.items()) if isinstance(part, dict) else revealed(part) for part in outcome]
+    parts = astuple(outcome) if isinstance(outcome, ApsRequest) else outcome
+    return type(outcome), [list(part.items()) if isinstance(part, dict) else revealed(part) for part in parts]
 
 
 def revealed(part):
