@@ -159,6 +159,23 @@ async def test_a_processor_that_breaks_its_contract_leaves_the_outcome_unknown(h
     assert (await here.refund("BREAKS-1", 1))["response_code"] == "07784"
 
 
+async def test_what_a_processor_answers_at_once_it_is_not_asked(here: Shop, one: Process, monkeypatch: pytest.MonkeyPatch):
+    """What it does not, it is; and an exception is no decline here either."""
+    def at_once(message):
+        if message.minor == 3_000:
+            raise ValueError("a bug")
+        return Approved(message.minor, "ATONCE") if message.minor == 1_000 else None
+
+    monkeypatch.setitem(one.engine._at_once, one.processor.name, at_once)
+    before = len(one.processor.asked)
+    assert (await here.purchase("ONCE-1"))["authorization_code"] == "ATONCE"
+    assert len(one.processor.asked) == before
+    assert (await here.purchase("ONCE-2", "2000"))["response_code"] == "14000"
+    assert [message.minor for message in one.processor.asked[before:]] == [2_000]
+    assert (await here.purchase("ONCE-3", "3000"))["response_code"] == "15777"
+    assert len(one.processor.asked) == before + 1
+
+
 # -- one order, one payment
 
 async def test_one_of_many_with_the_same_order_number_pays(here: Shop, there: Shop, one: Process, two: Process):
