@@ -168,11 +168,11 @@ async def test_what_a_processor_answers_at_once_it_is_not_asked(here: Shop, one:
 
     monkeypatch.setitem(one.engine._at_once, one.processor.name, at_once)
     before = len(one.processor.asked)
-    assert (await here.purchase("ONCE-1"))["authorization_code"] == "ATONCE"
+    assert (await here.purchase("AT-ONCE-1"))["authorization_code"] == "ATONCE"
     assert len(one.processor.asked) == before
-    assert (await here.purchase("ONCE-2", "2000"))["response_code"] == "14000"
+    assert (await here.purchase("AT-ONCE-2", "2000"))["response_code"] == "14000"
     assert [message.minor for message in one.processor.asked[before:]] == [2_000]
-    assert (await here.purchase("ONCE-3", "3000"))["response_code"] == "15777"
+    assert (await here.purchase("AT-ONCE-3", "3000"))["response_code"] == "15777"
     assert len(one.processor.asked) == before + 1
 
 
