@@ -11,6 +11,7 @@ from functools import partial
 from typing import NamedTuple
 
 import asyncpg
+from msgspec.structs import replace
 
 from ringfence.core.events import Event
 from ringfence.core.payment import FIRST, Decision, Operation, Payment, decide
@@ -130,7 +131,7 @@ class IntentBatch:
                 continue
             name, reply = _name_of(intent, keyed.get(key, ()))
             if reply is not None:
-                self._replies[place] = reply._replace(payment=held[key].payment)
+                self._replies[place] = replace(reply, payment=held[key].payment)
                 continue
             verdict = decide(held[key].payment, intent.command, self._now)
             if isinstance(verdict, Refusal):

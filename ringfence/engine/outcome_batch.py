@@ -19,6 +19,7 @@ from operator import itemgetter
 from typing import NamedTuple
 
 import asyncpg
+from msgspec.structs import replace
 
 from ringfence.core.chain import COVERED, Link, Row
 from ringfence.core.commands import Kind
@@ -45,10 +46,11 @@ LEGS_PER_ATTEMPT = 10_000
 _FIRST_KINDS = (Kind.AUTHORIZATION, Kind.PURCHASE)          # a tuple: compared by identity, which hashing a StrEnum is not
 _CHALLENGED = Status.CHALLENGED
 _NO_LINES = (None, None, None, None)
+_NUMBERS = {kind: int(kind) for kind in Transferred}        # as they are stored: the driver converts a member for every column it is in
 _SUPERSEDED = Unknown(Silence.SUPERSEDED)                   # known by identity: nothing was written for such a message
 REVERSAL_PAUSE = timedelta(seconds=5)
 """Of business time: the first try of a reversal leaves with the answer that made it due, the next one by its job."""
-_result, _answer = (partial(tuple.__new__, kind) for kind in (Result, Answer))              # all fields at once
+_answer = partial(tuple.__new__, Answer)                    # all fields at once, at a third of the price of a call
 
 
 class Told(NamedTuple):
@@ -109,7 +111,7 @@ class OutcomeBatch:
                 ])
             if effects and (others := await effects.apply(connection, self._now)):
                 self._results = [
-                    result._replace(kept_as=others[operation.id]) if (operation := result.operation) and operation.id in others else result
+                    replace(result, kept_as=others[operation.id]) if (operation := result.operation) and operation.id in others else result
                     for result in self._results
                 ]
             if written.reversals:
@@ -142,11 +144,11 @@ class OutcomeBatch:
         self.link = writing.linked(self._lane, self._chain_key)
         receipt = receipt_text(self.link)
         self._results = [
-            _result((payment, operation, outcome, refusal, None, "" if refusal else receipt, self._now, None, None))
+            Result(payment, operation, outcome, refusal, None, "" if refusal else receipt, self._now)
             for payment, operation, outcome, refusal in ends
         ]
         if writing.work.superseded:         # nothing was written for these, so they have no receipt
-            self._results = [one._replace(receipt="") if one.outcome is _SUPERSEDED else one for one in self._results]
+            self._results = [replace(one, receipt="") if one.outcome is _SUPERSEDED else one for one in self._results]
         return writing.finished(self.link), writing.work
 
     def _spare_id(self, operation_id: int) -> int:
@@ -200,11 +202,13 @@ class _Writing:
         lines, day = _NO_LINES, None
         if transfers:
             day, ordinal = self._day(row.processor)
-            currency, totals = payment.currency, self._totals
+            currency, totals, numbered = payment.currency, self._totals, []
             for place, (kind, minor) in enumerate(transfers):
+                number = _NUMBERS[kind]
                 totals[merchant_id, currency, kind] += minor
-                moves.append((merchant_id, payment_id, payment_id, place, kind, minor, currency, ordinal))
-            lines = (*transfers[0], *transfers[1]) if len(transfers) == 2 else (*transfers[0], None, None)
+                moves.append((merchant_id, payment_id, payment_id, place, number, minor, currency, ordinal))
+                numbered += number, minor
+            lines = numbered if len(numbered) == 4 else (*numbered, None, None)
         self._firsts.append((
             merchant_id, payment_id, *said, *payment[1:7], payment.pending_authorization, payment.unknown, payment.expires_at,
             *lines, day, events[0] if events else None,

@@ -43,7 +43,7 @@ FILES, TOKENS_SHOWN = 8, 10_000
 PURCHASE, RECURRING = OPERATIONS["command", "PURCHASE"], "RECURRING"
 COMMANDS = {kind: OPERATIONS["command", name] for name, kind in KINDS.items()}
 _ENCODE = msgspec.json.Encoder().encode
-_intent, _prepared, _command = (partial(tuple.__new__, kind) for kind in (Intent, Prepared, Command))
+_prepared, _command = (partial(tuple.__new__, kind) for kind in (Prepared, Command))
 _INITIATION, _CHANNEL = INITIATIONS[RECURRING]
 
 
@@ -199,7 +199,7 @@ class _Reading:
         merchant, operation_id = account.merchant, service.engine.new_id()
         _, _, reference, _, minor, currency, text = line
         content = self._asked.copy()                    # as ``_content`` says
-        content.update(f"{text}|{shown.card.stored and shown.card.stored[1]}".encode())
+        content.update(f"{text}|{shown.card.stored and shown.card.stored.card_id}".encode())
         initiation = _INITIATION
         if self._repeats_all and not self._mode and "" not in cells and '"' not in text and "\\" not in text:
             details = self._head + (self._template % tuple(cells)).encode() + shown.tail      # what follows, in fewer steps
@@ -208,12 +208,11 @@ class _Reading:
             details = _ENCODE({**self._payment, **_echoed(given, PURCHASE.echoes), CARD: shown.fields})
             if given.get("recurring_mode") == "UNSCHEDULED":
                 initiation = Initiation.UNSCHEDULED
-        return _prepared((_intent((
+        return _prepared((Intent(
             merchant.merchant_id, merchant.identifier, operation_id, _command((_PURCHASE, minor, currency, operation_id, *_PLAIN)),
             DOOR, account.actor, SOURCE, content.digest(), reference, order_key(reference or ""), False, details,
             shown.processor, shown.card, None, initiation, _CHANNEL, merchant.settings.magic_amounts, None, None, False,
-            "", "",
-        )), None, shown.masked, shown.expiry))
+        ), None, shown.masked, shown.expiry))
 
     def later(self, line: Line, orders: Mapping[int | str, Order]) -> Prepared:
         """A capture, void or refund, as ``maintenance.operate`` would ask for it."""

@@ -96,19 +96,7 @@ class Simulator:
 
     async def ask(self, message: Ask) -> Outcome:
         """See ``Processor.ask``.  The effect is in the book before the answer is given."""
-        wall = self._clock()
-        if self._words[0] != self._stamp:
-            self._look_again()
-        if not self._second <= wall < self._next_second:
-            self._turn(wall)
-        if self._undisturbed and message.deadline >= self._second_ends:     # not within this second
-            try:
-                approved = self._approve(message, wall)
-            except OSError:
-                return Unknown(Silence.CONNECTION_LOST)
-            if approved is not None:
-                return approved
-        return await self._ask_the_whole_way(message, _instant(wall))
+        return self.answer_at_once(message) or await self._ask_the_whole_way(message, self._now())
 
     async def ask_many(self, messages: Sequence[Ask]) -> list[Outcome]:
         """See ``AsksMany``: what the short way answers is answered in turn, all else side by side."""
@@ -121,6 +109,20 @@ class Simulator:
         for place, outcome in zip(left, rest, strict=True):
             outcomes[place] = outcome
         return outcomes     # type: ignore[return-value]
+
+    def answer_at_once(self, message: Ask) -> Outcome | None:
+        """See ``AnswersAtOnce``: the answer of the short way, where it leads to one.  The effect is in the book before it is given."""
+        wall = self._clock()
+        if self._words[0] != self._stamp:
+            self._look_again()
+        if not self._second <= wall < self._next_second:
+            self._turn(wall)
+        if not self._undisturbed or message.deadline < self._second_ends:       # perhaps within this second
+            return None
+        try:
+            return self._approve(message, wall)
+        except OSError:
+            return Unknown(Silence.CONNECTION_LOST)
 
     def _answered_at_once(self, messages: Sequence[Ask]) -> list[Outcome | None]:
         """The answers of the short way, ``None`` where it leads to none; all their lines are in the book before the first is given."""
