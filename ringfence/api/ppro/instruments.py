@@ -204,8 +204,8 @@ async def _validated(service: Service, caller: Caller, held: Held, currency: str
             view = await service.reading.view(merchant.merchant_id, payment_id)
             assert view is not None, "it was just approved"
             void_id = service.engine.new_id()
-            await service.engine.execute(with_changes(
-                intent, command=Command(Kind.VOID, None, currency, void_id, whole=True), original=view.original, card=await service.reading.card_of(view)))
+            void = Command(Kind.VOID, None, currency, void_id, whole=True)
+            await service.engine.execute(with_changes(intent, command=void, original=view.original, card=await service.reading.card_of(view)))
             return ""
     return "nobody knows what its issuer said"
 
