@@ -1,0 +1,39 @@
+"""What merchants are told beside the events of payments, as rows.  Refuses to know the doors' words."""
+from __future__ import annotations
+
+from datetime import datetime
+from typing import NamedTuple
+
+import asyncpg
+
+from ringfence.storage.database import load_queries
+
+SQL = load_queries("door_events")
+
+
+class DoorEvent(NamedTuple):
+    """One event of a subject that is no payment, or that the core knows nothing of.
+
+    ``sequence`` counts from 1 per subject; ``kind`` is what the door calls such subjects; ``data`` is JSON; ``occurred_at`` is business time.
+    """
+
+    merchant_id: int
+    door: str
+    subject_id: int
+    sequence: int
+    kind: str
+    type: str
+    data: bytes
+    webhooks_url: str
+    occurred_at: datetime
+
+
+async def write(
+    connection: asyncpg.Connection, merchant_id: int, door: str, subject_id: int, kind: str, what: str, data: bytes, webhooks_url: str,
+    now: datetime,
+) -> int:
+    """Within a transaction: write the next event of a subject; its sequence.  Waits for whoever writes one of the same subject meanwhile."""
+    while True:
+        sequence = await connection.fetchval(SQL.write, merchant_id, door, subject_id, kind, what, data, webhooks_url, now)
+        if sequence is not None:
+            return sequence
