@@ -12,7 +12,9 @@ from ringfence.api.ppro import charges, instruments, operations
 from ringfence.api.ppro.app import GlobalApi
 from ringfence.api.ppro.door import Endpoint, Service
 from ringfence.api.ppro.names import Names
+from ringfence.api.ppro.notifications import Wording
 from ringfence.api.ppro.rendering import Facts, Renderer
+from ringfence.engine.addresses import Rules, problem
 from ringfence.engine.authenticating import PAGE, Address, SecretOf
 from ringfence.engine.challenges import Challenges
 from ringfence.engine.charges import Charges, View
@@ -38,7 +40,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (*charges.ENDPOINTS, *operations.ENDPOINTS, *i
 def ppro_service(
     *, is_live: bool, base_url: str, engine: Engine, reading: Reading, vault: Vault, directory: Directory, code_box: CodeBox, keyring: Keyring,
     pool: asyncpg.Pool, processors: Mapping[str, Processor], new_id: Callable[[], int], now: Callable[[], datetime],
-    challenges: Challenges, secret_of: SecretOf,
+    challenges: Challenges, secret_of: SecretOf, rules: Rules,
 ) -> Service:
     """The service behind the door."""
     names, of_cards = Names(keyring.content_key), next(iter(processors))
@@ -47,7 +49,8 @@ def ppro_service(
         instruments=Instruments(pool, keyring, vault, now), directory=directory,
         code_box=code_box, keyed=KeyedRequests(pool, new_id=new_id, now=now, wall=lambda: datetime.now(UTC)), names=names,
         content_key=keyring.content_key, route=routing(processors, of_cards), house=of_cards, now=now, is_live=is_live,
-        base_url=base_url, give_up=challenges.give_up, stand_in=None if is_live else stand_in)
+        base_url=base_url, give_up=challenges.give_up, stand_in=None if is_live else stand_in,
+        not_to_be_called=lambda url: problem(url, rules))
 
 
 def methods(base_url: str, secret_of: SecretOf) -> Callable[[View, Facts], list[dict[str, Any]]]:
@@ -61,6 +64,11 @@ def methods(base_url: str, secret_of: SecretOf) -> Callable[[View, Facts], list[
         return [{"type": "3DS", "details": {"requestUrl": f"{base_url}{PAGE}{address}", "requestMethod": "GET"}}]
 
     return ways
+
+
+def wording(base_url: str, keyring: Keyring, secret_of: SecretOf) -> Wording:
+    """The door's words for events."""
+    return Wording(Names(keyring.content_key), methods(base_url, secret_of))
 
 
 def routing(processors: Mapping[str, Processor], of_cards: str) -> Callable[[Merchant, str, str], str | None]:

@@ -79,7 +79,7 @@ from ringfence.engine.vault import Vault
 from ringfence.failures import Exit, Failure
 from ringfence.global_api import ppro_service
 from ringfence.linking import desk_of, invoice_of, post_of
-from ringfence.operators import notifiers_of, plan_desk_of, policy_of, rules_of
+from ringfence.operators import base_url_of, door_headers, notifiers_of, plan_desk_of, policy_of, rules_of, secret_key
 from ringfence.processors.mock import Mock
 from ringfence.processors.processor import Ask, Processor
 from ringfence.processors.simulator import SimulatedAccessControl, Simulator, is_test_number
@@ -220,7 +220,7 @@ async def _foundation(
     engine.recovery = ends_doubts
 
     # who pays, and what follows a challenge; a repeatable run tells the same addresses in every folder
-    secret_of = secrets_under(config.seed.to_bytes(8, "big") if config.frozen_at else keyring.content_key)
+    secret_of = secrets_under(secret_key(config, keyring))
     authenticating = Authenticating(
         pool, access_control, code_box, directory, new_id=numbering.next, secret_of=secret_of, now=clock.now, wall=_wall,
         seconds=config.answer_seconds)
@@ -243,7 +243,7 @@ async def _foundation(
     # the doors' own words, where they are also wanted without a caller
     link_desk = desk_of(config, pool, keyring, clock.now, numbering.next, lambda: nudge(MESSAGES))
 
-    base_url = config.base_url or f"{config.scheme}://{config.host}:{config.port}"
+    base_url = base_url_of(config)
 
     def aps_service(engine: Engine) -> ApsService:
         return ApsService(
@@ -255,7 +255,7 @@ async def _foundation(
     global_api = ppro_service(
         is_live=config.is_live, base_url=base_url, engine=engine, reading=reading, vault=vault, directory=directory, code_box=code_box,
         keyring=keyring, pool=pool, processors=processors, new_id=numbering.next, now=clock.now, challenges=after_challenges,
-        secret_of=secret_of)
+        secret_of=secret_of, rules=rules_of(config))
     aps = PaymentApi(service, directory, sandbox=not config.is_live)
     batch_doors = {DOOR: batch_door(service, lambda file: aps.account_named(file.merchant, file.access), links_of_rows(service))}
     file_desk = Batches(
@@ -268,6 +268,7 @@ async def _foundation(
     ]
     queues: list[Queue] = []
     if works:
+        notifiers = notifiers_of(config, keyring)
         # Opened when there is something to expire.
         in_bulk = Lane(lambda: holds_due.connect(database_url, application_name=f"ringfence bulk intents {number}"), numbers=INTENT_LANES)
         ends.push_async_callback(in_bulk.close)
@@ -288,7 +289,7 @@ async def _foundation(
             abandoned.chore(due, directory, engine, config.sweep_seconds),
             expiry.chore(expirer, config.sweep_seconds),
             dropped.chore(processor.name, processor.dropped, directory, engine, due, config.sweep_seconds),
-            follower.chore(due, directory, notifiers_of(config), clock.now, nudge),
+            follower.chore(due, directory, notifiers, clock.now, nudge),
             temporary_tokens.chore(due, directory, clock.now, config.sweep_seconds),
             page_sessions.chore(sessions, directory, config.retention_delivery_days, clock.now),
             retention.chore(reporters, policy_of(config), clock.now),
@@ -305,7 +306,8 @@ async def _foundation(
             recurring.queue(runner),
             deliveries.queue(
                 due, rules_of(config), now=clock.now, waiting=lambda: sum(engine.waiting),
-                count=lambda delivered: counters.add(DELIVERED if delivered else NOT_DELIVERED)),
+                count=lambda delivered: counters.add(DELIVERED if delivered else NOT_DELIVERED),
+                headers=door_headers(directory, notifiers)),
             reports.queue(Maker(reporters, WORDS, clock.now)),
             messages.queue(due, link_desk, directory, post_of(config)),
         ]

@@ -1,12 +1,14 @@
 """What merchants are told beside the events of payments, as rows.  Refuses to know the doors' words."""
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
 import asyncpg
 
 from ringfence.storage.database import load_queries
+from ringfence.storage.payments import columns
 
 SQL = load_queries("door_events")
 
@@ -27,6 +29,11 @@ class DoorEvent(NamedTuple):
     webhooks_url: str
     occurred_at: datetime
 
+    @property
+    def key(self) -> tuple[int, str, int, int]:
+        """What names it: merchant, door, subject, sequence."""
+        return self[:4]
+
 
 async def write(
     connection: asyncpg.Connection, merchant_id: int, door: str, subject_id: int, kind: str, what: str, data: bytes, webhooks_url: str,
@@ -37,3 +44,20 @@ async def write(
         sequence = await connection.fetchval(SQL.write, merchant_id, door, subject_id, kind, what, data, webhooks_url, now)
         if sequence is not None:
             return sequence
+
+
+async def waiting(connection: asyncpg.Connection, limit: int) -> list[DoorEvent]:
+    """Those that nobody has handed out yet, oldest first."""
+    return [DoorEvent(*row) for row in await connection.fetch(SQL.waiting, limit)]
+
+
+async def hand(connection: asyncpg.Connection, events: Sequence[DoorEvent]) -> None:
+    """Within a transaction: they are handed out."""
+    await connection.execute(SQL.hand, *columns(sorted(one.key for one in events), 4))
+
+
+async def written(
+    connection: asyncpg.Connection, since: datetime, until: datetime, merchant_id: int | None, behind: int, limit: int,
+) -> list[DoorEvent]:
+    """Those written between two instants (wall time), behind the first so many of them."""
+    return [DoorEvent(*row) for row in await connection.fetch(SQL.written, since, until, merchant_id, behind, limit)]

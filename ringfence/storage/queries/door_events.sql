@@ -5,3 +5,24 @@ SELECT $1, $2, $3, coalesce(max(e.sequence), 0) + 1, $4, $5, $6, $7, $8
 FROM door_events e WHERE e.merchant_id = $1 AND e.door = $2 AND e.subject_id = $3
 ON CONFLICT DO NOTHING
 RETURNING sequence;
+
+-- waiting --
+-- Events that nobody has handed to an address yet, at most $1, oldest first.
+SELECT merchant_id, door, subject_id, sequence, kind, type, data, webhooks_url, occurred_at
+FROM door_events WHERE NOT is_handed AND data IS NOT NULL
+ORDER BY written_at, merchant_id, door, subject_id, sequence
+LIMIT $1;
+
+-- hand --
+-- These ($1 merchants, $2 doors, $3 subjects, $4 sequences) are handed out.
+UPDATE door_events e SET is_handed = true
+FROM unnest($1::integer[], $2::text[], $3::bigint[], $4::integer[]) AS w (merchant_id, door, subject_id, sequence)
+WHERE (e.merchant_id, e.door, e.subject_id, e.sequence) = (w.merchant_id, w.door, w.subject_id, w.sequence) AND NOT e.is_handed;
+
+-- written --
+-- Events written between two instants ($1 included, $2 not; wall time), of one merchant ($3) or of all, behind the first $4, at most $5.
+SELECT merchant_id, door, subject_id, sequence, kind, type, data, webhooks_url, occurred_at
+FROM door_events
+WHERE written_at >= $1 AND written_at < $2 AND ($3::integer IS NULL OR merchant_id = $3) AND data IS NOT NULL
+ORDER BY written_at, merchant_id, door, subject_id, sequence
+OFFSET $4 LIMIT $5;

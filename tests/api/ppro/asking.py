@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from ringfence.api.ppro.app import GlobalApi
 from ringfence.api.ppro.door import Service
+from ringfence.engine.addresses import rules_for
 from ringfence.engine.authenticating import secrets_under
 from ringfence.engine.metrics import Metrics
 from ringfence.engine.rates import Rates
@@ -124,4 +125,5 @@ def service_of(one: Process) -> Service:
     return ppro_service(
         is_live=False, base_url=BASE_URL, engine=one.engine, reading=one.reading, vault=one.vault, directory=one.directory,
         code_box=one.code_box, keyring=one.keyring, pool=one.pool, processors={one.processor.name: one.processor},
-        new_id=one.new_id, now=one.now, challenges=one.challenges, secret_of=secrets_under(one.content_key))
+        new_id=one.new_id, now=one.now, challenges=one.challenges, secret_of=secrets_under(one.content_key),
+        rules=rules_for(False))
