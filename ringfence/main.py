@@ -18,6 +18,8 @@ from typing import Any
 
 import asyncpg
 
+from ringfence import amazon_sandbox
+from ringfence.amazon_site import Site
 from ringfence.api.aps import recurring as plan_charges
 from ringfence.api.aps.app import PaymentApi
 from ringfence.api.aps.batch_intents import batch_door
@@ -35,6 +37,8 @@ from ringfence.background import (
     dropped,
     expiry,
     follower,
+    hold_rest,
+    keyed_requests,
     messages,
     recovery,
     recurring,
@@ -51,6 +55,7 @@ from ringfence.core.business_day import business_day
 from ringfence.core.card import Pan
 from ringfence.core.outcomes import Outcome
 from ringfence.core.recovery import Plan
+from ringfence.disputing import Disputes, acts_of, disputes_of
 from ringfence.engine import addresses, keys, points
 from ringfence.engine.ahead import Ahead
 from ringfence.engine.authenticating import Authenticating, secrets_under
@@ -63,29 +68,32 @@ from ringfence.engine.code_box import SocketCodeBox
 from ringfence.engine.counting import CountedIntents, CountedOutcomes
 from ringfence.engine.directory import Directory
 from ringfence.engine.engine import Engine
+from ringfence.engine.holding import RestHolder
 from ringfence.engine.intent_lane import IntentLane
-from ringfence.engine.key_sources import KeySource, KeyUnreadable
 from ringfence.engine.lane import Lane, NotCommitted
 from ringfence.engine.links import QUEUE as MESSAGES
 from ringfence.engine.links import Desk as LinkDesk
-from ringfence.engine.metrics import DELIVERED, NOT_DELIVERED, Counters
+from ringfence.engine.metrics import DELIVERED, NOT_DELIVERED, SET_ASIDE, Counters
 from ringfence.engine.numbering import RENEW_SECONDS, Counted, NoNumberFree, Numbering
 from ringfence.engine.outcome_lane import OutcomeLane
 from ringfence.engine.reading import Reading
 from ringfence.engine.recovery import PostgresDesk, Recovery
 from ringfence.engine.reporting import Maker
 from ringfence.engine.sessions import Sessions
+from ringfence.engine.timeline import Drops
 from ringfence.engine.vault import Vault
 from ringfence.failures import Exit, Failure
 from ringfence.global_api import ppro_service
 from ringfence.linking import desk_of, invoice_of, post_of
+from ringfence.opening import admin_token, clock_of, open_keyring
 from ringfence.operators import base_url_of, door_headers, notifiers_of, plan_desk_of, policy_of, rules_of, secret_key
 from ringfence.processors.mock import Mock
 from ringfence.processors.processor import Ask, Processor
-from ringfence.processors.simulator import SimulatedAccessControl, Simulator, is_test_number
+from ringfence.processors.simulator import Docket, SimulatedAccessControl, Simulator, is_test_number
 from ringfence.storage import database
 from ringfence.storage import expiry as holds_due
 from ringfence.storage.jobs import IN_ORDER
+from ringfence.wallets import Amazon, amazon_of, numbers_of
 
 OUTCOME_LANES, INTENT_LANES = range(1_024), range(1_024, 2_048)
 """The numbers that lanes may hold; those of outcomes name chains, and stay few."""
@@ -128,6 +136,10 @@ class Foundation:
     aps: PaymentApi
     ppro: PproService
     files: Batches
+    disputes: Disputes
+    drops: Drops
+    amazon: Amazon
+    amazon_site: Site | None
     nudge: Callable[[], object]
     ends: AsyncExitStack
 
@@ -172,7 +184,14 @@ async def _foundation(
     processor = Simulator(
         config.data / "simulator", seed=config.seed, worker=number, t1_seconds=config.answer_seconds, inquiry=config.inquiry)
     ends.push_async_callback(processor.close)
-    processors: dict[str, Processor] = {processor.name: processor} | ({} if config.is_live else {Mock.name: Mock(config.data / "simulator")})
+    numbers = numbers_of(directory)
+    amazon = amazon_of(config, pool, directory, numbers, _wall)
+    ends.push_async_callback(amazon.processor.close)
+    processors: dict[str, Processor] = {processor.name: processor, amazon.processor.name: amazon.processor}
+    if not config.is_live:
+        processors[Mock.name] = Mock(config.data / "simulator")
+    docket = Docket(config.data / "simulator")
+    ends.push_async_callback(docket.close)
     access_control = SimulatedAccessControl(config.data / "simulator", seed=config.seed)
     ends.push_async_callback(access_control.close)
 
@@ -215,7 +234,7 @@ async def _foundation(
     desk = PostgresDesk(due, directory, vault, holder, message_seconds + LEASE_SECONDS, {DOOR: card_facts, "ppro": charge_facts})
     ends_doubts = Recovery(
         engine, desk, processors, plan=plan, now=clock.now, wall=_wall, ask_seconds=message_seconds,
-        day=_value_date(processors), merchants=_numbers_of(directory),
+        day=_value_date(processors), merchants=numbers,
     )
     engine.recovery = ends_doubts
 
@@ -243,6 +262,8 @@ async def _foundation(
     # the doors' own words, where they are also wanted without a caller
     link_desk = desk_of(config, pool, keyring, clock.now, numbering.next, lambda: nudge(MESSAGES))
 
+    disputes = disputes_of(
+        config, pool, keyring.content_key, clock.now, numbering.next, nudge=nudge, engine=engine, docket=docket, directory=directory)
     base_url = base_url_of(config)
 
     def aps_service(engine: Engine) -> ApsService:
@@ -253,9 +274,9 @@ async def _foundation(
 
     service = aps_service(engine)
     global_api = ppro_service(
-        is_live=config.is_live, base_url=base_url, engine=engine, reading=reading, vault=vault, directory=directory, code_box=code_box,
-        keyring=keyring, pool=pool, processors=processors, new_id=numbering.next, now=clock.now, challenges=after_challenges,
-        secret_of=secret_of, rules=rules_of(config))
+        is_live=config.is_live, base_url=base_url, engine=engine, reading=reading, vault=vault, directory=directory, code_box=code_box, pool=pool,
+        keyring=keyring, processors=processors, new_id=numbering.next, now=clock.now, challenges=after_challenges, secret_of=secret_of,
+        disputes=disputes.behind_the_door, rules=rules_of(config))
     aps = PaymentApi(service, directory, sandbox=not config.is_live)
     batch_doors = {DOOR: batch_door(service, lambda file: aps.account_named(file.merchant, file.access), links_of_rows(service))}
     file_desk = Batches(
@@ -267,6 +288,8 @@ async def _foundation(
         Chore("worker number", numbering.renew, RENEW_SECONDS, alone=False),
     ]
     queues: list[Queue] = []
+    amazon_site, passing = await amazon_sandbox.served(config, amazon, clock.now, lambda: admin_token(config), directory, ends)
+    chores += passing
     if works:
         notifiers = notifiers_of(config, keyring)
         # Opened when there is something to expire.
@@ -289,41 +312,44 @@ async def _foundation(
             abandoned.chore(due, directory, engine, config.sweep_seconds),
             expiry.chore(expirer, config.sweep_seconds),
             dropped.chore(processor.name, processor.dropped, directory, engine, due, config.sweep_seconds),
+            *disputes.chores(config.sweep_seconds),
             follower.chore(due, directory, notifiers, clock.now, nudge),
-            temporary_tokens.chore(due, directory, clock.now, config.sweep_seconds),
+            temporary_tokens.chore(due, directory, clock.now, config.sweep_seconds), keyed_requests.chore(due, directory, clock.now),
             page_sessions.chore(sessions, directory, config.retention_delivery_days, clock.now),
             retention.chore(reporters, policy_of(config), clock.now),
             batches.chore(file_desk), batches.carrying(carrier, config.sweep_seconds), batches.forgetting(file_desk),
+            recurring.forgetting(due, clock.now),
         ]
         # Lanes of their own, opened when there is something to charge: the expirer's are held over its chunks.
         planned = engine_on(lane("plan intents", INTENT_LANES), lane("plan outcomes", OUTCOME_LANES))
         charge = plan_charges.charger(aps_service(planned), sandbox=not config.is_live)
         runner = recurring.Runner(
-            due, directory, charge, plan_desk_of(config), key_of=order_key, now=clock.now, waiting=lambda: sum(engine.waiting),
-            invoice=invoice_of(link_desk))
+            due, directory, charge, invoice_of(link_desk), plan_desk_of(config), key_of=order_key, now=clock.now,
+            waiting=lambda: sum(engine.waiting))
         queues = [
             recovery.queue(ends_doubts), challenges.queue(after_challenges), reversals.queue(due, desk, engine, plan, clock.now),
             recurring.queue(runner),
             deliveries.queue(
                 due, rules_of(config), now=clock.now, waiting=lambda: sum(engine.waiting),
-                count=lambda delivered: counters.add(DELIVERED if delivered else NOT_DELIVERED),
-                headers=door_headers(directory, notifiers)),
+                headers=door_headers(directory, notifiers), count=lambda delivered: counters.add(DELIVERED if delivered else NOT_DELIVERED)),
             reports.queue(Maker(reporters, WORDS, clock.now)),
-            messages.queue(due, link_desk, directory, post_of(config)),
+            messages.queue(due, link_desk, directory, post_of(config)), *disputes.queues(),
+            hold_rest.queue(RestHolder(engine, amazon.processor, amazon.objects, directory, due, clock.now, _wall, message_seconds)),
         ]
     nudge_all = stepping.nudges(nudge, [one.name for one in (*chores, *queues)])
     if works and isinstance(clock, Clock) and config.frozen_at is None:
         chores.append(stepping.watch(clock, nudge_all))
     background = Background(
         chores, queues, pool=due, now=clock.now, holder=holder, pause=config.sweep_seconds, sequential=config.frozen_at is not None,
-        count=counters.count_job)
+        count=counters.count_job, note_set_aside=lambda: counters.add(SET_ASIDE))
     background.start()
     ends.push_async_callback(background.stop)
     noticing = asyncio.create_task(keys.keep_noticing(pool, keyring, f"worker {number} of process {os.getpid()}"))
     ends.push_async_callback(_cancelled, noticing)
     return Foundation(
         config, clock, counters, pool, reporters, keyring, numbering.new_name, directory, vault, processor, lanes, engine, reading,
-        access_control, after_challenges, sessions, link_desk, service, aps, global_api, file_desk, nudge_all, ends)
+        access_control, after_challenges, sessions, link_desk, service, aps, global_api, file_desk, disputes,
+        acts_of(processor, docket), amazon, amazon_site, nudge_all, ends)
 
 
 def _listen_for_late(processor: Simulator, ends_doubts: Recovery, ends: AsyncExitStack) -> None:
@@ -350,30 +376,6 @@ def _arm(page: Path) -> None:
         raise Failure(Exit.CONFIGURATION, f"RINGFENCE_TORTURE_POINTS: {page} is not a page of points ({error}).") from error
 
 
-def clock_of(config: Config) -> Clock | WallClock:
-    """The sandbox's clock below the data folder, or the wall's."""
-    return WallClock() if config.is_live else Clock(config.data / "clock")
-
-
-def key_source(config: Config) -> KeySource:
-    """Where the master key comes from; only a sandbox makes its own."""
-    return KeySource(os.environ, None if config.is_live else config.data)
-
-
-async def open_keyring(config: Config, pool: asyncpg.Pool) -> keys.Keyring:
-    """The key ring, checked against the vault it belongs to.  Raises ``Failure`` for a missing or wrong master key."""
-    try:
-        async with pool.acquire() as connection:
-            return await keys.open_keyring(connection, key_source(config))
-    except (keys.WrongMasterKey, KeyUnreadable) as error:
-        raise Failure(Exit.MASTER_KEY, str(error)) from error
-
-
-def admin_token(config: Config) -> str:
-    """The configured token of the admin API, else the one that the sandbox's first start made."""
-    return config.admin_token or (config.data / "admin.token").read_text("ascii").strip()
-
-
 def _keeps(config: Config) -> Callable[[Pan], bool]:
     """Which card numbers are stored whole: in the sandbox only those of its own test tables."""
     return (lambda pan: True) if config.is_live else (lambda pan: is_test_number(pan.reveal()))
@@ -383,14 +385,6 @@ def _value_date(processors: dict[str, Processor]) -> Callable[[str, datetime], d
     """The business day of a processor at an instant, by its cut-over hour and zone."""
     rules = {name: processor.capabilities for name, processor in processors.items()}
     return lambda name, at: business_day(at, rules[name].cut_over, rules[name].zone)
-
-
-def _numbers_of(directory: Directory) -> Callable[[str], int | None]:
-    """A merchant's number by its identifier."""
-    def number(identifier: str) -> int | None:
-        merchant = directory.merchant(identifier)
-        return None if merchant is None else merchant.merchant_id
-    return number
 
 
 def _wall() -> datetime:

@@ -8,12 +8,14 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import asyncpg
 from starlette.routing import Route
 
-from ringfence.api import batches, events, plans, reports, retention, reviews, tokens, webhooks
+from ringfence.api import batches, events, jobs, plans, reports, retention, reviews, tokens, webhooks
 from ringfence.api import clock as clocks
+from ringfence.api import disputes as dispute_routes
 from ringfence.api import links as link_routes
 from ringfence.api.admin import Services, admin_routes, guard
 from ringfence.api.aps import notifications, recurring, report_formats, reporting
@@ -22,6 +24,7 @@ from ringfence.api.aps.door import DOOR, attempt_key, order_key, verification_ke
 from ringfence.api.aps.hosted import ATTEMPTS
 from ringfence.api.ppro import notifications as ppro_notifications
 from ringfence.api.ppro.door import DOOR as PPRO
+from ringfence.api.ppro.names import Names
 from ringfence.config import Config
 from ringfence.engine import addresses, timeline
 from ringfence.engine.authenticating import secrets_under
@@ -39,6 +42,8 @@ from ringfence.engine.retention import Desk, Policy
 from ringfence.engine.story import Window, asked_about, explain
 from ringfence.engine.timeline import Drops, Stepped, Upcoming
 from ringfence.global_api import wording
+from ringfence.linking import link_states
+from ringfence.processors.mock import Mock
 from ringfence.processors.simulator import totals
 from ringfence.simulator_desk import desk as simulators
 
@@ -49,13 +54,14 @@ Advance = Callable[[datetime | timedelta], Awaitable[Stepped]]
 def admin_of(
     config: Config, token: str, pool: asyncpg.Pool, keyring: Keyring, clock: Clock | WallClock, directory: Directory,
     everywhere: Callable[[], Awaitable[None]], ends: AsyncExitStack, *, by_key: asyncpg.Pool | None = None, advance: Advance | None = None,
-    drops: Drops = timeline.none, nudge: Callable[[], object] = lambda: None, links: LinkDesk, files: Batches | None = None,
+    drops: Drops = timeline.none, nudge: Callable[[], object] = lambda: None, links: LinkDesk, disputes: dispute_routes.Services,
+    files: Batches | None = None,
 ) -> list[Route]:
     """The operator's routes; ``everywhere`` as in ``api.admin.Services``.
 
     ``by_key``: connections for the feed, which looks again and again and must not wait for a proof or a story; ``pool`` without them.
     Without ``advance`` nobody serves, and the clock moves at once.  ``drops``: when the issuer gives up holds; ``nudge`` has the background look
-    now.  ``links``: what serves payment links.
+    now.  ``links``: what serves payment links; ``disputes`` likewise.
     """
     asked = _ever if config.frozen_at else asked_about
 
@@ -64,7 +70,10 @@ def admin_of(
         return proved.as_json()
 
     async def story(name: str, merchant: str | None) -> object | None:
-        told = await explain(pool, name, merchant, keys=first_keys, asked=asked)
+        names = Names(keyring.content_key)
+        told = await explain(
+            pool, name, merchant, keys=first_keys, asked=asked, number_of=names.operation, names_of=lambda number: {
+                "fort_id": str(number), "charge": names.make("charge", number)})
         return told and told.as_json()
 
     async def due(now: datetime, until: datetime) -> Sequence[Upcoming]:
@@ -75,19 +84,23 @@ def admin_of(
             raise ClockError(clocks.IS_LIVE)
         return Stepped(clock.advance(until if isinstance(until, timedelta) else until - clock.now()), 1, [], False)
 
-    guarded, notifiers = guard(token), notifiers_of(config, keyring)
+    guarded, notifiers, notices = guard(token), notifiers_of(config, keyring), plan_desk_of(config)
+    kept_plans = Plans(
+        pool, clock.now, notices, recurring.judge(clock.now, sandbox=not config.is_live), partial(link_states, links))
     simulator = None if config.is_live else simulators(config.data / "simulator", config.seed, ends.callback)
     return [
         *admin_routes(guarded, Services(config.is_live, directory, everywhere, proof, story, simulator)),
         *clocks.routes(guarded, clocks.Services(clock, due, advance or at_once)),
         *events.routes(guarded, events.Services(by_key or pool, directory, notifiers)),
-        *webhooks.routes(guarded, webhooks.Services(pool, directory, notifiers, rules_of(config), clock.now)),
+        *webhooks.routes(guarded, webhooks.Services(
+            pool, directory, notifiers, rules_of(config), clock.now, notices, kept_plans.number)),
+        *jobs.routes(guarded, jobs.Services(pool, directory, clock.now, nudge)),
         *reviews.routes(guarded, reviews.Services(pool, directory, clock.now, asked)),
+        *dispute_routes.routes(guarded, disputes),
         *tokens.routes(guarded, tokens.Services(pool, directory)),
         *reports.routes(guarded, reports.Services(
             Reporting(pool, clock.now, nudge), directory, reporting.understood, report_formats.unsigned, report_formats.CONTENT_TYPES)),
-        *plans.routes(guarded, plans.Services(directory, Plans(
-            pool, clock.now, plan_desk_of(config), recurring.judge(clock.now, sandbox=not config.is_live), invoices=True), clock.now)),
+        *plans.routes(guarded, plans.Services(directory, kept_plans, clock.now)),
         *link_routes.routes(guarded, link_routes.Services(links, directory, None if config.is_live else pool)),
         *retention.routes(guarded, Desk(pool, policy_of(config), clock.now)),
         *batches.routes(guarded, batches.Services(files or _desk(by_key or pool, clock), directory, csv_of)),
@@ -147,7 +160,9 @@ def policy_of(config: Config) -> Policy:
 
 def books_of(config: Config) -> dict[str, Totals]:
     """The processors' own totals by business day, read from their books beside a running service or without one."""
-    return {"simulator": lambda day: asyncio.to_thread(totals, config.data / "simulator", day)}
+    if config.is_live:
+        return {}
+    return {"simulator": lambda day: asyncio.to_thread(totals, config.data / "simulator", day), Mock.name: Mock(config.data / "simulator").totals}
 
 
 def first_keys(reference: str) -> list[str]:

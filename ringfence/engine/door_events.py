@@ -25,9 +25,9 @@ async def tell(
 ) -> int:
     """Within a transaction (read committed): something happened that the merchant shall be told of; the event's sequence, from 1 per subject.
 
-    ``kind`` is the prefix of the subject's name at the door (PPRO: ``agr``, ``instr``, ``dispute``, ``report``, and ``charge`` for what only
-    the door knows of a charge), ``subject_id`` its number; ``type`` is the door's word for what happened; ``data`` is what is said of it,
-    complete but for ``type``, ``merchantId`` and a dispute's ``eventId``, which are added; ``webhooks_url`` is the subject's own address, ""
-    for the account's; ``now`` is business time.
+    ``kind`` is the prefix of the subject's name at the door (PPRO: ``agr``, ``instr``, and ``charge`` for what only the door knows of a charge;
+    of disputes and their reports tells ``dispute_events``), ``subject_id`` its number; ``type`` is the door's word for what happened; ``data`` is
+    what is said of it, complete but for ``type`` and ``merchantId``, which are added; ``webhooks_url`` is the subject's own address, "" for the
+    account's; ``now`` is business time.
     """
     return await rows.write(connection, merchant_id, door, subject_id, kind, type, _ENCODE(data), webhooks_url, now)

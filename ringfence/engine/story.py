@@ -5,7 +5,7 @@ Instants of the story are business time; deadlines and reversals are wall time a
 """
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -19,7 +19,7 @@ from ringfence.core.money import format_minor
 from ringfence.core.outcomes import Silence
 from ringfence.core.proof import receipt_text
 from ringfence.core.response_codes import ADVICE, meaning_of
-from ringfence.engine import authentication_story
+from ringfence.engine import authentication_story, dispute_story
 from ringfence.engine.outcome_batch import LEGS_PER_ATTEMPT
 from ringfence.storage import reports
 from ringfence.storage.reports import Life, Named, Window
@@ -41,6 +41,7 @@ WHY_SILENT: dict[str, str] = {
     Silence.NOT_BELIEVABLE: "the answer could not be believed",
     Silence.OWNER_GONE: "the process that asked died before it wrote the answer",
     Silence.SUPERSEDED: "recovery had taken the operation over before the answer came",
+    Silence.PENDING: "the processor has it, and has not decided",
 }
 
 WHY_REVERSED: dict[str, str] = {
@@ -69,16 +70,17 @@ class Sentence(NamedTuple):
     """One thing that happened (``at``: business time, UTC), or how things stand (``None``)."""
 
     at: datetime | None
-    what: str                       # asked, outcome, posted, event, fact, reversal, standing, next
+    what: str                       # asked, outcome, posted, event, fact, dispute, reversal, standing, next
     text: str
 
 
 class Chapter(NamedTuple):
-    """One payment."""
+    """One payment; ``names``: what each door calls it."""
 
     merchant: str
     payment_id: int
     told: tuple[Sentence, ...]
+    names: Mapping[str, str] = {}
 
 
 class Story(NamedTuple):
@@ -92,7 +94,8 @@ class Story(NamedTuple):
         """All of it, a line each."""
         lines = []
         for chapter in self.chapters:
-            lines.append(f"Payment {chapter.payment_id} of {chapter.merchant}.")
+            called = "".join(f", {what} {name}" for what, name in chapter.names.items())
+            lines.append(f"Payment {chapter.payment_id} of {chapter.merchant}{called}.")
             lines += [f"{_instant(one.at)}  {one.text}" if one.at else one.text for one in chapter.told]
         return tuple(lines)
 
@@ -101,7 +104,7 @@ class Story(NamedTuple):
         return {
             "name": self.name,
             "payments": [
-                {"merchant": chapter.merchant, "payment": str(chapter.payment_id),
+                {"merchant": chapter.merchant, "payment": str(chapter.payment_id), "names": dict(chapter.names),
                  "story": [{"at": one.at.isoformat() if one.at else None, "what": one.what, "text": one.text} for one in chapter.told]}
                 for chapter in self.chapters
             ],
@@ -122,17 +125,21 @@ def asked_about(number: int) -> Window:
 
 async def explain(
     pool: asyncpg.Pool, name: str, merchant: str | None = None, *, keys: Callable[[str], Sequence[str]],
-    asked: Callable[[int], Window] = asked_about, now: datetime | None = None,
+    asked: Callable[[int], Window] = asked_about, now: datetime | None = None, number_of: Callable[[str], int | None] = id_of,
+    names_of: Callable[[int], Mapping[str, str]] = lambda payment_id: {},
 ) -> Story | None:
     """The story behind a payment's id, an operation's id or a door's reference; ``None`` where nothing has that name.
 
     ``merchant``: a wire name, where only its payments may be shown.  ``keys``: what a first operation of that reference claims, at any
-    door.  ``asked``: where ids do not tell when they were made.  ``now``: wall time, for deadlines.
+    door.  ``asked``: where ids do not tell when they were made.  ``now``: wall time, for deadlines.  ``number_of``: the id that a name
+    stands for at any door; ``names_of``: what the doors call a payment.
     """
-    number = id_of(name)
+    number = number_of(name)
     async with reports.borrowed(pool) as connection, reports.snapshot(connection):
         found = await reports.named(connection, name, merchant, keys=keys(name), number=number, asked=asked(number or 0))
-        chapters = [_chapter(one, await reports.life(connection, one.merchant_id, one.payment_id), now or datetime.now(UTC)) for one in found]
+        chapters = [
+            _chapter(one, await reports.life(connection, one.merchant_id, one.payment_id), now or datetime.now(UTC))
+            ._replace(names=names_of(one.payment_id)) for one in found]
     return Story(name, tuple(chapters)) if chapters else None
 
 
@@ -157,6 +164,8 @@ def _happened(life: Life, currency: str, now: datetime) -> Iterator[tuple[Place,
     for one in life.authentications:
         for at, attempt, text in authentication_story.happened(one):
             yield (at, one.payment_id, attempt, 0), Sentence(at, "authentication", text)
+    for at, event_id, text in dispute_story.happened(life.dispute_events):
+        yield (at, event_id, 0, 0), Sentence(at, "dispute", text)
     returned = {(row["operation_id"], row["leg"] // LEGS_PER_ATTEMPT + 1): row["minor"] for row in life.transfers if row["kind"] == RETURNED}
     for row in life.outcomes:
         place = (row["answered_at"], row["operation_id"], row["attempt"], 1)
@@ -214,7 +223,10 @@ def _outcome(row: asyncpg.Record, kind: str, processor: str, currency: str, give
             text = f"{processor} approved {format_minor(row['minor'], currency)}{again}: response code {code}, {meaning_of(code).meaning}{more}."
         case "declined":
             advice = f"; advice {row['advice']}: {ADVICE.get(row['advice'], 'not in the table')}" if row["advice"] else ""
-            text = f"{processor} declined the {name}{again}: response code {code}, {meaning_of(code).meaning}{advice}."
+            theirs = f"; {processor} calls it {row['scheme_reference']}" if row["scheme_reference"] else ""
+            text = f"{processor} declined the {name}{again}: response code {code}, {meaning_of(code).meaning}{advice}{theirs}."
+        case "unknown" if code == Silence.PENDING and kind == Kind.REFUND:
+            text = f"{processor} has taken the refund{again}, which is not final yet: it is owed to the payer until it is."
         case "unknown":
             text = f"What became of the {name} is unknown{again}: {WHY_SILENT.get(code, code)}. Its amount stays reserved."
         case "reversed" if given_back:
@@ -280,6 +292,8 @@ def _next(life: Life, now: datetime) -> Iterator[Sentence]:
             ))
         else:
             yield Sentence(None, "next", f"The {kind} is being asked right now; its owner has until {_instant(row['ask_deadline'])} (wall time).")
+    for text in dispute_story.next_of(life.disputes):
+        yield Sentence(None, "next", text)
     yield from _decided(life.reviews, results, life.operations[0]["currency"])
     yield from _owed(life.reversals, {row["operation_id"] for row in life.reviews})
 

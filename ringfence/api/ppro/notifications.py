@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from ringfence.api.ppro import signatures
+from ringfence.api.ppro import disputes, signatures
 from ringfence.api.ppro.answers import moment
 from ringfence.api.ppro.door import DOOR
 from ringfence.api.ppro.failures import Failure, declined, not_asked
@@ -35,13 +35,18 @@ SECONDS = 10.0
 AT_ONCE = 10
 JSON = "application/json"
 VERSION, SOURCE = "1.0.2", "https://www.ppro.com"
-DISPUTE_VERSION, DISPUTE_SOURCE = "0.0.1-SNAPSHOT", ""
-DISPUTE = "dispute"
+DISPUTE, REPORT = "dispute", "report"
+"""Kinds of which values are kept, and worded here; of all others what is kept are the words."""
 PAYMENT, BESIDE = "payment", "beside"
 """What tells the two rows of events about a charge apart in their ids: those of the payment, and those that only this door knows of."""
 _ENCODE, _DECODE = msgspec.json.Encoder().encode, msgspec.json.Decoder().decode
 
 Methods = Callable[[View, Facts], list[dict[str, Any]]]
+
+
+class _Kept(msgspec.Struct):
+    event: str
+    values: msgspec.Raw
 
 
 class Told(NamedTuple):
@@ -122,9 +127,9 @@ _OF_CONSUMER = ("name", "email", "phone", "country", "locale", "taxIdentificatio
 class Wording:
     """This door's words, for one installation."""
 
-    def __init__(self, names: Names, methods: Methods = lambda view, facts: []) -> None:
-        """``methods`` gives the ways in which a payer may act, by the charge as it was begun."""
-        self._names, self._methods = names, methods
+    def __init__(self, names: Names, methods: Methods = lambda view, facts: [], base_url: str = "") -> None:
+        """``methods`` gives the ways in which a payer may act, by the charge as it was begun; ``base_url``: how callers reach the service."""
+        self._names, self._methods, self._base_url = names, methods, base_url
 
     def messages(self, merchant: Merchant, occurred: Occurred) -> list[Message]:
         """What is told of an event of a payment, in the order in which a merchant should see it."""
@@ -157,20 +162,30 @@ class Wording:
         credential = credential_of(merchant)
         if credential is None:
             return []
-        settings, subject = merchant.settings, self._names.make(event.kind, event.subject_id)
+        settings, event_id = merchant.settings, self._names.event(event.merchant_id, BESIDE, event.subject_id, event.sequence)
         url = event.webhooks_url or settings.ppro_webhook_url
-        said = _DECODE(event.data)
-        if event.kind == DISPUTE:
-            url = event.webhooks_url or settings.ppro_dispute_webhook_url or settings.ppro_webhook_url
-            event_id = self._names.event(event.merchant_id, BESIDE, event.subject_id, event.sequence, "event")
-            body = {
-                "specversion": DISPUTE_VERSION, "id": event_id, "source": DISPUTE_SOURCE, "type": event.type, "subject": subject,
-                "time": moment(event.occurred_at), "datacontenttype": JSON, "data": {"eventId": event_id, **said},
-            }
+        if event.kind in (DISPUTE, REPORT):
+            body = self._of_dispute(event, credential.public_name, event_id)
+            if body is None:
+                return []
+            if body["type"].startswith("DISPUTE_"):
+                url = event.webhooks_url or settings.ppro_dispute_webhook_url or settings.ppro_webhook_url
         else:
-            event_id = self._names.event(event.merchant_id, BESIDE, event.subject_id, event.sequence)
-            body = envelope(event_id, event.type, subject, event.occurred_at, {"type": event.type, "merchantId": credential.public_name, **said})
-        return [Message(event.type, url, JSON, _ENCODE(body), policy_of(settings), PARTS - 1)]
+            said = {"type": event.type, "merchantId": credential.public_name, **_DECODE(event.data)}
+            body = envelope(event_id, event.type, self._names.make(event.kind, event.subject_id), event.occurred_at, said)
+        return [Message(body["type"], url, JSON, _ENCODE(body), policy_of(settings), PARTS - 1)]
+
+    def _of_dispute(self, event: DoorEvent, merchant: str, event_id: str) -> dict[str, Any] | None:
+        """What is told of a dispute or a report, from the values kept; ``None`` for what this API has no word for."""
+        kept = msgspec.json.decode(event.data, type=_Kept)
+        names, at = self._names, event.occurred_at
+        if event.kind == REPORT:
+            told = disputes.report_event(names, merchant, self._base_url, event.type, bytes(kept.values))
+        elif (own := disputes.envelope(names, int(kept.event), event.type, bytes(kept.values), at)) is not None:
+            return own
+        else:
+            told = disputes.money_event(names, merchant, event.type, bytes(kept.values))
+        return None if told is None else envelope(event_id, told[0], told[1], at, told[2])
 
     def _parts(self, occurred: Occurred, row: Row, facts: Facts) -> Iterator[tuple[int, Told]]:
         """The messages of one event, by their part."""

@@ -1,12 +1,15 @@
 -- One payment's whole life, for people.
 
 -- named --
--- The payments that a name may mean, of one merchant ($3) or any: one whose first operation has one of the keys $2; one with a later
--- operation of the reference $1; the payment of the id $4 (null where the name is none); and the operation of that id, which was
--- asked between $5 and $6.  Each of the four finds its rows by an index.
+-- The payments that a name may mean, of one merchant ($3) or any: one whose first operation has one of the keys $2; those that the PPRO door
+-- began under the reference $1; one with a later operation of that reference; the payment of the id $4 (null where the name is none); and the
+-- operation of that id, which was asked between $5 and $6.  Each of the five finds its rows by an index.
 SELECT DISTINCT n.merchant_id, m.identifier, n.payment_id
 FROM merchants m CROSS JOIN LATERAL (
     SELECT o.merchant_id, o.payment_id FROM operations o WHERE o.merchant_id = m.merchant_id AND o.key = ANY ($2::text[])
+    UNION ALL
+    (SELECT o.merchant_id, o.payment_id FROM operations o
+     WHERE o.merchant_id = m.merchant_id AND o.door = 'ppro' AND o.operation_id = o.payment_id AND o.reference = $1::text LIMIT 1000)
     UNION ALL
     (SELECT o.merchant_id, o.payment_id FROM operations o
      WHERE o.merchant_id = m.merchant_id AND o.reference = $1::text AND o.operation_id <> o.payment_id LIMIT 1000)
@@ -80,6 +83,17 @@ ORDER BY v.operation_id;
 -- authentications --
 -- How its payer was authenticated.
 SELECT * FROM authentications WHERE merchant_id = $1 AND payment_id = $2 AND payment_id > 0 ORDER BY authentication_id;
+
+-- disputes --
+-- The cases about it.
+SELECT dispute_id, status, due_at, minor, currency FROM disputes WHERE merchant_id = $1 AND payment_id = $2 ORDER BY dispute_id;
+
+-- dispute_events --
+-- What happened to them.
+SELECT e.event_id, e.event, e.payload, e.occurred_at
+FROM disputes d JOIN dispute_events e ON e.merchant_id = d.merchant_id AND e.subject = d.dispute_id
+WHERE d.merchant_id = $1 AND d.payment_id = $2
+ORDER BY e.event_id;
 
 -- standing --
 -- Where it stands now.

@@ -10,11 +10,13 @@ import pytest
 
 from ringfence.api.ppro import notifications
 from ringfence.api.ppro.failures import OURS
+from ringfence.core.dispute import Happened
 from ringfence.core.events import Event
 from ringfence.core.outcomes import Approved, Declined, Silence, Unknown
-from ringfence.engine import webhooks
+from ringfence.engine import dispute_events, webhooks
 from ringfence.engine.door_events import tell
 from ringfence.storage import jobs
+from ringfence.storage.disputes import EventRow
 from tests.api.ppro.asking import CONSUMER, charge
 from tests.api.ppro.hooking import EVER, Hooked, hooked
 from tests.api.ppro.test_three_d_secure import challenged, page
@@ -344,18 +346,24 @@ async def test_what_is_no_event_of_a_payment_is_told_in_its_own_words(here: Hook
             for kind, subject, what, data, url in (
                 ("agr", agreement, "PAYMENT_AGREEMENT_CREATED", {"paymentAgreementStatus": "INITIALIZING"}, ""),
                 ("agr", agreement, "PAYMENT_AGREEMENT_ACTIVE", {"paymentAgreementStatus": "ACTIVE"}, own.url),
-                ("dispute", dispute, "DISPUTE_WON", {"disputeId": "d"}, ""),
             ):
                 await tell(connection, 1, "ppro", kind, subject, what, data, url, here.process.now())
-        (created,) = await here.told()
+            values = {"dispute": str(dispute), "payment": "7", "reference": "ORD-1", "moved": 300, "currency": "USD"}
+            for number, what in ((11, Happened.MONEY_TAKEN), (12, Happened.WON), (13, Happened.MONEY_RETURNED)):
+                await dispute_events.tell(
+                    connection, 1, "dispute", dispute, 7, EventRow(number, what, json.dumps(values).encode(), here.process.now()))
+        created, taken = sorted(await here.told(), key=lambda one: one["type"], reverse=True)
         (active,) = [here.read(one) for one in own.heard]
         (won,) = [here.read(one) for one in disputes.heard]
     name = here.client.service.names.make("agr", agreement)
     assert (created["type"], created["subject"], active["subject"]) == ("PAYMENT_AGREEMENT_CREATED", name, name)
     assert active["data"] == {
         "type": "PAYMENT_AGREEMENT_ACTIVE", "merchantId": here.client.headers["merchant-id"], "paymentAgreementStatus": "ACTIVE"}
-    assert (won["specversion"], won["source"], won["subject"]) == ("0.0.1-SNAPSHOT", "", here.client.service.names.make("dispute", dispute))
-    assert won["id"].startswith("event_") and won["data"] == {"eventId": won["id"], "disputeId": "d"} and len(won["id"]) == 27
+    charge, name = here.client.service.names.make("charge", 7), here.client.service.names.make("dispute", dispute)
+    assert (won["specversion"], won["source"], won["subject"], won["type"]) == ("0.0.1-SNAPSHOT", "", name, "DISPUTE_WON")
+    assert won["data"] == {"eventId": won["id"], "disputeId": name, "paymentChargeId": charge, "merchantPaymentReference": "ORD-1"}
+    assert won["id"].startswith("event_") and (taken["type"], taken["subject"]) == ("CHARGEBACK_SUCCEEDED", charge)
+    assert taken["data"]["amount"] == {"value": 300, "currency": "USD"}
 
 
 async def test_what_only_the_door_knows_of_a_charge_stands_beside_its_events(here: Hooked):

@@ -17,3 +17,6 @@ CREATE TABLE door_events (
 );
 CREATE INDEX door_events_waiting ON door_events (written_at) WHERE NOT is_handed;
 CREATE INDEX door_events_written ON door_events (merchant_id, written_at);
+
+-- What is told of disputes is handed out from there.
+ALTER TABLE dispute_events DROP COLUMN handed_at;
