@@ -61,3 +61,13 @@ async def written(
 ) -> list[DoorEvent]:
     """Those written between two instants (wall time), behind the first so many of them."""
     return [DoorEvent(*row) for row in await connection.fetch(SQL.written, since, until, merchant_id, behind, limit)]
+
+
+async def count_old(connection: asyncpg.Connection, merchant_id: int, happened_by: datetime) -> int:
+    """How many of a merchant's events that were handed out and happened by ``happened_by`` still say something."""
+    return await connection.fetchval(SQL.count_old, merchant_id, happened_by)
+
+
+async def erase_old(connection: asyncpg.Connection, merchant_id: int, happened_by: datetime, limit: int) -> int:
+    """Take it from the next ones; how many."""
+    return len(await connection.fetch(SQL.erase_old, merchant_id, happened_by, limit))

@@ -15,12 +15,13 @@ import msgspec
 from ringfence.api.ppro import disputes, signatures
 from ringfence.api.ppro.answers import moment
 from ringfence.api.ppro.door import DOOR
-from ringfence.api.ppro.failures import Failure, declined, not_asked
+from ringfence.api.ppro.failures import Failure, declined, not_asked, refused
 from ringfence.api.ppro.names import Names
-from ringfence.api.ppro.rendering import DISCARDS, PROVIDER_TIMEOUT, Facts
+from ringfence.api.ppro.rendering import BY_MERCHANT, DISCARD, DISCARDED, DISCARDS, PROVIDER_TIMEOUT, Facts, facts_of, status_of
 from ringfence.core.events import Event
 from ringfence.core.ledger import KINDS, Transferred
-from ringfence.engine.charges import Step, View
+from ringfence.engine.charges import RefusedRow, Step, View
+from ringfence.engine.charges import Told as Turned
 from ringfence.engine.directory import Credential, Merchant
 from ringfence.engine.door_events import DoorEvent
 from ringfence.engine.feed import Message, Notifier, Occurred, Policy
@@ -226,6 +227,29 @@ class Wording:
         if row.type.endswith("FAILED"):
             said["failure"] = _failure(occurred).told_in_events()
         return Told(row.type, status_then(occurred.moved), said)
+
+
+def turned_down(names: Names, merchant: Merchant, view: View, row: RefusedRow) -> Turned | None:
+    """What is told of an operation that this door turned down; ``None`` for a discard that was done, and where nobody is told."""
+    if not wants(merchant) or row.refusal == DISCARDED:
+        return None
+    facts = facts_of(view.first)
+    echo, charge_id = facts.echo, names.make("charge", view.payment_id)
+    asked = _DECODE(row.details)
+    kind = "void" if row.kind == "decrement" else row.kind
+    said: dict[str, Any] = {
+        "paymentChargeId": charge_id, "paymentChargeStatus": status_of(view), "paymentMethod": echo["paymentMethod"],
+        "amount": {"value": row.minor, "currency": view.first.currency},
+        **_named("merchantPaymentChargeReference", facts.reference),
+        **_named("orderReferenceNumber", echo.get("order", {}).get("orderReferenceNumber")),
+    }
+    if kind == DISCARD:
+        said |= {"discardType": BY_MERCHANT, "authorizationId": names.make("authz", view.payment_id)}
+        said |= _named("merchantDiscardReference", asked.get("merchantDiscardReference"))
+    else:
+        said |= {f"{kind}Id": names.make(kind, row.operation_id), "failure": refused(row.refusal).told_in_events()}
+        said |= _named(_REFERENCES[kind], asked.get(_REFERENCES[kind]))
+    return Turned(DOOR, f"PAYMENT_CHARGE_{kind.upper()}_FAILED", said, echo.get("webhooksUrl", ""))
 
 
 def envelope(event_id: str, type_: str, subject: str, at: datetime, data: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,6 +6,23 @@ FROM door_events e WHERE e.merchant_id = $1 AND e.door = $2 AND e.subject_id = $
 ON CONFLICT DO NOTHING
 RETURNING sequence;
 
+-- count_old --
+-- How many events of a merchant ($1) that were handed out and happened by $2 (business time) still say something.
+SELECT count(*) FROM door_events WHERE merchant_id = $1::integer AND is_handed AND data IS NOT NULL AND occurred_at <= $2::timestamptz;
+
+-- erase_old --
+-- Take it from the next $3 of them that nobody holds.
+WITH batch AS MATERIALIZED (
+    SELECT door, subject_id, sequence FROM door_events
+    WHERE merchant_id = $1::integer AND is_handed AND data IS NOT NULL AND occurred_at <= $2::timestamptz
+    ORDER BY door, subject_id, sequence
+    LIMIT $3::integer
+    FOR UPDATE SKIP LOCKED)
+UPDATE door_events e SET data = NULL
+FROM batch b
+WHERE e.merchant_id = $1::integer AND e.door = b.door AND e.subject_id = b.subject_id AND e.sequence = b.sequence
+RETURNING e.sequence;
+
 -- waiting --
 -- Events that nobody has handed to an address yet, at most $1, oldest first.
 SELECT merchant_id, door, subject_id, sequence, kind, type, data, webhooks_url, occurred_at

@@ -190,6 +190,31 @@ async def test_what_the_provider_turned_down(here: Hooked, kind: str, status: st
     assert failed["data"][f"{kind[:-1]}Id"] == operated["id"] and failed["data"]["failure"]["failureType"] == "PROVIDER_DECLINE"
 
 
+@pytest.mark.parametrize(("kind", "minor", "code"), [
+    ("captures", 2_000, "EXCEEDS_AUTHORIZED_AMOUNT"), ("voids", 2_000, "EXCEEDS_AUTHORIZED_AMOUNT"), ("refunds", 500, "EXCEEDS_REFUNDABLE_AMOUNT")])
+async def test_what_the_door_turned_down_has_a_name_and_an_event(here: Hooked, kind: str, minor: int, code: str):
+    """Nobody was asked; a repeat under the same key tells nothing again."""
+    made = await here.client.charge(1000, autoCapture=False, merchantPaymentChargeReference="order-3")
+    await here.types()
+    reference = f"merchant{kind[:-1].capitalize()}Reference"
+    first = await here.client.operate(made, kind, minor, key="k", **{reference: "mine"})
+    assert await here.client.operate(made, kind, minor, key="k", **{reference: "mine"}) == first
+    (failed,) = await here.told()
+    assert failed["type"] == f"PAYMENT_CHARGE_{kind[:-1].upper()}_FAILED" and failed["subject"] == made["id"]
+    assert failed["data"]["failure"]["failureCode"] == code == first["failure"]["failureCode"]
+    assert (failed["data"][f"{kind[:-1]}Id"], failed["data"][reference]) == (first["id"], "mine")
+    assert failed["data"]["paymentChargeStatus"] == "CAPTURE_PENDING" and failed["data"]["merchantPaymentChargeReference"] == "order-3"
+
+
+async def test_a_discard_that_comes_too_late_is_told(here: Hooked):
+    made = await here.client.charge()
+    await here.types()
+    await here.client.post(f"/payment-charges/{made['id']}/discards", {"merchantDiscardReference": "d-1"})
+    (failed,) = await here.told()
+    assert (failed["type"], failed["data"]["paymentChargeStatus"]) == ("PAYMENT_CHARGE_DISCARD_FAILED", "CAPTURED")
+    assert (failed["data"]["discardType"], failed["data"]["merchantDiscardReference"]) == ("MERCHANT_INITIATED_DISCARD", "d-1")
+
+
 @pytest.mark.parametrize(("end", "event", "status"), [
     (lambda message: Approved(message.minor), "REFUND_SUCCEEDED", "REFUNDED"), (Declined("05"), "REFUND_FAILED", "CAPTURED")])
 async def test_a_refund_that_ends_later(here: Hooked, end: Any, event: str, status: str):
