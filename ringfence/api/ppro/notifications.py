@@ -179,6 +179,8 @@ class Wording:
     def _of_dispute(self, event: DoorEvent, merchant: str, event_id: str) -> dict[str, Any] | None:
         """What is told of a dispute or a report, from the values kept; ``None`` for what this API has no word for."""
         kept = msgspec.json.decode(event.data, type=_Kept)
+        if _DECODE(kept.values).get("door", DOOR) != DOOR:      # of a payment of another door
+            return None
         names, at = self._names, event.occurred_at
         if event.kind == REPORT:
             told = disputes.report_event(names, merchant, self._base_url, event.type, bytes(kept.values))

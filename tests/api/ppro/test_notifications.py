@@ -374,9 +374,11 @@ async def test_what_is_no_event_of_a_payment_is_told_in_its_own_words(here: Hook
             ):
                 await tell(connection, 1, "ppro", kind, subject, what, data, url, here.process.now())
             values = {"dispute": str(dispute), "payment": "7", "reference": "ORD-1", "moved": 300, "currency": "USD"}
-            for number, what in ((11, Happened.MONEY_TAKEN), (12, Happened.WON), (13, Happened.MONEY_RETURNED)):
-                await dispute_events.tell(
-                    connection, 1, "dispute", dispute, 7, EventRow(number, what, json.dumps(values).encode(), here.process.now()))
+            for number, what, door in (
+                (11, Happened.MONEY_TAKEN, "ppro"), (12, Happened.WON, "ppro"), (13, Happened.MONEY_RETURNED, "ppro"), (14, Happened.LOST, "aps"),
+            ):
+                row = EventRow(number, what, json.dumps({**values, "door": door}).encode(), here.process.now())
+                await dispute_events.tell(connection, 1, "dispute", dispute, 7, row)
         created, taken = sorted(await here.told(), key=lambda one: one["type"], reverse=True)
         (active,) = [here.read(one) for one in own.heard]
         (won,) = [here.read(one) for one in disputes.heard]
