@@ -49,9 +49,9 @@ def test_a_worker_that_is_killed_while_it_delivers_loses_nothing(tmp_path: Path)
         with page.open("r+b") as count_downs:
             count_downs.write(struct.pack(f"={len(points.NAMES)}q", *(int(name == "in_webhook") for name in points.NAMES)))
         made = charge(sandbox)
-        count = 3
-        while len({one.body for one in (heard := receiver.wait_for(count))}) < 3:
-            count += 1
+        heard = receiver.wait_for(3)
+        while len({one.body for one in heard}) < 3:
+            heard = receiver.wait_for(len(heard) + 1)
         told = [read(sandbox, one) for one in heard]
         assert sorted({one["type"] for one in told}) == sorted(TYPES) and {one["subject"] for one in told} == {made["id"]}
         assert len({one["id"] for one in told}) == len({one.body for one in heard}) == 3
