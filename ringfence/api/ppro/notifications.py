@@ -139,6 +139,8 @@ class Wording:
         if credential is None or row is None or (row.only_first and occurred.attempt > 1):
             return []
         facts = _facts(occurred)
+        if "purpose" in facts.echo:         # a card that was checked: no charge that anybody asked for
+            return []
         url = facts.echo.get("webhooksUrl") or merchant.settings.ppro_webhook_url
         policy = policy_of(merchant.settings)
         found = []

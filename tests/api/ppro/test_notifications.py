@@ -17,7 +17,7 @@ from ringfence.engine import dispute_events, webhooks
 from ringfence.engine.door_events import tell
 from ringfence.storage import jobs
 from ringfence.storage.disputes import EventRow
-from tests.api.ppro.asking import CONSUMER, charge
+from tests.api.ppro.asking import CARD, CONSUMER, charge, raw_card
 from tests.api.ppro.hooking import EVER, Hooked, hooked
 from tests.api.ppro.test_three_d_secure import challenged, page
 from tests.background.receiver import OK, REFUSED, receiving
@@ -418,3 +418,44 @@ async def test_a_sender_that_is_killed_while_it_delivers_is_followed_by_another(
     told = await here.told()
     assert [one["type"].removeprefix("PAYMENT_") for one in told] == [CREATED, AUTHORIZED, CAPTURED]
     assert await here.process.value("SELECT count(*) FROM deliveries WHERE state = 'delivered'") == 3
+
+
+# ------------------------------------------------------------------------------------------------------------ instruments
+
+INSTRUMENTS = [
+    raw_card(), {"type": "BANK_ACCOUNT", "details": {"iban": "DE89370400440532013000", "holderName": "Jane Doe"}},
+    raw_card() | {"validate": {"currency": "USD"}}]
+
+
+@pytest.mark.parametrize("instrument", INSTRUMENTS, ids=["card", "account", "checked card"])
+async def test_instruments_are_told_of_from_first_to_last(here: Hooked, instrument: dict[str, Any]):
+    """Made, changed, deleted; neither a card's number nor an account's; and no charge, where a card is checked."""
+    client = here.client
+    made = (await client.post("/payment-instruments", instrument, key="i")).body
+    assert (await client.post("/payment-instruments", instrument, key="i")).again
+    path = f"/v1/payment-instruments/{made['id']}"
+    changed = {name: value for name, value in instrument.items() if name != "validate"}
+    assert (await client.send("PUT", path, json.dumps(changed).encode())).status == 200
+    assert (await client.send("DELETE", path)).status == 204
+    assert (await client.send("DELETE", path)).status == 404
+    told = await here.told()
+    assert [one["type"] for one in told] == [f"PAYMENT_INSTRUMENT_{what}" for what in ("CREATED", "DETAILS_UPDATED", "DELETED")]
+    for one in told:
+        assert one["subject"] == one["data"]["paymentInstrumentId"] == one["data"]["details"]["id"] == made["id"]
+    assert [{"updateTimestamp", "deleteTimestamp"} & one["data"].keys() for one in told] == [set(), {"updateTimestamp"}, {"deleteTimestamp"}]
+    heard = b"".join(one.body for one in here.receiver.heard)
+    assert b"DE8937" not in heard and CARD["number"].encode() not in heard
+    if instrument["type"] == "RAW_CARD":
+        assert told[0]["data"]["details"] == made
+
+
+async def test_a_card_that_is_refused_when_it_is_checked_is_told_of_nowhere(here: Hooked):
+    here.process.processor.say(Declined("05"))
+    assert (await here.client.post("/payment-instruments", INSTRUMENTS[2])).status == 422
+    assert await here.types() == []
+
+
+async def test_a_card_that_comes_with_a_charge_is_told_of_with_the_charge(here: Hooked):
+    """And a newer one that the account updater knows by itself."""
+    await here.client.charge(instrument=raw_card("4012888888881810"))
+    assert sorted(await here.types()) == sorted([CREATED, AUTHORIZED, CAPTURED, "INSTRUMENT_DETAILS_UPDATED"])
