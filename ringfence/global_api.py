@@ -13,7 +13,9 @@ from ringfence.api.ppro import charges, dispute_requests, instruments, operation
 from ringfence.api.ppro.app import GlobalApi
 from ringfence.api.ppro.door import Disputes, Endpoint, Service
 from ringfence.api.ppro.names import Names
+from ringfence.api.ppro.notifications import Wording
 from ringfence.api.ppro.rendering import Facts, Renderer
+from ringfence.engine.addresses import Rules, problem
 from ringfence.engine.authenticating import PAGE, Address, SecretOf
 from ringfence.engine.challenges import Challenges
 from ringfence.engine.charges import Charges, View
@@ -44,7 +46,7 @@ FORM_BYTES = 65_536
 def ppro_service(
     *, is_live: bool, base_url: str, engine: Engine, reading: Reading, vault: Vault, directory: Directory, code_box: CodeBox, keyring: Keyring,
     pool: asyncpg.Pool, processors: Mapping[str, Processor], new_id: Callable[[], int], now: Callable[[], datetime],
-    challenges: Challenges, secret_of: SecretOf, disputes: Disputes,
+    challenges: Challenges, secret_of: SecretOf, disputes: Disputes, rules: Rules,
 ) -> Service:
     """The service behind the door."""
     names, of_cards = Names(keyring.content_key), next(iter(processors))
@@ -53,7 +55,7 @@ def ppro_service(
         instruments=Instruments(pool, keyring, vault, now), directory=directory,
         code_box=code_box, keyed=KeyedRequests(pool, new_id=new_id, now=now, wall=lambda: datetime.now(UTC)), names=names,
         content_key=keyring.content_key, route=routing(processors, of_cards), house=of_cards, now=now, is_live=is_live,
-        disputes=disputes, base_url=base_url, give_up=challenges.give_up,
+        disputes=disputes, base_url=base_url, give_up=challenges.give_up, not_to_be_called=lambda url: problem(url, rules),
         keys_elsewhere=lambda reference: (order_key(reference),), stand_in=None if is_live else stand_in)
 
 
@@ -68,6 +70,11 @@ def methods(base_url: str, secret_of: SecretOf) -> Callable[[View, Facts], list[
         return [{"type": "3DS", "details": {"requestUrl": f"{base_url}{PAGE}{address}", "requestMethod": "GET"}}]
 
     return ways
+
+
+def wording(base_url: str, keyring: Keyring, secret_of: SecretOf) -> Wording:
+    """The door's words for events."""
+    return Wording(Names(keyring.content_key), methods(base_url, secret_of), base_url)
 
 
 def routing(processors: Mapping[str, Processor], of_cards: str) -> Callable[[Merchant, str, str], str | None]:

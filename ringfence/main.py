@@ -86,7 +86,7 @@ from ringfence.failures import Exit, Failure
 from ringfence.global_api import ppro_service
 from ringfence.linking import desk_of, invoice_of, post_of
 from ringfence.opening import admin_token, clock_of, open_keyring
-from ringfence.operators import notifiers_of, plan_desk_of, policy_of, rules_of
+from ringfence.operators import base_url_of, door_headers, notifiers_of, plan_desk_of, policy_of, rules_of, secret_key
 from ringfence.processors.mock import Mock
 from ringfence.processors.processor import Ask, Processor
 from ringfence.processors.simulator import Docket, SimulatedAccessControl, Simulator, is_test_number
@@ -239,7 +239,7 @@ async def _foundation(
     engine.recovery = ends_doubts
 
     # who pays, and what follows a challenge; a repeatable run tells the same addresses in every folder
-    secret_of = secrets_under(config.seed.to_bytes(8, "big") if config.frozen_at else keyring.content_key)
+    secret_of = secrets_under(secret_key(config, keyring))
     authenticating = Authenticating(
         pool, access_control, code_box, directory, new_id=numbering.next, secret_of=secret_of, now=clock.now, wall=_wall,
         seconds=config.answer_seconds)
@@ -264,8 +264,7 @@ async def _foundation(
 
     disputes = disputes_of(
         config, pool, keyring.content_key, clock.now, numbering.next, nudge=nudge, engine=engine, docket=docket, directory=directory)
-
-    base_url = config.base_url or f"{config.scheme}://{config.host}:{config.port}"
+    base_url = base_url_of(config)
 
     def aps_service(engine: Engine) -> ApsService:
         return ApsService(
@@ -275,9 +274,9 @@ async def _foundation(
 
     service = aps_service(engine)
     global_api = ppro_service(
-        is_live=config.is_live, base_url=base_url, engine=engine, reading=reading, vault=vault, directory=directory, code_box=code_box,
-        keyring=keyring, pool=pool, processors=processors, new_id=numbering.next, now=clock.now, challenges=after_challenges,
-        secret_of=secret_of, disputes=disputes.behind_the_door)
+        is_live=config.is_live, base_url=base_url, engine=engine, reading=reading, vault=vault, directory=directory, code_box=code_box, pool=pool,
+        keyring=keyring, processors=processors, new_id=numbering.next, now=clock.now, challenges=after_challenges, secret_of=secret_of,
+        disputes=disputes.behind_the_door, rules=rules_of(config))
     aps = PaymentApi(service, directory, sandbox=not config.is_live)
     batch_doors = {DOOR: batch_door(service, lambda file: aps.account_named(file.merchant, file.access), links_of_rows(service))}
     file_desk = Batches(
@@ -292,6 +291,7 @@ async def _foundation(
     amazon_site, passing = await amazon_sandbox.served(config, amazon, clock.now, lambda: admin_token(config), directory, ends)
     chores += passing
     if works:
+        notifiers = notifiers_of(config, keyring)
         # Opened when there is something to expire.
         in_bulk = Lane(lambda: holds_due.connect(database_url, application_name=f"ringfence bulk intents {number}"), numbers=INTENT_LANES)
         ends.push_async_callback(in_bulk.close)
@@ -313,7 +313,7 @@ async def _foundation(
             expiry.chore(expirer, config.sweep_seconds),
             dropped.chore(processor.name, processor.dropped, directory, engine, due, config.sweep_seconds),
             *disputes.chores(config.sweep_seconds),
-            follower.chore(due, directory, notifiers_of(config), clock.now, nudge),
+            follower.chore(due, directory, notifiers, clock.now, nudge),
             temporary_tokens.chore(due, directory, clock.now, config.sweep_seconds), keyed_requests.chore(due, directory, clock.now),
             page_sessions.chore(sessions, directory, config.retention_delivery_days, clock.now),
             retention.chore(reporters, policy_of(config), clock.now),
@@ -331,7 +331,7 @@ async def _foundation(
             recurring.queue(runner),
             deliveries.queue(
                 due, rules_of(config), now=clock.now, waiting=lambda: sum(engine.waiting),
-                count=lambda delivered: counters.add(DELIVERED if delivered else NOT_DELIVERED)),
+                headers=door_headers(directory, notifiers), count=lambda delivered: counters.add(DELIVERED if delivered else NOT_DELIVERED)),
             reports.queue(Maker(reporters, WORDS, clock.now)),
             messages.queue(due, link_desk, directory, post_of(config)), *disputes.queues(),
             hold_rest.queue(RestHolder(engine, amazon.processor, amazon.objects, directory, due, clock.now, _wall, message_seconds)),

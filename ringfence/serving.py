@@ -191,7 +191,7 @@ def _bank_desk(base: Foundation, addresses: Addresses, finish: three_d_secure.Fi
 
 def _advance(base: Foundation) -> Advance:
     """Moves business time, and has everything done that is due on the way."""
-    notifiers = notifiers_of(base.config)
+    notifiers = notifiers_of(base.config, base.keyring)
 
     async def advance(until: datetime | timedelta) -> Stepped:
         assert isinstance(base.clock, Clock), "only a sandbox is asked to"

@@ -42,6 +42,10 @@ TRIES = 10
 """How often a card is looked for and stored in turn; each further try means that another process was quicker, or that keys rotate."""
 
 
+Also = Callable[[asyncpg.Connection], Awaitable[object]]
+"""What is done in the same transaction."""
+
+
 @dataclass(frozen=True, slots=True)
 class StoredCard:
     """A card as the vault has it.  ``sealed`` is ``None`` where only first and last digits are kept."""
@@ -249,14 +253,14 @@ class Vault:
 
     async def tokenize(
         self, merchant_id: int, card: StoredCard, *, name: str | None, expiry: str, holder: str, unique: bool = False,
-        flow: Flow | None = None, once: tuple[str, str, str] | None = None, source: str = "", reference: str = "",
+        flow: Flow | None = None, once: tuple[str, str, str] | None = None, source: str = "", reference: str = "", also: Also | None = None,
     ) -> Tokenized | NameTaken | AlreadyUsed | CardErased:
         """A token for a card that was presented (``name`` ``None``: one of 32 upper-case hexadecimal digits).
 
         With a ``flow`` it is temporary, and a name that is there gets the card; without one it is there to stay, and a name that is there
         is taken.  ``unique``: the card has one token; a card that has it already keeps it, unless a name of another token is asked for
         (``NameTaken``).  ``once``: door, service and reference of the request, used up in the same commit; where no token is made,
-        it is not.  Raises ``DatabaseUnavailable``.
+        it is not.  ``also`` is done in the commit of the token.  Raises ``DatabaseUnavailable``.
         """
         asked = Presented(merchant_id, card.card_id, name, expiry, holder, unique, flow, source, reference)
         try:
@@ -266,6 +270,8 @@ class Vault:
                 made = await make(connection, asked, self._now(), self._new_name)
                 if not isinstance(made, Made):
                     raise _NotMade(made)
+                if also is not None:
+                    await also(connection)
         except _NotMade as why:                 # raised, so that the reference is free again
             return why.told
         token = await self.token(merchant_id, made.name, fresh=True)
@@ -274,9 +280,10 @@ class Vault:
 
     async def create_token(
         self, merchant_id: int, card: StoredCard, *, name: str | None, expiry: str, holder: str, once: tuple[str, str, str] | None = None,
+        also: Also | None = None,
     ) -> Token | NameTaken | AlreadyUsed | CardErased:
         """A token that is there to stay; see ``tokenize``."""
-        made = await self.tokenize(merchant_id, card, name=name, expiry=expiry, holder=holder, once=once)
+        made = await self.tokenize(merchant_id, card, name=name, expiry=expiry, holder=holder, once=once, also=also)
         return made.token if isinstance(made, Tokenized) else made
 
     async def tokenization(self, merchant_id: int, reference: str, name: str | None = None) -> FlowRow | None:
@@ -292,12 +299,13 @@ class Vault:
 
     async def update_token(
         self, merchant_id: int, name: str, *, active: bool | None = None, expiry: str | None = None, holder: str | None = None,
-        new_name: str | None = None, unique: bool = False,
+        new_name: str | None = None, unique: bool = False, also: Also | None = None,
     ) -> Token | NotFound | NameTaken:
         """Change a token; ``None`` leaves as it is.
 
         Switching it off keeps the card, while something else needs it; a token whose card was erased meanwhile, or a temporary one, is
-        not found by whoever wants it on again.  ``unique``: one whose card has another token is not switched on.
+        not found by whoever wants it on again.  ``unique``: one whose card has another token is not switched on.  ``also`` is done in the
+        commit of the change.
         Raises ``DatabaseUnavailable``.
         """
         self.forget(merchant_id, name)
@@ -308,6 +316,8 @@ class Vault:
                 changed = await rows.update_token(
                     connection, merchant_id, name, active=active, expiry=expiry, holder=holder, new_name=new_name
                 )
+                if changed and also is not None:
+                    await also(connection)
         except asyncpg.UniqueViolationError:
             return NameTaken(new_name or name)
         self.forget(merchant_id, name)          # again: it may have been read while the change was on its way

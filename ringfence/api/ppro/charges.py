@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import msgspec
 from msgspec.structs import replace
 
-from ringfence.api.ppro import answers, authentication, failures, fields, instruments, keys
+from ringfence.api.ppro import answers, authentication, failures, fields, instruments, keys, own_addresses
 from ringfence.api.ppro.answers import Answer
 from ringfence.api.ppro.door import DOOR, JSON, Caller, Endpoint, Request, Service, content_of, operation_key, read
 from ringfence.api.ppro.failures import OURS
@@ -71,6 +71,8 @@ async def begin(service: Service, caller: Caller, wish: Wish) -> Answer:
     asked = wish.asked
     if wrong := _wrong(asked):
         return answers.invalid(wrong)
+    if (refusal := await own_addresses.taken(service, caller, asked)) is not None:
+        return refusal
     held: Held | None = None
     refused, is_repeat = wish.refused or _turned_down(service, caller, asked), False
     if wish.key is not None and "instrument" in asked:          # a repeat makes no further instrument
@@ -157,6 +159,8 @@ def intent_of(service: Service, caller: Caller, wish: Wish, held: Held | None, r
     details = {name: asked[name] for name in ECHOED if name in asked} | wish.told
     if (address := authentication.return_url(asked)) is not None:
         details["returnUrl"] = address
+    if "authenticationSettings" in asked:
+        details["authenticationSettings"] = authentication.echoed(asked)
     if held is not None:
         details |= {"instrumentId": held.instrument_id, "instrument": held.shown,
                     "card": {"expiry": held.card.expiry, "holder": held.card.holder}}

@@ -104,6 +104,7 @@ class Service(NamedTuple):
     disputes: Disputes
     base_url: str = ""                      # how callers reach the service
     give_up: Callable[[int, int, str], Awaitable[bool]] = nothing_to_give_up   # ends a payment whose payer is awaited; whether it was in time
+    not_to_be_called: Callable[[str], str | None] = lambda url: None           # why webhooks must not go to an address
     keys_elsewhere: Callable[[str], Sequence[str]] = nowhere    # what a payment of another door with this reference claimed
     stand_in: Callable[[str], tuple[str, bool]] | None = None   # sandbox: the test number that any number stands for, and whether it has news
 

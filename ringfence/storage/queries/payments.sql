@@ -119,7 +119,8 @@ WITH first AS MATERIALIZED (
     ON CONFLICT (merchant_id, currency, account, lane) DO UPDATE SET balance = b.balance + excluded.balance
 ), saved_events AS (
     INSERT INTO events
-    SELECT merchant_id, payment_id, 1, event, payment_id, 1::smallint, $8::timestamptz, $9::bigint FROM first WHERE event IS NOT NULL
+    SELECT merchant_id, payment_id, 1, event, payment_id, CASE result WHEN 'challenge' THEN 0 ELSE 1 END::smallint, $8::timestamptz, $9::bigint
+    FROM first WHERE event IS NOT NULL
     UNION ALL SELECT * FROM unnest($6::events[])
 ), saved_notices AS (
     INSERT INTO notices SELECT * FROM unnest($7::notices[])
