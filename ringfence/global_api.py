@@ -9,16 +9,19 @@ from typing import TYPE_CHECKING, Any
 import asyncpg
 
 from ringfence.api.aps.door import order_key
-from ringfence.api.ppro import charges, instruments, operations
+from ringfence.api.ppro import charges, dispute_requests, instruments, operations
 from ringfence.api.ppro.app import GlobalApi
-from ringfence.api.ppro.door import Endpoint, Service
+from ringfence.api.ppro.door import Disputes, Endpoint, Service
+from ringfence.api.ppro.mandates import describing
 from ringfence.api.ppro.names import Names
 from ringfence.api.ppro.rendering import Facts, Renderer
+from ringfence.engine.agreements import Agreements, Close, tell
 from ringfence.engine.authenticating import PAGE, Address, SecretOf
 from ringfence.engine.challenges import Challenges
 from ringfence.engine.charges import Charges, View
 from ringfence.engine.code_box import CodeBox
 from ringfence.engine.directory import Directory, Merchant
+from ringfence.engine.disputes import LARGEST_FILE
 from ringfence.engine.engine import Engine
 from ringfence.engine.instruments import Instruments
 from ringfence.engine.keyed_requests import KeyedRequests
@@ -26,20 +29,24 @@ from ringfence.engine.keys import Keyring
 from ringfence.engine.rates import Rates
 from ringfence.engine.reading import Reading
 from ringfence.engine.vault import Vault
-from ringfence.processors.processor import Processor
+from ringfence.processors.processor import HasAccounts, Processor
 from ringfence.processors.simulator import stand_in
 
 if TYPE_CHECKING:
     from ringfence.main import Foundation
 
-ENDPOINTS: tuple[Endpoint, ...] = (*charges.ENDPOINTS, *operations.ENDPOINTS, *instruments.ENDPOINTS)
+ENDPOINTS: tuple[Endpoint, ...] = (*charges.ENDPOINTS, *operations.ENDPOINTS, *instruments.ENDPOINTS, *dispute_requests.ENDPOINTS)
 """All that is served below ``/v1``."""
+
+
+FORM_BYTES = 65_536
+"""What a form may have around its file."""
 
 
 def ppro_service(
     *, is_live: bool, base_url: str, engine: Engine, reading: Reading, vault: Vault, directory: Directory, code_box: CodeBox, keyring: Keyring,
     pool: asyncpg.Pool, processors: Mapping[str, Processor], new_id: Callable[[], int], now: Callable[[], datetime],
-    challenges: Challenges, secret_of: SecretOf,
+    challenges: Challenges, secret_of: SecretOf, disputes: Disputes,
 ) -> Service:
     """The service behind the door."""
     names, of_cards = Names(keyring.content_key), next(iter(processors))
@@ -47,8 +54,11 @@ def ppro_service(
         engine=engine, reading=reading, charges=Charges(pool, reading), renderer=Renderer(names, methods(base_url, secret_of)), vault=vault,
         instruments=Instruments(pool, keyring, vault, now), directory=directory,
         code_box=code_box, keyed=KeyedRequests(pool, new_id=new_id, now=now, wall=lambda: datetime.now(UTC)), names=names,
-        content_key=keyring.content_key, route=routing(processors, of_cards), house=of_cards, now=now, is_live=is_live,
-        base_url=base_url, give_up=challenges.give_up,
+        content_key=keyring.content_key,
+        agreements=Agreements(
+            pool, new_id=new_id, now=now, describe=describing(names), tell=tell, close=closing(processors, directory, of_cards)),
+        route=routing(processors, of_cards), house=of_cards, now=now, is_live=is_live,
+        disputes=disputes, base_url=base_url, give_up=challenges.give_up,
         keys_elsewhere=lambda reference: (order_key(reference),), stand_in=None if is_live else stand_in)
 
 
@@ -77,8 +87,20 @@ def routing(processors: Mapping[str, Processor], of_cards: str) -> Callable[[Mer
     return route
 
 
+def closing(processors: Mapping[str, Processor], directory: Directory, of_cards: str) -> Close:
+    """Tells a wallet that nothing will be charged to an account any more."""
+    route = routing(processors, of_cards)
+
+    async def close(merchant_id: int, method: str, account: str) -> bool:
+        merchant = directory.by_id(merchant_id)
+        wallet = processors.get((merchant and route(merchant, method, "")) or "")
+        return not isinstance(wallet, HasAccounts) or merchant is None or await wallet.close_account(merchant.identifier, account)
+
+    return close
+
+
 def global_api(base: Foundation) -> GlobalApi:
     """The door of a worker."""
     rates = Rates(base.config.data / "rates", time.time)
     base.ends.callback(rates.close)
-    return GlobalApi(base.ppro, ENDPOINTS, rates, base.counters, body_limit=base.config.body_limit)
+    return GlobalApi(base.ppro, ENDPOINTS, rates, base.counters, body_limit=base.config.body_limit, file_limit=LARGEST_FILE + FORM_BYTES)

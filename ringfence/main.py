@@ -27,8 +27,10 @@ from ringfence.api.aps.door import Service as ApsService
 from ringfence.api.aps.report_rows import WORDS
 from ringfence.api.ppro.charges import card_facts as charge_facts
 from ringfence.api.ppro.door import Service as PproService
+from ringfence.api.ppro.mandates import Mandates
 from ringfence.background import (
     abandoned,
+    agreements,
     batches,
     challenges,
     deliveries,
@@ -51,6 +53,7 @@ from ringfence.core.business_day import business_day
 from ringfence.core.card import Pan
 from ringfence.core.outcomes import Outcome
 from ringfence.core.recovery import Plan
+from ringfence.disputing import Disputes, acts_of, disputes_of
 from ringfence.engine import addresses, keys, points
 from ringfence.engine.ahead import Ahead
 from ringfence.engine.authenticating import Authenticating, secrets_under
@@ -75,6 +78,7 @@ from ringfence.engine.reading import Reading
 from ringfence.engine.recovery import PostgresDesk, Recovery
 from ringfence.engine.reporting import Maker
 from ringfence.engine.sessions import Sessions
+from ringfence.engine.timeline import Drops
 from ringfence.engine.vault import Vault
 from ringfence.failures import Exit, Failure
 from ringfence.global_api import ppro_service
@@ -82,7 +86,7 @@ from ringfence.linking import desk_of, invoice_of, post_of
 from ringfence.operators import notifiers_of, plan_desk_of, policy_of, rules_of
 from ringfence.processors.mock import Mock
 from ringfence.processors.processor import Ask, Processor
-from ringfence.processors.simulator import SimulatedAccessControl, Simulator, is_test_number
+from ringfence.processors.simulator import Docket, SimulatedAccessControl, Simulator, is_test_number
 from ringfence.storage import database
 from ringfence.storage import expiry as holds_due
 from ringfence.storage.jobs import IN_ORDER
@@ -128,6 +132,8 @@ class Foundation:
     aps: PaymentApi
     ppro: PproService
     files: Batches
+    disputes: Disputes
+    drops: Drops
     nudge: Callable[[], object]
     ends: AsyncExitStack
 
@@ -173,6 +179,8 @@ async def _foundation(
         config.data / "simulator", seed=config.seed, worker=number, t1_seconds=config.answer_seconds, inquiry=config.inquiry)
     ends.push_async_callback(processor.close)
     processors: dict[str, Processor] = {processor.name: processor} | ({} if config.is_live else {Mock.name: Mock(config.data / "simulator")})
+    docket = Docket(config.data / "simulator")
+    ends.push_async_callback(docket.close)
     access_control = SimulatedAccessControl(config.data / "simulator", seed=config.seed)
     ends.push_async_callback(access_control.close)
 
@@ -243,6 +251,9 @@ async def _foundation(
     # the doors' own words, where they are also wanted without a caller
     link_desk = desk_of(config, pool, keyring, clock.now, numbering.next, lambda: nudge(MESSAGES))
 
+    disputes = disputes_of(
+        config, pool, keyring.content_key, clock.now, numbering.next, nudge=nudge, engine=engine, docket=docket, directory=directory)
+
     base_url = config.base_url or f"{config.scheme}://{config.host}:{config.port}"
 
     def aps_service(engine: Engine) -> ApsService:
@@ -255,7 +266,7 @@ async def _foundation(
     global_api = ppro_service(
         is_live=config.is_live, base_url=base_url, engine=engine, reading=reading, vault=vault, directory=directory, code_box=code_box,
         keyring=keyring, pool=pool, processors=processors, new_id=numbering.next, now=clock.now, challenges=after_challenges,
-        secret_of=secret_of)
+        secret_of=secret_of, disputes=disputes.behind_the_door)
     aps = PaymentApi(service, directory, sandbox=not config.is_live)
     batch_doors = {DOOR: batch_door(service, lambda file: aps.account_named(file.merchant, file.access), links_of_rows(service))}
     file_desk = Batches(
@@ -288,6 +299,7 @@ async def _foundation(
             abandoned.chore(due, directory, engine, config.sweep_seconds),
             expiry.chore(expirer, config.sweep_seconds),
             dropped.chore(processor.name, processor.dropped, directory, engine, due, config.sweep_seconds),
+            *disputes.chores(config.sweep_seconds),
             follower.chore(due, directory, notifiers_of(config), clock.now, nudge),
             temporary_tokens.chore(due, directory, clock.now, config.sweep_seconds),
             page_sessions.chore(sessions, directory, config.retention_delivery_days, clock.now),
@@ -303,12 +315,12 @@ async def _foundation(
             waiting=lambda: sum(engine.waiting))
         queues = [
             recovery.queue(ends_doubts), challenges.queue(after_challenges), reversals.queue(due, desk, engine, plan, clock.now),
-            recurring.queue(runner),
+            recurring.queue(runner), agreements.queue(global_api.agreements, Mandates(global_api).settle),
             deliveries.queue(
                 due, rules_of(config), now=clock.now, waiting=lambda: sum(engine.waiting),
                 count=lambda delivered: counters.add(DELIVERED if delivered else NOT_DELIVERED)),
             reports.queue(Maker(reporters, WORDS, clock.now)),
-            messages.queue(due, link_desk, directory, post_of(config)),
+            messages.queue(due, link_desk, directory, post_of(config)), *disputes.queues(),
         ]
     nudge_all = stepping.nudges(nudge, [one.name for one in (*chores, *queues)])
     if works and isinstance(clock, Clock) and config.frozen_at is None:
@@ -322,7 +334,8 @@ async def _foundation(
     ends.push_async_callback(_cancelled, noticing)
     return Foundation(
         config, clock, counters, pool, reporters, keyring, numbering.new_name, directory, vault, processor, lanes, engine, reading,
-        access_control, after_challenges, sessions, link_desk, service, aps, global_api, file_desk, nudge_all, ends)
+        access_control, after_challenges, sessions, link_desk, service, aps, global_api, file_desk, disputes,
+        acts_of(processor, docket), nudge_all, ends)
 
 
 def _listen_for_late(processor: Simulator, ends_doubts: Recovery, ends: AsyncExitStack) -> None:

@@ -26,11 +26,13 @@ from ringfence.api.aps.returning import FromTokenization, Returning
 from ringfence.api.http import App, BodyTooLarge, CallerGone, Door, read_body, root, service_routes
 from ringfence.api.ppro import app
 from ringfence.api.ppro.door import DOOR as PPRO
+from ringfence.api.ppro.mandates import Mandates
 from ringfence.api.ppro.returning import Returning as ChargeReturning
 from ringfence.background import (
     stepping,
 )
 from ringfence.config import Config
+from ringfence.disputing import operators_of
 from ringfence.engine import forms
 from ringfence.engine.clock import Clock
 from ringfence.engine.metrics import Counters, Metrics
@@ -92,7 +94,7 @@ def doors(base: Foundation, metrics: Metrics) -> Worker:
     desk = aps_hosted.Desk(service, base.sessions, aps.account, tokenize=tokenization.tokenize)
     cashier = giving_back(desk.cashier, base.links)
     finish = finishing(base.sessions, cashier, returning.way)
-    of_charges = ChargeReturning(base.reading, directory, base.ppro.names, is_live=config.is_live)
+    of_charges = ChargeReturning(base.reading, directory, base.ppro.names, is_live=config.is_live, settle=Mandates(base.ppro).paid)
     pages = [
         *hosted.routes(hosted.Hosted(
             base.sessions, {DOOR: cashier}, {aps_pages.PATH: page.enter},
@@ -118,7 +120,8 @@ def doors(base: Foundation, metrics: Metrics) -> Worker:
 
     operators = admin_of(
         config, admin_token(config), base.reporters, base.keyring, clock, directory, everywhere, base.ends, by_key=base.pool,
-        advance=_advance(base), drops=base.processor.drops, nudge=base.nudge, links=base.links, files=base.files)
+        advance=_advance(base), drops=base.drops, nudge=base.nudge, links=base.links, files=base.files,
+        disputes=operators_of(config, base.reporters, base.keyring.content_key, clock.now, directory, base.disputes, base.ends.callback))
     routes = [
         streaming.door("/FortAPI/reportingApi", reports_door.handle, config.body_limit), *by_file.routes(),
         *service_routes(ready=ready, metrics=metrics), *openapi.routes(), *operators, *static_files.routes(), *pages]
@@ -191,7 +194,7 @@ def _advance(base: Foundation) -> Advance:
         assert isinstance(base.clock, Clock), "only a sandbox is asked to"
         return await stepping.advance(
             base.clock, base.reporters, [one.merchant_id for one in base.directory.merchants()], until, nudge=base.nudge,
-            drops=base.processor.drops,
+            drops=base.drops,
             is_told=lambda: any(notifier.wants(one) for one in base.directory.merchants() for notifier in notifiers.values()),
         )
 

@@ -12,14 +12,13 @@ import msgspec
 
 from ringfence.api.ppro import answers, authentication, charges, fields, instruments, keys
 from ringfence.api.ppro.answers import Answer
-from ringfence.api.ppro.charges import CARD, MOCK, Wish
+from ringfence.api.ppro.charges import CARD, Wish
 from ringfence.api.ppro.door import DOOR, JSON, Away, Caller, Endpoint, Request, Service, once, operation_key, read
 from ringfence.api.ppro.failures import OURS
 from ringfence.api.ppro.instruments import Held
 from ringfence.api.ppro.kinds import REQUIRED, Problem
 from ringfence.api.ppro.mandates import (
     BY_ACCOUNT,
-    CHARGE,
     ECHOED,
     PREFIX,
     VALIDATE,
@@ -32,11 +31,10 @@ from ringfence.core.agreement import AmountType
 from ringfence.core.card import Pan
 from ringfence.core.mock_method import read_descriptor
 from ringfence.core.money import CURRENCIES
-from ringfence.engine.agreements import OPEN, AgreementRow, New, Refusal, Status, Terms, What
+from ringfence.engine.agreements import AgreementRow, New, Refusal, Status, Terms, What
 from ringfence.engine.return_address import may_return
 
 PATH = "/v1/payment-agreements"
-AGREEMENT = "payment-agreement-id"
 _ENCODE = msgspec.json.Encoder().encode
 _DECODE = msgspec.json.Decoder().decode
 NOMINAL_CURRENCY = "USD"

@@ -49,21 +49,20 @@ class Failure(NamedTuple):
         return {name: said[name] for name in ("failureType", "failureCode", "providerFailureCode", "failureMessage") if name in said}
 
 
-def ours(code: str, message: str, retry: bool = False) -> Failure:
-    """What this door turns down itself."""
+def _ours(code: str, message: str, retry: bool = False) -> Failure:
     return Failure(By.INTERNAL_DECLINE, code, message, retry)
 
 
-_NO_AUTHORIZED = ours("NO_AUTHORIZED_AMOUNT", "Nothing authorized is left")
-_BUSY = ours("SIMULTANEOUS_OPERATION_IN_PROGRESS", "Another operation on this payment charge is in progress", True)
-_NOTHING_TO_REFUND = ours("EXCEEDS_REFUNDABLE_AMOUNT", "Nothing is left to refund")
+_NO_AUTHORIZED = _ours("NO_AUTHORIZED_AMOUNT", "Nothing authorized is left")
+_BUSY = _ours("SIMULTANEOUS_OPERATION_IN_PROGRESS", "Another operation on this payment charge is in progress", True)
+_NOTHING_TO_REFUND = _ours("EXCEEDS_REFUNDABLE_AMOUNT", "Nothing is left to refund")
 _UNAVAILABLE = Failure(By.INTERNAL_ERROR, "INTERNAL_SERVICE_UNAVAILABLE", "The service is not available", True)
 
 #: Why a command was turned down.  What is answered with an error status instead (a key, an object that is not there) is not here.
 REFUSALS: dict[Refusal, Failure] = {
-    Refusal.CURRENCY_DIFFERS: ours("INVALID_CURRENCY", "The currency is not that of the payment charge"),
-    Refusal.AMOUNT_NOT_POSITIVE: ours("INVALID_AMOUNT", "The amount must be positive"),
-    Refusal.AMOUNT_TOO_LARGE: ours("AMOUNT_NOT_SUPPORTED", "The amount is too large"),
+    Refusal.CURRENCY_DIFFERS: _ours("INVALID_CURRENCY", "The currency is not that of the payment charge"),
+    Refusal.AMOUNT_NOT_POSITIVE: _ours("INVALID_AMOUNT", "The amount must be positive"),
+    Refusal.AMOUNT_TOO_LARGE: _ours("AMOUNT_NOT_SUPPORTED", "The amount is too large"),
     Refusal.PAYMENT_PENDING: _BUSY,
     Refusal.PAYMENT_DECLINED: _NO_AUTHORIZED,
     Refusal.PAYMENT_VOIDED: _NO_AUTHORIZED,
@@ -73,16 +72,17 @@ REFUSALS: dict[Refusal, Failure] = {
     Refusal.OPERATION_IN_PROGRESS: _BUSY,
     Refusal.EXPIRY_NOT_DUE: _BUSY,
     Refusal.NOTHING_TO_VOID: _NO_AUTHORIZED,
-    Refusal.EXCEEDS_CAPTURABLE: ours("EXCEEDS_AUTHORIZED_AMOUNT", "More than what is still authorized"),
+    Refusal.EXCEEDS_CAPTURABLE: _ours("EXCEEDS_AUTHORIZED_AMOUNT", "More than what is still authorized"),
     Refusal.AUTHORIZATION_EXPIRED: _NO_AUTHORIZED,
     Refusal.NOTHING_CAPTURED: _NOTHING_TO_REFUND,
-    Refusal.EXCEEDS_REFUNDABLE: ours("EXCEEDS_REFUNDABLE_AMOUNT", "More than what is left to refund"),
-    Refusal.TOKEN_NOT_FOUND: ours("INSTRUMENT_NOT_FOUND", "There is no such instrument"),
-    Refusal.TOKEN_INACTIVE: ours("INSTRUMENT_NOT_FOUND", "There is no such instrument"),
-    Refusal.TOKEN_IN_FLOW: ours("INSTRUMENT_NOT_FOUND", "The instrument is not finished"),
-    Refusal.CARD_NOT_KEPT: ours("INSTRUMENT_NOT_FOUND", "The card number is not kept"),
-    Refusal.INITIAL_PAYMENT_MISSING: ours("INVALID_INPUT_DATA", "A merchant-initiated charge needs an approved one of the consumer before"),
-    Refusal.CARD_BLOCKED: ours("BLOCKED_ACCOUNT", "The issuer wants no further merchant-initiated charges with this card"),
+    Refusal.CHARGEBACK_DETECTED: _ours("CHARGEBACK_DETECTED", "The money was charged back, or is disputed"),
+    Refusal.EXCEEDS_REFUNDABLE: _ours("EXCEEDS_REFUNDABLE_AMOUNT", "More than what is left to refund"),
+    Refusal.TOKEN_NOT_FOUND: _ours("INSTRUMENT_NOT_FOUND", "There is no such instrument"),
+    Refusal.TOKEN_INACTIVE: _ours("INSTRUMENT_NOT_FOUND", "There is no such instrument"),
+    Refusal.TOKEN_IN_FLOW: _ours("INSTRUMENT_NOT_FOUND", "The instrument is not finished"),
+    Refusal.CARD_NOT_KEPT: _ours("INSTRUMENT_NOT_FOUND", "The card number is not kept"),
+    Refusal.INITIAL_PAYMENT_MISSING: _ours("INVALID_INPUT_DATA", "A merchant-initiated charge needs an approved one of the consumer before"),
+    Refusal.CARD_BLOCKED: _ours("BLOCKED_ACCOUNT", "The issuer wants no further merchant-initiated charges with this card"),
     Refusal.SERVICE_UNAVAILABLE: _UNAVAILABLE,
 }
 
@@ -91,8 +91,8 @@ EXCEEDS_CAPTURED = "exceeds_captured"
 NOT_DISCARDED = "not_discarded"
 """... and a discard of what has been decided."""
 _OWN = {
-    EXCEEDS_CAPTURED: ours("EXCEEDS_CAPTURED_AMOUNT", "Refund exceeds the captured amount"),
-    NOT_DISCARDED: ours("GENERIC_DECLINE", "The payment charge can no longer be discarded"),
+    EXCEEDS_CAPTURED: _ours("EXCEEDS_CAPTURED_AMOUNT", "Refund exceeds the captured amount"),
+    NOT_DISCARDED: _ours("GENERIC_DECLINE", "The payment charge can no longer be discarded"),
 }
 
 
@@ -167,5 +167,5 @@ def not_asked(why: str) -> Failure:
     """What a ``NotAsked`` is told as."""
     if why.startswith(OURS):
         code = why.removeprefix(OURS)
-        return ours(code, RULES.get(code, code))
+        return _ours(code, RULES.get(code, code))
     return NOT_ASKED.get(why, PROCESSING)

@@ -130,6 +130,7 @@ async def renew(service: Service, caller: Caller, held: Held) -> None:
     """The account updater's news: the card behind the instrument expires later."""
     year, month = int(held.card.expiry[:2]) + UPDATED_YEARS, held.card.expiry[2:]
     await service.vault.update_token(caller.merchant.merchant_id, held.instrument_id, expiry=f"{year % 100:02d}{month}")
+    await service.agreements.updated(caller.merchant.merchant_id, held.instrument_id)
 
 
 # ------------------------------------------------------------------------------------------------------------ the API
@@ -248,6 +249,7 @@ async def replace(service: Service, request: Request) -> Answer:
         await service.instruments.put_card(merchant_id, name, card, yymm(details), details["holderName"])
         if asked["type"] == NETWORK_TOKEN:
             await service.instruments.replace(merchant_id, number, asked["type"], {"brand": details["brand"]})
+    await service.agreements.updated(merchant_id, name)
     return await show(service, request)
 
 

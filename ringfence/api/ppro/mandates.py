@@ -13,7 +13,7 @@ import msgspec
 
 from ringfence.api.ppro.answers import moment
 from ringfence.api.ppro.door import DOOR, Service, content_of
-from ringfence.api.ppro.failures import CANCELED, RULES, Failure, declined, not_asked, ours
+from ringfence.api.ppro.failures import CANCELED, OURS, RULES, Failure, declined, not_asked
 from ringfence.api.ppro.names import Names
 from ringfence.api.ppro.rendering import failure_of
 from ringfence.core.agreement import follow
@@ -52,7 +52,7 @@ def failure_told(why: str) -> Failure | None:
         code, advice, _ = why.removeprefix(DECLINED).split(":", 2)
         return declined(code, advice)
     if why in RULES:
-        return ours(why, RULES[why])
+        return not_asked(f"{OURS}{why}")
     return _AWAY.get(why) or not_asked(why)
 
 
@@ -229,6 +229,11 @@ class Mandates:
         """The wallet says that what stands behind agreements was ended, by the consumer or by itself.  Told again, nothing happens."""
         by = What.REVOKED_BY_CONSUMER if by_consumer else What.REVOKED_BY_PROVIDER
         await self._service.agreements.closed_outside(merchant_id, account, by)
+
+    async def paid(self, merchant_id: int, agreement_id: int) -> None:
+        """The payment that proves it has gone on."""
+        if (row := await self._service.agreements.find(merchant_id, agreement_id)) is not None:
+            await settled(self._service, row)
 
     async def settle(self, row: AgreementRow) -> AgreementRow:
         """See ``settled``."""
