@@ -26,7 +26,7 @@ PREFIX, HISTORY, REVOCATION, CHARGE = "agr", "ahist", "rev", "charge"
 INSTRUMENT = "instr"
 CARD = "CARD"
 BY_ACCOUNT = frozenset({"AMAZON_PAY"})
-"""Methods whose agreement is the wallet's own: it is active once the wallet has said under which account."""
+"""Methods whose agreement is the wallet's own: it is active once the wallet has said under which account, as an approved first charge does."""
 DECLINED = "declined:"
 """Before the issuer's code, its advice and its own word for it: why an agreement failed that an issuer declined."""
 VALIDATE = "validate"
@@ -145,11 +145,12 @@ async def _behind(service: Service, row: AgreementRow, view: View) -> AgreementR
         return row
     match what:
         case What.AGREED:
-            if row.method in BY_ACCOUNT:                # the wallet's word is waited for
+            account = first.scheme_reference or "" if row.method in BY_ACCOUNT and first.result == "approved" else ""
+            if row.method in BY_ACCOUNT and not account:        # the wallet's word is waited for
                 return row
             if not row.is_charged:
                 await _give_back(service, row, view)
-            return await activated(service, row, "")
+            return await activated(service, row, account)
         case What.AWAITED:
             extra = {"authenticationMethods": service.renderer.methods(view)}
             return await service.agreements.happened(row.merchant_id, row.agreement_id, what, extra=extra) or row
