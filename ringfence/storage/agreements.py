@@ -162,3 +162,13 @@ def _row(row: asyncpg.Record | None) -> AgreementRow | None:
         return None
     values = tuple(row)
     return AgreementRow(*values[:2], Status(values[2]), *values[3:])
+
+
+async def count_personal(connection: Connection, merchant_id: int, by: datetime) -> int:
+    """How many that ended before an instant (business time) still say whose they were."""
+    return await connection.fetchval(SQL.count_personal, merchant_id, by)
+
+
+async def erase_personal(connection: Connection, merchant_id: int, by: datetime, limit: int) -> int:
+    """Forget that; how many."""
+    return len(await connection.fetch(SQL.erase_personal, merchant_id, by, limit))

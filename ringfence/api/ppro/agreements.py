@@ -254,7 +254,7 @@ async def charge(service: Service, request: Request) -> Answer:
 def _under(row: AgreementRow, asked: Mapping[str, Any]) -> dict[str, Any]:
     """A charge as one that stands alone would be asked for."""
     echo = _DECODE(row.details)
-    wanted = {"initiator": "MERCHANT", **asked, "paymentMethod": row.method, "consumer": {**echo["consumer"], **asked.get("consumer", {})}}
+    wanted = {"initiator": "MERCHANT", **asked, "paymentMethod": row.method, "consumer": {**echo.get("consumer", {}), **asked.get("consumer", {})}}
     if "paymentMedium" in echo:
         wanted["paymentMedium"] = echo["paymentMedium"]
     if row.instrument:

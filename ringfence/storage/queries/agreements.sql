@@ -70,3 +70,20 @@ RETURNING sequence;
 -- told --
 -- What was told of an agreement, in order.
 SELECT sequence, type, payload, webhooks_url, occurred_at FROM agreement_events WHERE merchant_id = $1 AND agreement_id = $2 ORDER BY sequence;
+
+-- count_personal --
+-- How many agreements that ended by $2 still say whose they were.
+SELECT count(*) FROM agreements
+WHERE merchant_id = $1 AND status NOT IN ('INITIALIZING', 'AUTHENTICATION_PENDING', 'AUTHORIZATION_PROCESSING', 'ACTIVE') AND changed_at < $2
+  AND details <> '{}';
+
+-- erase_personal --
+-- Forget whose at most $3 of them were.
+UPDATE agreements a SET details = '{}'
+FROM (SELECT d.agreement_id FROM agreements d
+      WHERE d.merchant_id = $1
+        AND d.status NOT IN ('INITIALIZING', 'AUTHENTICATION_PENDING', 'AUTHORIZATION_PROCESSING', 'ACTIVE') AND d.changed_at < $2
+        AND d.details <> '{}'
+      ORDER BY d.agreement_id LIMIT $3) due
+WHERE a.merchant_id = $1 AND a.agreement_id = due.agreement_id
+RETURNING a.agreement_id;

@@ -1,11 +1,14 @@
 """Agreements as a merchant's server makes them, what it is told of them, and a wallet that says what the test wrote down."""
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from ringfence.api.ppro.door import Away
 from ringfence.api.ppro.mandates import Mandates
+from ringfence.api.ppro.rendering import Facts, Renderer
 from ringfence.engine.agreements import Agreements
+from ringfence.engine.charges import View
 from ringfence.engine.directory import Merchant
 from ringfence.storage import agreements as rows
 from tests.api.ppro.asking import CONSUMER, Answered, Client, raw_card, service_of
@@ -53,8 +56,14 @@ class AgreeingClient(Client):
         self.wallet, service = Wallet(), service_of(one)
         service.agreements._close = self.wallet.close
         super().__init__(one, identifier, service=service._replace(
-            route=lambda merchant, method, brand: one.processor.name, send_away=self.wallet.send_away, ways_to_agree=self.wallet.ways))
-        self.mandates = Mandates(self.service)
+            route=lambda merchant, method, brand: one.processor.name, renderer=Renderer(service.names, self._ways), send_away=self.wallet.send_away, ways_to_agree=self.wallet.ways))
+        self.mandates, self._of_cards = Mandates(self.service), service.renderer
+
+    def _ways(self, view: View, facts: Facts) -> list[dict[str, Any]]:
+        """As for agreements; cards go to the page of their issuers."""
+        if facts.echo.get("paymentMethod") == "CARD":
+            return self._of_cards.methods(view)
+        return self.wallet.ways(view.merchant_id, view.payment_id) if view.first.result == "challenge" else []
 
     @property
     def agreements(self) -> Agreements:
@@ -107,6 +116,10 @@ class AgreeingClient(Client):
         """What the merchant is told of it, in order: the events' words."""
         found = await rows.told(self.process.pool, self.merchant_id, self.number(made))
         return [row.type.removeprefix("PAYMENT_AGREEMENT_") for row in found]
+
+    async def data(self, made: dict[str, Any]) -> list[dict[str, Any]]:
+        """The same: what the events say."""
+        return [json.loads(row.payload) for row in await rows.told(self.process.pool, self.merchant_id, self.number(made))]
 
     async def look(self) -> int:
         """One look at every agreement that is due; how many."""

@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 
+from ringfence.api.ppro import agreements as door
 from ringfence.core.commands import Initiation, Kind
-from ringfence.core.outcomes import Declined, Silence, Unknown
+from ringfence.core.outcomes import Challenge, Declined, Silence, Unknown
+from ringfence.storage import agreements as rows
 from tests.api.ppro.agreeing import BACK, REDIRECT, AgreeingClient, agreement, history
 from tests.api.ppro.asking import raw_card
-from tests.engine.composition import NOW, Process, Shop
+from tests.engine.composition import AUTHENTICATED, NOW, Process, Shop
 
 pytestmark = pytest.mark.anyio
 
@@ -102,10 +104,8 @@ async def test_a_cardholder_who_must_act(one: Process, client: AgreeingClient):
     row = await client.agreements.find(client.merchant_id, client.number(made))
     assert row is not None
     number = await one.value("SELECT authentication_id FROM authentications WHERE merchant_id = $1 AND payment_id = $2", client.merchant_id, row.payment_id)
-    from tests.engine.composition import AUTHENTICATED
     one.issuers.results["agr1"] = AUTHENTICATED
     await one.challenges.carry_on(client.merchant_id, number)
-    assert await client.agreement(made) | {} == await client.agreement(made)
     now = await client.agreement(made)
     assert now["status"] == "ACTIVE" and history(now) == ["AUTHENTICATION_PENDING", "ACTIVE"] and "authenticationMethods" not in now
     assert one.processor.asked[-1].kind is Kind.VOID
@@ -236,6 +236,79 @@ async def test_golden_agreement_without_a_charge_and_a_subsequent_one(one: Proce
     assert await client.told(made) == ["CREATED", "AUTHENTICATION_PENDING", "ACTIVE", "REVOKED_BY_MERCHANT"]
 
 
+async def test_golden_agreement_with_its_first_charge(one: Process, client: AgreeingClient):
+    """Section 19.4: one approval covers both; the payer's way is the charge's."""
+    one.processor.say(Challenge("https://wallet.example", "0"))
+    made = await client.agree("AMAZON_PAY", consumer={"name": "John Smith", "country": "US"}, initialPaymentCharge={
+        "amount": {"value": 1000, "currency": "USD"}, "merchantPaymentChargeReference": "sub-1"})
+    charge, at = made["initialPaymentChargeId"], "2026-01-05T07:09:19.000Z"
+    number = client.service.names.read("charge", charge)
+    assert made == {
+        "id": made["id"], "status": "AUTHENTICATION_PENDING", "paymentMethod": "AMAZON_PAY", "startDate": "2023-03-26T20:24:27.000Z",
+        "initialPaymentChargeId": charge, "consumer": {"name": "John Smith", "country": "US"},
+        "authenticationMethods": [
+            {"type": "REDIRECT", "details": {"requestUrl": f"https://pay.example/wallet/{number}", "requestMethod": "GET"}}],
+        "history": [{"id": made["history"][0]["id"], "status": "AUTHENTICATION_PENDING", "createdAt": at}], "revocations": [],
+        "createdAt": at, "updatedAt": at}
+    assert (await client.read({"id": charge}))["status"] == "AUTHENTICATION_PENDING"
+    assert (await client.data(made))[1]["authenticationMethods"] == made["authenticationMethods"]
+    await client.agreed(made, "S01-7654321-7654321")
+    assert (await client.agreement(made))["status"] == "ACTIVE"
+    assert (await client.charge_under(made, 9000))["status"] == "CAPTURED" and one.processor.asked[-1].account == "S01-7654321-7654321"
+    assert await client.told(made) == ["CREATED", "AUTHENTICATION_PENDING", "ACTIVE"]
+
+
+async def test_what_is_told_of_an_agreement(client: AgreeingClient):
+    """Section 15.5, as it was at the event."""
+    made = await client.agree(
+        "AMAZON_PAY", merchantPaymentAgreementReference="plan-7", description="Coffee", frequency={"type": "MONTHLY"},
+        amount={"value": 900, "currency": "USD"}, amountType="MAX", endDate="2027-01-01T00:00:00Z")
+    await client.mandates.refused(client.merchant_id, client.number(made), "payer_canceled")
+    shared = {"paymentAgreementId": made["id"], "paymentMethod": "AMAZON_PAY", "merchantPaymentAgreementReference": "plan-7"}
+    created, pending, failed = await client.data(made)
+    assert created == shared | {
+        "paymentAgreementStatus": "INITIALIZING", "description": "Coffee", "frequency": {"type": "MONTHLY"},
+        "consumer": {"name": "Jane Doe", "country": "US"}, "startDate": "2023-03-26T20:24:27.000Z", "endDate": "2027-01-01T00:00:00.000Z",
+        "amount": {"value": 900, "currency": "USD"}, "amountType": "MAX"}
+    assert pending == shared | {"paymentAgreementStatus": "AUTHENTICATION_PENDING", "authenticationMethods": made["authenticationMethods"]}
+    assert failed == shared | {"paymentAgreementStatus": "FAILED", "failure": {
+        "failureType": "PROVIDER_DECLINE", "failureCode": "CANCELED_BY_CONSUMER", "failureMessage": "The consumer cancelled"}}
+
+
+async def test_a_code_confirms_an_agreement(one: Process, client: AgreeingClient):
+    """The answer names the agreement's status; where no code is awaited it says why not."""
+    made = await client.agree("MOCK", description="requiresAuthentication=true;authenticationType=MULTI_FACTOR")
+    asked: list[tuple[int, str]] = []
+
+    async def confirmed(merchant_id: int, subject: int, code: str) -> bool:
+        asked.append((subject, code))
+        await client.mandates.agreed(merchant_id, subject, "")
+        return True
+
+    client.api._service = client.service._replace(confirm=confirmed)
+    body = {"authenticationResult": {"type": "MULTI_FACTOR", "details": {"verificationCode": "123456"}}}
+    said = await client.post(f"/payment-agreements/{made['id']}/authorizations", body)
+    assert said.status == 200 and said.body.keys() == {"id", "agreementStatus", "createdAt"} and said.body["agreementStatus"] == "ACTIVE"
+    assert asked == [(client.number(made), "123456")]
+    again = await client.post(f"/payment-agreements/{made['id']}/authorizations", body)
+    assert again.body["failure"]["failureCode"] == "AGREEMENT_INACTIVE" and len(asked) == 1
+
+
+async def test_who_agreed_is_forgotten(one: Process, client: AgreeingClient):
+    """Long after the end; the agreement can still be read."""
+    made, stays = await client.agree("MOCK", description="Coffee"), await client.agree("MOCK")
+    await client.revoke(made)
+    by = NOW + timedelta(days=1)
+    async with one.pool.acquire() as connection:
+        count = await rows.count_personal(connection, client.merchant_id, by)
+        assert count and await rows.erase_personal(connection, client.merchant_id, by, 1000) == count
+        assert not await rows.count_personal(connection, client.merchant_id, by)
+    now = await client.agreement(made)
+    assert now["status"] == "REVOKED_BY_MERCHANT" and "consumer" not in now and "description" not in now
+    assert (await client.charge_under(made))["failure"]["failureCode"] == "AGREEMENT_REVOKED"
+    assert (await client.agreement(stays))["consumer"]["name"] == "Jane Doe"
+
+
 @pytest.mark.parametrize("why", ["payer_canceled", "payer_timeout", "wallet_declined", "wallet_canceled", "payer_not_authenticated"])
 async def test_a_payer_who_does_not_agree(client: AgreeingClient, why: str):
     """The agreement failed, and says why; an approval that comes then changes nothing."""
@@ -355,8 +428,6 @@ async def test_under_one_key_one_agreement(one: Process, client: AgreeingClient)
 
 async def test_a_maker_that_died_is_gone_on_with(one: Process, client: AgreeingClient, monkeypatch: pytest.MonkeyPatch):
     """Between the agreement and its charge, and behind the charge: the next try under the key makes no second of either."""
-    from ringfence.api.ppro import agreements as door
-
     body = agreement(instrument=raw_card("4000009900001200"), initialPaymentCharge=FIRST)
     before = len(one.processor.asked)
     for place, name in (("before", "_first"), ("behind", "settled")):
@@ -376,8 +447,6 @@ async def test_a_maker_that_died_is_gone_on_with(one: Process, client: AgreeingC
 
 async def test_a_maker_that_never_comes_back(one: Process, client: AgreeingClient, monkeypatch: pytest.MonkeyPatch):
     """The background ends what nobody was asked about."""
-    from ringfence.api.ppro import agreements as door
-
     def died(*args: Any) -> Any:
         raise RuntimeError("killed by the test")
 
