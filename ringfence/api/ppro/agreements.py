@@ -12,7 +12,7 @@ import msgspec
 
 from ringfence.api.ppro import answers, authentication, charges, fields, instruments, keys
 from ringfence.api.ppro.answers import Answer
-from ringfence.api.ppro.charges import CARD, Wish
+from ringfence.api.ppro.charges import CARD, MOCK, Wish
 from ringfence.api.ppro.door import DOOR, JSON, Away, Caller, Endpoint, Request, Service, once, operation_key, read
 from ringfence.api.ppro.failures import OURS
 from ringfence.api.ppro.instruments import Held
@@ -248,7 +248,8 @@ async def charge(service: Service, request: Request) -> Answer:
         money = wanted["amount"]
         refused = await service.agreements.admit(merchant_id, row.agreement_id, payment_id, money["value"], money["currency"]) or ""
     told = {"agreementId": service.names.make(PREFIX, row.agreement_id)}
-    return await charges.begin(service, request.caller, Wish(wanted, payment_id, key, told, refused, row.account))
+    account = wanted.get("paymentDescriptor") or MOCK if row.method == MOCK else row.account
+    return await charges.begin(service, request.caller, Wish(wanted, payment_id, key, told, refused, account))
 
 
 def _under(row: AgreementRow, asked: Mapping[str, Any]) -> dict[str, Any]:

@@ -402,7 +402,7 @@ async def test_the_seeds_slips(client: AgreeingClient):
 async def test_another_merchants_agreement_is_not_there(one: Process, client: AgreeingClient):
     """The same answer as for one that nobody made."""
     made = await client.agree("MOCK")
-    await one.merchant("Elsewhere01", access_code="elsewhere", request="r", response="s")
+    await one.merchant("Elsewhere01", access_code="elsewhere", request="request0", response="response0")
     other = AgreeingClient(one, "Elsewhere01")
     for answered in (await other.get(f"/payment-agreements/{made['id']}"), await other.post(f"/payment-agreements/{made['id']}/revocations", {}),
                      await other.ask_under(made, {"amount": {"value": 1, "currency": "USD"}})):
