@@ -7,6 +7,7 @@ from typing import Any
 from ringfence.api.ppro.door import Away
 from ringfence.api.ppro.mandates import Mandates
 from ringfence.api.ppro.rendering import Facts, Renderer
+from ringfence.background.agreements import queue
 from ringfence.engine.agreements import Agreements
 from ringfence.engine.charges import View
 from ringfence.engine.directory import Merchant
@@ -123,9 +124,9 @@ class AgreeingClient(Client):
 
     async def look(self) -> int:
         """One look at every agreement that is due; how many."""
-        due = await claim_due(self.process, rows.QUEUE)
+        due, looking = await claim_due(self.process, rows.QUEUE), queue(self.agreements, self.mandates.settle)
         for job in due:
-            await self.agreements.look(job, self.mandates.settle)
+            await looking.run(job)
         return len(due)
 
 

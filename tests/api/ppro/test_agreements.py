@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from ringfence.api.ppro import agreements as door
+from ringfence.api.ppro.returning import Returning
 from ringfence.core.commands import Initiation, Kind
 from ringfence.core.outcomes import Challenge, Declined, Silence, Unknown
+from ringfence.engine.browser import Return
 from ringfence.storage import agreements as rows
 from tests.api.ppro.agreeing import BACK, REDIRECT, AgreeingClient, agreement, history
 from tests.api.ppro.asking import raw_card
@@ -110,6 +112,45 @@ async def test_a_cardholder_who_must_act(one: Process, client: AgreeingClient):
     assert now["status"] == "ACTIVE" and history(now) == ["AUTHENTICATION_PENDING", "ACTIVE"] and "authenticationMethods" not in now
     assert one.processor.asked[-1].kind is Kind.VOID
     assert await client.told(made) == ["CREATED", "AUTHENTICATION_PENDING", "ACTIVE"]
+
+
+@pytest.mark.parametrize("initial", [None, FIRST])
+async def test_the_browsers_way_back_settles_it(one: Process, client: AgreeingClient, initial: dict[str, Any] | None):
+    """The agreement is active before the merchant's page asks; a payment that nobody was told of is not named."""
+    acs = f"back{initial is None}"
+    one.issuers.challenge(acs)
+    made = await client.agree(
+        instrument=raw_card("4000009900001606" if initial else "4000009900001705"), initialPaymentCharge=initial,
+        authenticationSettings=[{"type": "3DS", "settings": {"returnUrl": f"{BACK}?x=1", "preference": "CHALLENGE"}}])
+    row = await client.agreements.find(client.merchant_id, client.number(made))
+    assert row is not None and row.status == "AUTHENTICATION_PENDING"
+    number = await one.value("SELECT authentication_id FROM authentications WHERE merchant_id = $1 AND payment_id = $2", client.merchant_id, row.payment_id)
+    one.issuers.results[acs] = AUTHENTICATED
+    await one.challenges.carry_on(client.merchant_id, number)
+    returning = Returning(one.reading, one.directory, client.service.names, is_live=False, settle=client.mandates.paid)
+    way = await returning.way(client.merchant_id, row.payment_id)
+    assert isinstance(way, Return) and way.url == f"{BACK}?x=1"
+    assert way.fields == {"payment-agreement-id": made["id"]} | ({"payment-charge-id": made["initialPaymentChargeId"]} if initial else {})
+    assert await client.told(made) == ["CREATED", "AUTHENTICATION_PENDING", "ACTIVE"]
+
+
+async def test_a_cardholder_who_cancels(one: Process, client: AgreeingClient):
+    """Both end; the background finds out without the browser."""
+    one.issuers.challenge("cancels")
+    made = await client.agree(
+        instrument=raw_card("4000009900001804"), initialPaymentCharge=FIRST,
+        authenticationSettings=[{"type": "3DS", "settings": {"returnUrl": BACK, "preference": "CHALLENGE"}}])
+    row = await client.agreements.find(client.merchant_id, client.number(made))
+    assert row is not None
+    assert await one.challenges.give_up(client.merchant_id, row.payment_id, "authentication_cancelled")
+    one.now.now = NOW + timedelta(seconds=30)
+    try:
+        await client.look()
+    finally:
+        one.now.now = NOW
+    assert await client.told(made) == ["CREATED", "AUTHENTICATION_PENDING", "FAILED"]
+    assert (await client.agreement(made))["failure"]["failureCode"] == "CANCELED_BY_CONSUMER"
+    assert (await client.read({"id": made["initialPaymentChargeId"]}))["status"] == "FAILED"
 
 
 async def test_an_instrument_that_is_not_there(client: AgreeingClient):
