@@ -5,6 +5,7 @@ an agreement that failed, and can be read.
 """
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -35,6 +36,7 @@ from ringfence.engine.agreements import AgreementRow, New, Refusal, Status, Term
 from ringfence.engine.return_address import may_return
 
 PATH = "/v1/payment-agreements"
+_CODE = re.compile(r"[0-9]{6}", re.ASCII)
 _ENCODE = msgspec.json.Encoder().encode
 _DECODE = msgspec.json.Decoder().decode
 NOMINAL_CURRENCY = "USD"
@@ -137,11 +139,10 @@ async def _begun(service: Service, caller: Caller, asked: Mapping[str, Any], row
                 return answer
         await settled(service, row)
         return None
-    ways = ("REDIRECT",) if method in BY_ACCOUNT else read_descriptor(asked.get("description", "")).ways
-    if not ways:
+    if not (ways := _ways(row)):
         await activated(service, row, "")
     elif await service.send_away(caller.merchant, row.agreement_id, _away(asked, row, ways)):
-        extra = {"authenticationMethods": service.ways_to_agree(row.merchant_id, row.agreement_id)}
+        extra = {"authenticationMethods": service.ways_to_agree(row.merchant_id, row.agreement_id, ways, row.created_at)}
         await service.agreements.happened(row.merchant_id, row.agreement_id, What.AWAITED, extra=extra)
     else:
         await service.agreements.happened(row.merchant_id, row.agreement_id, What.REFUSED, why="unavailable")
@@ -197,6 +198,11 @@ def _comes_back(service: Service, caller: Caller, asked: Mapping[str, Any]) -> b
     return may_return(settings.get("returnUrl", ""), caller.merchant.settings.return_origins, service.is_live)
 
 
+def _ways(row: AgreementRow) -> tuple[str, ...]:
+    """How the payer of an agreement that nothing is charged with is to act; none where he need not."""
+    return ("REDIRECT",) if row.method in BY_ACCOUNT else read_descriptor(_DECODE(row.details).get("description", "")).ways
+
+
 def _away(asked: Mapping[str, Any], row: AgreementRow, ways: tuple[str, ...]) -> Away:
     frequency = asked.get("frequency", {})
     is_fixed = row.amount_type == AmountType.EXACT
@@ -225,7 +231,10 @@ async def _told(service: Service, row: AgreementRow) -> Answer:
     methods: list[dict[str, Any]] = []
     if row.status is Status.AUTHENTICATION_PENDING:
         view = await service.reading.view(row.merchant_id, row.payment_id) if row.payment_id else None
-        methods = service.ways_to_agree(row.merchant_id, row.agreement_id) if view is None else service.renderer.methods(view)
+        if view is not None:
+            methods = service.renderer.methods(view)
+        else:
+            methods = service.ways_to_agree(row.merchant_id, row.agreement_id, _ways(row), row.created_at)
     return answers.ok(rendered(service.names, await service.agreements.whole(row), methods))
 
 
@@ -291,13 +300,15 @@ async def confirm(service: Service, request: Request) -> Answer:
     asked = read(request.body, fields.OPERATIONS["authorizations"])
     if isinstance(asked, Answer):
         return asked
+    code = asked["authenticationResult"].get("details", {}).get("verificationCode", "")
+    if not _CODE.fullmatch(code):
+        return answers.invalid([Problem("authenticationResult.details.verificationCode", "must be six digits")])
     row = await _find(service, request)
     if isinstance(row, Answer):
         return row
     found = row
 
     async def work(number: int) -> Answer:
-        code = asked["authenticationResult"].get("details", {}).get("verificationCode", "")
         subject = found.payment_id or found.agreement_id
         was_awaited = found.status is Status.AUTHENTICATION_PENDING and await service.confirm(found.merchant_id, subject, code)
         after = await service.agreements.find(found.merchant_id, found.agreement_id) or found

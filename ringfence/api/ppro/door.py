@@ -106,7 +106,7 @@ async def nobody_is_sent_away(merchant: Merchant, agreement_id: int, away: Away)
     return False
 
 
-def no_ways(merchant_id: int, agreement_id: int) -> list[dict[str, Any]]:
+def no_ways(merchant_id: int, agreement_id: int, ways: tuple[str, ...], made_at: datetime) -> list[dict[str, Any]]:
     """Nobody may act."""
     return []
 
@@ -140,7 +140,7 @@ class Service(NamedTuple):
     give_up: Callable[[int, int, str], Awaitable[bool]] = nothing_to_give_up   # ends a payment whose payer is awaited; whether it was in time
     keys_elsewhere: Callable[[str], Sequence[str]] = nowhere    # what a payment of another door with this reference claimed
     send_away: Callable[[Merchant, int, Away], Awaitable[bool]] = nobody_is_sent_away   # by agreement; whether it could be done
-    ways_to_agree: Callable[[int, int], list[dict[str, Any]]] = no_ways     # how the payer of an agreement without a charge may act
+    ways_to_agree: Callable[[int, int, tuple[str, ...], datetime], list[dict[str, Any]]] = no_ways  # authenticationMethods, without a charge
     confirm: Callable[[int, int, str], Awaitable[bool]] = nothing_to_confirm    # a code for a payment or an agreement; whether one was awaited
     stand_in: Callable[[str], tuple[str, bool]] | None = None   # sandbox: the test number that any number stands for, and whether it has news
 

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from typing import Any
 
 from ringfence.api.ppro.door import Away
@@ -42,7 +43,7 @@ class Wallet:
         self.sent[agreement_id] = away
         return True
 
-    def ways(self, merchant_id: int, agreement_id: int) -> list[dict[str, Any]]:
+    def ways(self, merchant_id: int, agreement_id: int, ways: tuple[str, ...], made_at: datetime) -> list[dict[str, Any]]:
         return [{"type": "REDIRECT", "details": {"requestUrl": f"https://pay.example/wallet/{agreement_id}", "requestMethod": "GET"}}]
 
     async def close(self, merchant_id: int, method: str, account: str) -> bool:
@@ -64,7 +65,7 @@ class AgreeingClient(Client):
         """As for agreements; cards go to the page of their issuers."""
         if facts.echo.get("paymentMethod") == "CARD":
             return self._of_cards.methods(view)
-        return self.wallet.ways(view.merchant_id, view.payment_id) if view.first.result == "challenge" else []
+        return self.wallet.ways(view.merchant_id, view.payment_id, (), view.first.asked_at) if view.first.result == "challenge" else []
 
     @property
     def agreements(self) -> Agreements:

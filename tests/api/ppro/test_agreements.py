@@ -326,6 +326,8 @@ async def test_a_code_confirms_an_agreement(one: Process, client: AgreeingClient
         await client.mandates.agreed(merchant_id, subject, "")
         return True
 
+    for wrong in ({}, {"details": {"verificationCode": "12345"}}, {"details": {"verificationCode": "12345x"}}):
+        assert (await client.post(f"/payment-agreements/{made['id']}/authorizations", {"authenticationResult": wrong})).status == 400
     client.api._service = client.service._replace(confirm=confirmed)
     body = {"authenticationResult": {"type": "MULTI_FACTOR", "details": {"verificationCode": "123456"}}}
     said = await client.post(f"/payment-agreements/{made['id']}/authorizations", body)
