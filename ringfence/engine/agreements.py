@@ -134,8 +134,8 @@ class Agreements:
             await rows.admit(connection, merchant_id, agreement_id, payment_id)
             return refusal
 
-    async def revoke(self, merchant_id: int, agreement_id: int, revocation_id: int, by: What) -> Revoked | None:
-        """End it; the same number again is the same revocation.  ``None`` where it is not there.
+    async def revoke(self, merchant_id: int, agreement_id: int, revocation_id: int, by: What, *, is_ours: bool = True) -> Revoked | None:
+        """End it; the same number again is the same revocation.  ``None`` where it is not there.  ``is_ours``: the wallet does not know yet.
 
         The wallet is told afterwards, until it knows: nothing is charged any more from the commit on.
         """
@@ -147,7 +147,7 @@ class Agreements:
             if known is not None:
                 return Revoked(row, Refusal(known.why) if known.why else None)
             refusal = turned_down(row.status)
-            owed = row._replace(is_close_owed=bool(row.account) and by is What.REVOKED_BY_MERCHANT)
+            owed = row._replace(is_close_owed=bool(row.account) and is_ours)
             new = None if refusal else await self._follow(connection, row, owed, by, {})
             status = FAILED if new is None else new.status
             await rows.note_revocation(connection, row, Entry(revocation_id, status, refusal or "", self._now()))
@@ -163,7 +163,7 @@ class Agreements:
         for agreement_id in found:
             row = await self.find(merchant_id, agreement_id)
             if row is not None and row.status is Status.ACTIVE:
-                done = await self.revoke(merchant_id, agreement_id, self._new_id(), by)
+                done = await self.revoke(merchant_id, agreement_id, self._new_id(), by, is_ours=False)
                 ended += [done.row] if done is not None and done.refusal is None else []
         return ended
 

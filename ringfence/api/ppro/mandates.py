@@ -33,6 +33,11 @@ VALIDATE = "validate"
 """The purpose of a nominal authorization."""
 ECHOED = ("description", "merchantPaymentAgreementReference", "frequency", "paymentMedium", "consumer", "labels",
           "initialSchemeAuthorizationReference", "initialTransactionLinkReference")
+#: The wallet's reason -> who ended the agreement (section 16.4).  What is not here was the provider.
+CLOSED_BY = {
+    **dict.fromkeys(("BuyerClosed", "BuyerCanceled"), What.REVOKED_BY_CONSUMER),
+    **dict.fromkeys(("MerchantClosed", "MerchantCanceled"), What.REVOKED_BY_MERCHANT),
+}
 _DECODE = msgspec.json.Decoder().decode
 
 #: Why nobody was asked whose payer was sent away, beside what ``failures`` knows.
@@ -226,10 +231,9 @@ class Mandates:
         """The payer cancelled, was declined, or did not act in time.  Told again, nothing happens."""
         await self._service.agreements.happened(merchant_id, agreement_id, What.REFUSED, why=why)
 
-    async def closed(self, merchant_id: int, account: str, *, by_consumer: bool) -> None:
-        """The wallet says that what stands behind agreements was ended, by the consumer or by itself.  Told again, nothing happens."""
-        by = What.REVOKED_BY_CONSUMER if by_consumer else What.REVOKED_BY_PROVIDER
-        await self._service.agreements.closed_outside(merchant_id, account, by)
+    async def closed(self, merchant_id: int, account: str, reason: str) -> None:
+        """The wallet says that what stands behind agreements was ended, and its reason.  Told again, nothing happens."""
+        await self._service.agreements.closed_outside(merchant_id, account, CLOSED_BY.get(reason, What.REVOKED_BY_PROVIDER))
 
     async def paid(self, merchant_id: int, agreement_id: int) -> None:
         """The payment that proves it has gone on."""

@@ -363,16 +363,20 @@ async def test_a_payer_who_does_not_agree(client: AgreeingClient, why: str):
     assert (await client.charge_under(made))["failure"]["failureCode"] == "AGREEMENT_INACTIVE"
 
 
-@pytest.mark.parametrize(("by_consumer", "status"), [(True, "REVOKED_BY_CONSUMER"), (False, "REVOKED_BY_PROVIDER")])
-async def test_the_wallet_ends_it(client: AgreeingClient, by_consumer: bool, status: str):
+@pytest.mark.parametrize(("reason", "status"), [
+    ("BuyerClosed", "REVOKED_BY_CONSUMER"), ("BuyerCanceled", "REVOKED_BY_CONSUMER"), ("AmazonClosed", "REVOKED_BY_PROVIDER"),
+    ("AmazonCanceled", "REVOKED_BY_PROVIDER"), ("Expired", "REVOKED_BY_PROVIDER"), ("MerchantClosed", "REVOKED_BY_MERCHANT"),
+])
+async def test_the_wallet_ends_it(client: AgreeingClient, reason: str, status: str):
     """Told twice, it happens once; the wallet is not told what it said itself."""
     made = await client.agree("AMAZON_PAY")
     account = f"S01-0000000-{client.number(made) % 10_000_000:07d}"
     await client.agreed(made, account)
-    await client.mandates.closed(client.merchant_id, account, by_consumer=by_consumer)
-    await client.mandates.closed(client.merchant_id, account, by_consumer=not by_consumer)
+    await client.mandates.closed(client.merchant_id, account, reason)
+    await client.mandates.closed(client.merchant_id, account, "Expired" if status != "REVOKED_BY_PROVIDER" else "BuyerClosed")
     now = await client.agreement(made)
-    assert now["status"] == status and [one["revocationStatus"] for one in now["revocations"]] == [status] and not client.wallet.closed
+    assert now["status"] == status and [one["revocationStatus"] for one in now["revocations"]] == [status]
+    assert client.wallet.closed == []
     assert (await client.charge_under(made))["failure"]["failureCode"] == "AGREEMENT_REVOKED"
     assert (await client.told(made))[-1] == status
 
