@@ -147,6 +147,8 @@ class Agreements:
             if known is not None:
                 return Revoked(row, Refusal(known.why) if known.why else None)
             refusal = turned_down(row.status)
+            if refusal is not None and not is_ours:         # told again
+                return Revoked(row, refusal)
             owed = row._replace(is_close_owed=bool(row.account) and is_ours)
             new = None if refusal else await self._follow(connection, row, owed, by, {})
             status = FAILED if new is None else new.status

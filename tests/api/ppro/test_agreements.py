@@ -372,7 +372,7 @@ async def test_the_wallet_ends_it(client: AgreeingClient, reason: str, status: s
     made = await client.agree("AMAZON_PAY")
     account = f"S01-0000000-{client.number(made) % 10_000_000:07d}"
     await client.agreed(made, account)
-    await client.mandates.closed(client.merchant_id, account, reason)
+    await asyncio.gather(*(client.mandates.closed(client.merchant_id, account, reason) for _ in range(5)))
     await client.mandates.closed(client.merchant_id, account, "Expired" if status != "REVOKED_BY_PROVIDER" else "BuyerClosed")
     now = await client.agreement(made)
     assert now["status"] == status and [one["revocationStatus"] for one in now["revocations"]] == [status]
