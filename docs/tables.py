@@ -30,6 +30,7 @@ from ringfence.core.standing import Status
 from ringfence.engine import metrics, plan_notices
 from ringfence.engine.settings import DEFAULTS, ROWS, as_texts
 from ringfence.failures import Exit
+from ringfence.processors.amazon_pay.codes import DECLINES
 from ringfence.processors.simulator.scenarios import EXACT, RANGES, SCENARIOS, test_cards
 
 FOLDER = Path(__file__).parent
@@ -375,6 +376,12 @@ LADDER: tuple[tuple[str, str], ...] = (
 
 # ------------------------------------------------------------------------------------------------------ the pages
 
+def amazon_pay_reasons() -> str:
+    """Amazon's reason codes as response codes."""
+    return table(("reason code", "response code", "merchant advice"), (
+        (code(reason), code(meaning.response_code), code(meaning.advice)) for reason, meaning in DECLINES.items()))
+
+
 # ------------------------------------------------------------------------------------------------------ the Amazon Pay site
 
 def amazon_buyers() -> str:
@@ -401,6 +408,7 @@ def amazon_faults() -> str:
 
 
 TABLES: dict[str, Callable[[], str]] = {
+    "amazon-pay-reasons": amazon_pay_reasons,
     "variables": variables, "settings": settings, "metrics": metric_names, "exit-codes": exit_codes, "endpoints": endpoints,
     "allowed": allowed, "statuses": statuses, "refusals": refusal_names, "validity": validity, "doors": doors, "hard-declines": hard_declines,
     "hold": kinds("hold"), "money": kinds("money"), "debt": kinds("debt"), "doubt": kinds("doubt"),

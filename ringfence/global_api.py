@@ -11,11 +11,14 @@ import asyncpg
 from ringfence.api.aps.door import order_key
 from ringfence.api.ppro import agreements, charges, dispute_requests, instruments, operations
 from ringfence.api.ppro.app import GlobalApi
-from ringfence.api.ppro.door import Disputes, Endpoint, Service
-from ringfence.api.ppro.mandates import describing
+from ringfence.api.ppro.door import DOOR, Disputes, Endpoint, Service
+from ringfence.api.ppro.mandates import PREFIX, describing
 from ringfence.api.ppro.names import Names
+from ringfence.api.ppro.notifications import Wording
 from ringfence.api.ppro.rendering import Facts, Renderer
-from ringfence.engine.agreements import Agreements, Close, tell
+from ringfence.engine import door_events
+from ringfence.engine.addresses import Rules, problem
+from ringfence.engine.agreements import Agreements, Close
 from ringfence.engine.authenticating import PAGE, Address, SecretOf
 from ringfence.engine.challenges import Challenges
 from ringfence.engine.charges import Charges, View
@@ -47,7 +50,7 @@ FORM_BYTES = 65_536
 def ppro_service(
     *, is_live: bool, base_url: str, engine: Engine, reading: Reading, vault: Vault, directory: Directory, code_box: CodeBox, keyring: Keyring,
     pool: asyncpg.Pool, processors: Mapping[str, Processor], new_id: Callable[[], int], now: Callable[[], datetime],
-    challenges: Challenges, secret_of: SecretOf, disputes: Disputes,
+    challenges: Challenges, secret_of: SecretOf, disputes: Disputes, rules: Rules,
 ) -> Service:
     """The service behind the door."""
     names, of_cards = Names(keyring.content_key), next(iter(processors))
@@ -57,9 +60,9 @@ def ppro_service(
         code_box=code_box, keyed=KeyedRequests(pool, new_id=new_id, now=now, wall=lambda: datetime.now(UTC)), names=names,
         content_key=keyring.content_key,
         agreements=Agreements(
-            pool, new_id=new_id, now=now, describe=describing(names), tell=tell, close=closing(processors, directory, of_cards)),
+            pool, new_id=new_id, now=now, describe=describing(names), tell=telling, close=closing(processors, directory, of_cards)),
         route=routing(processors, of_cards), house=of_cards, now=now, is_live=is_live,
-        disputes=disputes, base_url=base_url, give_up=challenges.give_up,
+        disputes=disputes, base_url=base_url, give_up=challenges.give_up, not_to_be_called=lambda url: problem(url, rules),
         keys_elsewhere=lambda reference: (order_key(reference),), stand_in=None if is_live else stand_in)
 
 
@@ -76,6 +79,11 @@ def methods(base_url: str, secret_of: SecretOf) -> Callable[[View, Facts], list[
     return ways
 
 
+def wording(base_url: str, keyring: Keyring, secret_of: SecretOf) -> Wording:
+    """The door's words for events."""
+    return Wording(Names(keyring.content_key), methods(base_url, secret_of), base_url)
+
+
 def routing(processors: Mapping[str, Processor], of_cards: str) -> Callable[[Merchant, str, str], str | None]:
     """Which processor carries out a payment method; ``of_cards`` names that of cards."""
     by_method = {"CARD": of_cards, "AMAZON_PAY": "amazon_pay", "MOCK": "mock"}
@@ -86,6 +94,13 @@ def routing(processors: Mapping[str, Processor], of_cards: str) -> Callable[[Mer
         return name if name in processors and (not allowed or method in allowed) else None
 
     return route
+
+
+async def telling(
+    connection: asyncpg.Connection, merchant_id: int, agreement_id: int, type: str, data: Mapping[str, Any], webhooks_url: str, at: datetime,
+) -> int:
+    """Tells merchants of their agreements."""
+    return await door_events.tell(connection, merchant_id, DOOR, PREFIX, agreement_id, type, data, webhooks_url, at)
 
 
 def closing(processors: Mapping[str, Processor], directory: Directory, of_cards: str) -> Close:

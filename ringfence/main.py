@@ -18,6 +18,8 @@ from typing import Any
 
 import asyncpg
 
+from ringfence import amazon_sandbox
+from ringfence.amazon_site import Site
 from ringfence.api.aps import recurring as plan_charges
 from ringfence.api.aps.app import PaymentApi
 from ringfence.api.aps.batch_intents import batch_door
@@ -37,6 +39,8 @@ from ringfence.background import (
     dropped,
     expiry,
     follower,
+    hold_rest,
+    keyed_requests,
     messages,
     recovery,
     recurring,
@@ -66,8 +70,8 @@ from ringfence.engine.code_box import SocketCodeBox
 from ringfence.engine.counting import CountedIntents, CountedOutcomes
 from ringfence.engine.directory import Directory
 from ringfence.engine.engine import Engine
+from ringfence.engine.holding import RestHolder
 from ringfence.engine.intent_lane import IntentLane
-from ringfence.engine.key_sources import KeySource, KeyUnreadable
 from ringfence.engine.lane import Lane, NotCommitted
 from ringfence.engine.links import QUEUE as MESSAGES
 from ringfence.engine.links import Desk as LinkDesk
@@ -83,13 +87,15 @@ from ringfence.engine.vault import Vault
 from ringfence.failures import Exit, Failure
 from ringfence.global_api import ppro_service
 from ringfence.linking import desk_of, invoice_of, post_of
-from ringfence.operators import notifiers_of, plan_desk_of, policy_of, rules_of
+from ringfence.opening import admin_token, clock_of, open_keyring
+from ringfence.operators import base_url_of, door_headers, notifiers_of, plan_desk_of, policy_of, rules_of, secret_key
 from ringfence.processors.mock import Mock
 from ringfence.processors.processor import Ask, Processor
 from ringfence.processors.simulator import Docket, SimulatedAccessControl, Simulator, is_test_number
 from ringfence.storage import database
 from ringfence.storage import expiry as holds_due
 from ringfence.storage.jobs import IN_ORDER
+from ringfence.wallets import Amazon, amazon_of, numbers_of
 
 OUTCOME_LANES, INTENT_LANES = range(1_024), range(1_024, 2_048)
 """The numbers that lanes may hold; those of outcomes name chains, and stay few."""
@@ -134,6 +140,8 @@ class Foundation:
     files: Batches
     disputes: Disputes
     drops: Drops
+    amazon: Amazon
+    amazon_site: Site | None
     nudge: Callable[[], object]
     ends: AsyncExitStack
 
@@ -178,7 +186,12 @@ async def _foundation(
     processor = Simulator(
         config.data / "simulator", seed=config.seed, worker=number, t1_seconds=config.answer_seconds, inquiry=config.inquiry)
     ends.push_async_callback(processor.close)
-    processors: dict[str, Processor] = {processor.name: processor} | ({} if config.is_live else {Mock.name: Mock(config.data / "simulator")})
+    numbers = numbers_of(directory)
+    amazon = amazon_of(config, pool, directory, numbers, _wall)
+    ends.push_async_callback(amazon.processor.close)
+    processors: dict[str, Processor] = {processor.name: processor, amazon.processor.name: amazon.processor}
+    if not config.is_live:
+        processors[Mock.name] = Mock(config.data / "simulator")
     docket = Docket(config.data / "simulator")
     ends.push_async_callback(docket.close)
     access_control = SimulatedAccessControl(config.data / "simulator", seed=config.seed)
@@ -194,9 +207,9 @@ async def _foundation(
         ends.push_async_callback(made.close)
         return made
 
-    def outcome_lane(one: Lane) -> OutcomeLane:
+    def outcome_lane(one: Lane, *, in_bulk: bool = False) -> OutcomeLane:
         return OutcomeLane(
-            one, now=clock.now, new_id=numbering.next, chain_key=keyring.chain_key, value_date=_value_date(processors), plan=plan)
+            one, now=clock.now, new_id=numbering.next, chain_key=keyring.chain_key, value_date=_value_date(processors), plan=plan, in_bulk=in_bulk)
 
     def engine_on(intent_lane: Lane, outcomes_on: Lane) -> Engine:
         intents = IntentLane(intent_lane, now=clock.now, ask_seconds=ask_seconds)
@@ -223,12 +236,12 @@ async def _foundation(
     desk = PostgresDesk(due, directory, vault, holder, message_seconds + LEASE_SECONDS, {DOOR: card_facts, "ppro": charge_facts})
     ends_doubts = Recovery(
         engine, desk, processors, plan=plan, now=clock.now, wall=_wall, ask_seconds=message_seconds,
-        day=_value_date(processors), merchants=_numbers_of(directory),
+        day=_value_date(processors), merchants=numbers,
     )
     engine.recovery = ends_doubts
 
     # who pays, and what follows a challenge; a repeatable run tells the same addresses in every folder
-    secret_of = secrets_under(config.seed.to_bytes(8, "big") if config.frozen_at else keyring.content_key)
+    secret_of = secrets_under(secret_key(config, keyring))
     authenticating = Authenticating(
         pool, access_control, code_box, directory, new_id=numbering.next, secret_of=secret_of, now=clock.now, wall=_wall,
         seconds=config.answer_seconds)
@@ -253,8 +266,7 @@ async def _foundation(
 
     disputes = disputes_of(
         config, pool, keyring.content_key, clock.now, numbering.next, nudge=nudge, engine=engine, docket=docket, directory=directory)
-
-    base_url = config.base_url or f"{config.scheme}://{config.host}:{config.port}"
+    base_url = base_url_of(config)
 
     def aps_service(engine: Engine) -> ApsService:
         return ApsService(
@@ -264,9 +276,9 @@ async def _foundation(
 
     service = aps_service(engine)
     global_api = ppro_service(
-        is_live=config.is_live, base_url=base_url, engine=engine, reading=reading, vault=vault, directory=directory, code_box=code_box,
-        keyring=keyring, pool=pool, processors=processors, new_id=numbering.next, now=clock.now, challenges=after_challenges,
-        secret_of=secret_of, disputes=disputes.behind_the_door)
+        is_live=config.is_live, base_url=base_url, engine=engine, reading=reading, vault=vault, directory=directory, code_box=code_box, pool=pool,
+        keyring=keyring, processors=processors, new_id=numbering.next, now=clock.now, challenges=after_challenges, secret_of=secret_of,
+        disputes=disputes.behind_the_door, rules=rules_of(config))
     aps = PaymentApi(service, directory, sandbox=not config.is_live)
     batch_doors = {DOOR: batch_door(service, lambda file: aps.account_named(file.merchant, file.access), links_of_rows(service))}
     file_desk = Batches(
@@ -278,7 +290,10 @@ async def _foundation(
         Chore("worker number", numbering.renew, RENEW_SECONDS, alone=False),
     ]
     queues: list[Queue] = []
+    amazon_site, passing = await amazon_sandbox.served(config, amazon, clock.now, lambda: admin_token(config), directory, ends)
+    chores += passing
     if works:
+        notifiers = notifiers_of(config, keyring)
         # Opened when there is something to expire.
         in_bulk = Lane(lambda: holds_due.connect(database_url, application_name=f"ringfence bulk intents {number}"), numbers=INTENT_LANES)
         ends.push_async_callback(in_bulk.close)
@@ -292,7 +307,7 @@ async def _foundation(
         rows_out = lane("batch outcomes", OUTCOME_LANES)
         ends.push_async_callback(rows_in.close)
         carrier = Carrier(
-            rows_in, CountedOutcomes(outcome_lane(rows_out).commit, counters).commit, engine, engine, due, batch_doors, now=clock.now,
+            rows_in, CountedOutcomes(outcome_lane(rows_out, in_bulk=True).commit, counters).commit, engine, engine, due, batch_doors, now=clock.now,
             ask_seconds=ask_seconds, is_stopping=lambda: background.is_stopping, hands=1 if config.frozen_at else HANDS,
             done=lambda: nudge(CHORE))
         chores += [
@@ -300,8 +315,8 @@ async def _foundation(
             expiry.chore(expirer, config.sweep_seconds),
             dropped.chore(processor.name, processor.dropped, directory, engine, due, config.sweep_seconds),
             *disputes.chores(config.sweep_seconds),
-            follower.chore(due, directory, notifiers_of(config), clock.now, nudge),
-            temporary_tokens.chore(due, directory, clock.now, config.sweep_seconds),
+            follower.chore(due, directory, notifiers, clock.now, nudge),
+            temporary_tokens.chore(due, directory, clock.now, config.sweep_seconds), keyed_requests.chore(due, directory, clock.now),
             page_sessions.chore(sessions, directory, config.retention_delivery_days, clock.now),
             retention.chore(reporters, policy_of(config), clock.now),
             batches.chore(file_desk), batches.carrying(carrier, config.sweep_seconds), batches.forgetting(file_desk),
@@ -318,9 +333,10 @@ async def _foundation(
             recurring.queue(runner), agreements.queue(global_api.agreements, Mandates(global_api).settle),
             deliveries.queue(
                 due, rules_of(config), now=clock.now, waiting=lambda: sum(engine.waiting),
-                count=lambda delivered: counters.add(DELIVERED if delivered else NOT_DELIVERED)),
+                headers=door_headers(directory, notifiers), count=lambda delivered: counters.add(DELIVERED if delivered else NOT_DELIVERED)),
             reports.queue(Maker(reporters, WORDS, clock.now)),
             messages.queue(due, link_desk, directory, post_of(config)), *disputes.queues(),
+            hold_rest.queue(RestHolder(engine, amazon.processor, amazon.objects, directory, due, clock.now, _wall, message_seconds)),
         ]
     nudge_all = stepping.nudges(nudge, [one.name for one in (*chores, *queues)])
     if works and isinstance(clock, Clock) and config.frozen_at is None:
@@ -335,7 +351,7 @@ async def _foundation(
     return Foundation(
         config, clock, counters, pool, reporters, keyring, numbering.new_name, directory, vault, processor, lanes, engine, reading,
         access_control, after_challenges, sessions, link_desk, service, aps, global_api, file_desk, disputes,
-        acts_of(processor, docket), nudge_all, ends)
+        acts_of(processor, docket), amazon, amazon_site, nudge_all, ends)
 
 
 def _listen_for_late(processor: Simulator, ends_doubts: Recovery, ends: AsyncExitStack) -> None:
@@ -362,30 +378,6 @@ def _arm(page: Path) -> None:
         raise Failure(Exit.CONFIGURATION, f"RINGFENCE_TORTURE_POINTS: {page} is not a page of points ({error}).") from error
 
 
-def clock_of(config: Config) -> Clock | WallClock:
-    """The sandbox's clock below the data folder, or the wall's."""
-    return WallClock() if config.is_live else Clock(config.data / "clock")
-
-
-def key_source(config: Config) -> KeySource:
-    """Where the master key comes from; only a sandbox makes its own."""
-    return KeySource(os.environ, None if config.is_live else config.data)
-
-
-async def open_keyring(config: Config, pool: asyncpg.Pool) -> keys.Keyring:
-    """The key ring, checked against the vault it belongs to.  Raises ``Failure`` for a missing or wrong master key."""
-    try:
-        async with pool.acquire() as connection:
-            return await keys.open_keyring(connection, key_source(config))
-    except (keys.WrongMasterKey, KeyUnreadable) as error:
-        raise Failure(Exit.MASTER_KEY, str(error)) from error
-
-
-def admin_token(config: Config) -> str:
-    """The configured token of the admin API, else the one that the sandbox's first start made."""
-    return config.admin_token or (config.data / "admin.token").read_text("ascii").strip()
-
-
 def _keeps(config: Config) -> Callable[[Pan], bool]:
     """Which card numbers are stored whole: in the sandbox only those of its own test tables."""
     return (lambda pan: True) if config.is_live else (lambda pan: is_test_number(pan.reveal()))
@@ -395,14 +387,6 @@ def _value_date(processors: dict[str, Processor]) -> Callable[[str, datetime], d
     """The business day of a processor at an instant, by its cut-over hour and zone."""
     rules = {name: processor.capabilities for name, processor in processors.items()}
     return lambda name, at: business_day(at, rules[name].cut_over, rules[name].zone)
-
-
-def _numbers_of(directory: Directory) -> Callable[[str], int | None]:
-    """A merchant's number by its identifier."""
-    def number(identifier: str) -> int | None:
-        merchant = directory.merchant(identifier)
-        return None if merchant is None else merchant.merchant_id
-    return number
 
 
 def _wall() -> datetime:

@@ -21,7 +21,7 @@ from ringfence.engine.directory import Directory
 from ringfence.engine.numbering import Counted, Numbering
 from ringfence.failures import Exit, Failure
 from ringfence.linking import desk_of
-from ringfence.main import clock_of, open_keyring
+from ringfence.opening import clock_of, open_keyring
 from ringfence.operators import admin_of, rules_of
 from ringfence.storage import database
 from ringfence.storage.migrations import MigrationError, status

@@ -15,7 +15,7 @@ import asyncpg
 from starlette.requests import Request
 from starlette.routing import BaseRoute
 
-from ringfence.api import openapi, streaming
+from ringfence.api import openapi, streaming, wallet_notices
 from ringfence.api.aps import batch as aps_batch
 from ringfence.api.aps import hosted as aps_hosted
 from ringfence.api.aps import pages as aps_pages
@@ -43,8 +43,10 @@ from ringfence.engine.timeline import Stepped
 from ringfence.engine.vault import Vault
 from ringfence.global_api import global_api
 from ringfence.linking import begin_on, giving_back, looking, page_on
-from ringfence.main import ASKING_SECONDS, Foundation, admin_token, foundation
+from ringfence.main import ASKING_SECONDS, Foundation, foundation
+from ringfence.opening import admin_token
 from ringfence.operators import Advance, admin_of, notifiers_of
+from ringfence.wallets import numbers_of
 from ringfence.web import hosted, inbox, static_files, three_d_secure
 from ringfence.web import links as link_pages
 
@@ -124,7 +126,9 @@ def doors(base: Foundation, metrics: Metrics) -> Worker:
         disputes=operators_of(config, base.reporters, base.keyring.content_key, clock.now, directory, base.disputes, base.ends.callback))
     routes = [
         streaming.door("/FortAPI/reportingApi", reports_door.handle, config.body_limit), *by_file.routes(),
-        *service_routes(ready=ready, metrics=metrics), *openapi.routes(), *operators, *static_files.routes(), *pages]
+        *service_routes(ready=ready, metrics=metrics), *openapi.routes(), *operators, *static_files.routes(), *pages,
+        *wallet_notices.routes(base.amazon.notices(base.engine, base.pool, directory, numbers_of(directory)).receive),
+        *(base.amazon_site.routes if base.amazon_site is not None else ())]
     v1 = global_api(base)
     return Worker(root(by_path, routes, base.counters, {app.PREFIX: v1}), by_path, base.counters, ready, base.ends.aclose, aps_batch.LONG_PATHS)
 
@@ -188,7 +192,7 @@ def _bank_desk(base: Foundation, addresses: Addresses, finish: three_d_secure.Fi
 
 def _advance(base: Foundation) -> Advance:
     """Moves business time, and has everything done that is due on the way."""
-    notifiers = notifiers_of(base.config)
+    notifiers = notifiers_of(base.config, base.keyring)
 
     async def advance(until: datetime | timedelta) -> Stepped:
         assert isinstance(base.clock, Clock), "only a sandbox is asked to"

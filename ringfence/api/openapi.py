@@ -239,9 +239,11 @@ _PROOF = fields({
     }), "heads": rows(_HEAD), "acknowledged": {"type": "null", "description": "only `ringfence proof --acknowledged` has it"},
 }, ("ok", "at", "full", "merchants", "chain", "heads"))
 _STORY = fields({"name": text("what was asked for"), "payments": {"type": "array", "items": fields({
-    "merchant": text("its identifier"), "payment": text("the payment's id"), "story": {"type": "array", "items": fields({
+    "merchant": text("its identifier"), "payment": text("the payment's id"),
+    "names": {"type": "object", "additionalProperties": {"type": "string"}, "description": "what each door calls it"},
+    "story": {"type": "array", "items": fields({
         "at": {"type": ["string", "null"], "description": "business time; null for how things stand"}, "what": {"type": "string"},
-        "text": text("one sentence")}, ("at", "what", "text"))}}, ("merchant", "payment", "story"))}}, ("name", "payments"))
+        "text": text("one sentence")}, ("at", "what", "text"))}}, ("merchant", "payment", "names", "story"))}}, ("name", "payments"))
 _ONE_ORDER = {"minProperties": 1, "maxProperties": 1, "additionalProperties": False}
 _IDENTIFIER = path("identifier", "the merchant's identifier")
 
@@ -268,6 +270,14 @@ _ADMIN: dict[str, Schema] = {
     "/admin/merchants/{identifier}/credentials": {"post": operator(
         "Add a credential set", answers("the merchant, with its phrases", ref("Merchant"), "400", "401", "404", status="201"),
         parameters=(_IDENTIFIER,), body=fields(_CREDENTIAL, additionalProperties=False))},
+    "/admin/merchants/{identifier}/webhook-secret": {"post": operator(
+        "Another secret for webhooks of the PPRO door; the one before signs beside it for a while",
+        answers("the secret, shown this once", fields({
+            "merchant_id": text("the credential's name"), "webhook_secret": text("the new secret"),
+            "earlier_until": {"type": ["string", "null"], "format": "date-time", "description": "until when the one before signs too (wall time)"},
+        }, ("merchant_id", "webhook_secret", "earlier_until")), "400", "401", "404"), parameters=(_IDENTIFIER,), body=fields({
+            "merchant_id": text("default: the merchant's first at that door"),
+            "keep_seconds": {"type": "integer", "minimum": 0, "maximum": 2_592_000, "default": 86_400}}, additionalProperties=False))},
     "/admin/payments/{name}": {"get": operator("The whole story of a payment", answers("the story", _STORY, "400", "401", "404"),
                                              parameters=(path("name", "its id or any reference it was given"), OF_MERCHANT))},
     "/admin/simulator": {

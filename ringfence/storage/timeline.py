@@ -38,6 +38,7 @@ SOURCES = (
     Source("doubts go to review", SQL.deadlines, SQL.next_deadline),
     Source("3-D Secure challenges", SQL.jobs, SQL.next_job, SQL.jobs_due, ("challenge",)),
     Source("reversals", SQL.jobs, SQL.next_job, SQL.jobs_due, ("reversal",)),
+    Source("rests of holds", SQL.jobs, SQL.next_job, SQL.jobs_due, ("hold rest",)),
     Source("plans", SQL.jobs, SQL.next_job, SQL.jobs_due, ("plan",)),
     Source("disputes", SQL.jobs, SQL.next_job, SQL.jobs_due, ("dispute",)),
     Source("webhook attempts", SQL.attempts),

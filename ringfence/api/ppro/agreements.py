@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from ringfence.api.ppro import answers, authentication, charges, fields, instruments, keys
+from ringfence.api.ppro import answers, authentication, charges, fields, instruments, keys, own_addresses
 from ringfence.api.ppro.answers import Answer
 from ringfence.api.ppro.charges import CARD, MOCK, Wish
 from ringfence.api.ppro.door import DOOR, JSON, Away, Caller, Endpoint, Request, Service, once, operation_key, read
@@ -53,12 +53,22 @@ async def create(service: Service, request: Request) -> Answer:
         return asked
     if wrong := _wrong(asked):
         return answers.invalid(wrong)
+    if (refusal := await _own_address(service, request.caller, asked)) is not None:
+        return refusal
     content = await _content(service, request.caller, asked)
 
     async def work(number: int) -> Answer:
         return await _make(service, request.caller, asked, number)
 
     return await once(service, request, content, work)
+
+
+async def _own_address(service: Service, caller: Caller, asked: Mapping[str, Any]) -> Answer | None:
+    """Why webhooks must not go to the agreement's own address, or to its initial charge's."""
+    for one in (asked, asked.get("initialPaymentCharge", {})):
+        if (refusal := await own_addresses.taken(service, caller, one)) is not None:
+            return refusal
+    return None
 
 
 def _wrong(asked: Mapping[str, Any]) -> list[Problem]:
@@ -249,6 +259,8 @@ async def charge(service: Service, request: Request) -> Answer:
     if isinstance(row, Answer):
         return row
     wanted = _under(row, asked)
+    if (refusal := await own_addresses.taken(service, request.caller, asked)) is not None:
+        return refusal
     if wrong := charges.missing(wanted):
         return answers.invalid(wrong)
     key, merchant_id, payment_id, refused = operation_key(request), row.merchant_id, service.engine.new_id(), ""

@@ -34,6 +34,13 @@ def return_url(asked: Mapping[str, Any]) -> str | None:
     return next((found["returnUrl"] for kind in ("3DS", "REDIRECT") if (found := settings_of(asked, kind)) and found.get("returnUrl")), None)
 
 
+def echoed(asked: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What is kept of ``authenticationSettings`` for events: of proofs and codes nothing."""
+    return [{"type": one["type"]} | ({"settings": kept} if (kept := {
+        name: one["settings"][name] for name in ("returnUrl", "preference") if name in one.get("settings", {})}) else {})
+        for one in asked["authenticationSettings"]]
+
+
 def demand_of(
     merchant: Merchant, asked: Mapping[str, Any], brand: str, initiation: Initiation, channel: str, proof: Evidence | None,
 ) -> Demand | None:

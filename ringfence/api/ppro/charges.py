@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import msgspec
+from msgspec.structs import replace
 
-from ringfence.api.ppro import answers, authentication, failures, fields, instruments, keys
+from ringfence.api.ppro import answers, authentication, failures, fields, instruments, keys, own_addresses
 from ringfence.api.ppro.answers import Answer
 from ringfence.api.ppro.door import DOOR, JSON, Caller, Endpoint, Request, Service, content_of, operation_key, read
 from ringfence.api.ppro.failures import OURS
@@ -73,6 +74,8 @@ async def begin(service: Service, caller: Caller, wish: Wish) -> Answer:
     asked = wish.asked
     if wrong := missing(asked):
         return answers.invalid(wrong)
+    if (refusal := await own_addresses.taken(service, caller, asked)) is not None:
+        return refusal
     held: Held | None = None
     refused, is_repeat = wish.refused or _turned_down(service, caller, asked), False
     if wish.key is not None and "instrument" in asked:          # a repeat makes no further instrument
@@ -86,7 +89,7 @@ async def begin(service: Service, caller: Caller, wish: Wish) -> Answer:
             held = await instruments.citing(service, caller, held, cited)
     intent = intent_of(service, caller, wish, held, refused)
     if not intent.never_asked and not authentication.may_come_back(intent.demand, asked, caller.merchant, is_live=service.is_live):
-        intent = intent._replace(never_asked=f"{OURS}INVALID_AUTHENTICATION_SETTINGS")
+        intent = replace(intent, never_asked=f"{OURS}INVALID_AUTHENTICATION_SETTINGS")
     done = await keys.execute(service, intent)
     if isinstance(done, Answer):
         return done
@@ -159,6 +162,8 @@ def intent_of(service: Service, caller: Caller, wish: Wish, held: Held | None, r
     details = {name: asked[name] for name in ECHOED if name in asked} | wish.told
     if (address := authentication.return_url(asked)) is not None:
         details["returnUrl"] = address
+    if "authenticationSettings" in asked:
+        details["authenticationSettings"] = authentication.echoed(asked)
     if held is not None:
         details |= {"instrumentId": held.instrument_id, "instrument": held.shown,
                     "card": {"expiry": held.card.expiry, "holder": held.card.holder}}

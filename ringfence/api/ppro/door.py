@@ -138,6 +138,7 @@ class Service(NamedTuple):
     disputes: Disputes
     base_url: str = ""                      # how callers reach the service
     give_up: Callable[[int, int, str], Awaitable[bool]] = nothing_to_give_up   # ends a payment whose payer is awaited; whether it was in time
+    not_to_be_called: Callable[[str], str | None] = lambda url: None           # why webhooks must not go to an address
     keys_elsewhere: Callable[[str], Sequence[str]] = nowhere    # what a payment of another door with this reference claimed
     send_away: Callable[[Merchant, int, Away], Awaitable[bool]] = nobody_is_sent_away   # by agreement; whether it could be done
     ways_to_agree: Callable[[int, int, tuple[str, ...], datetime], list[dict[str, Any]]] = no_ways  # authenticationMethods, without a charge

@@ -119,9 +119,25 @@ _RETRY = frozenset("ST")
 MESSAGES = {"51": "Insufficient funds"}
 
 
-def declined(code: str, advice: str = "") -> Failure:
-    """A decline of the issuer, by its DE 39 and merchant advice."""
+#: A wallet's own word for a decline, which is told verbatim -> what it is here (section 16.4).  Others go by their DE 39.
+_WALLET: dict[str, tuple[By, str, bool]] = {
+    "SoftDeclined": (By.PROVIDER_DECLINE, "GENERIC_DECLINE", True),
+    "HardDeclined": (By.PROVIDER_DECLINE, "IS_GENERIC_DECLINE", False),
+    "AmazonRejected": (By.PROVIDER_DECLINE, "SUS_FRAUD", False),
+    "ProcessingFailure": (By.PROVIDER_ERROR, "PROVIDER_PROCESSING_ERROR", True),
+    "TransactionTimedOut": (By.PROVIDER_ERROR, "UNRESPONSIVE_PROVIDER", True),
+    "BuyerCanceled": (By.PROVIDER_DECLINE, "CANCELED_BY_CONSUMER", False),
+}
+
+
+def declined(code: str, advice: str = "", theirs: str = "") -> Failure:
+    """A decline of the issuer, by its DE 39 and merchant advice; of a wallet by ``theirs``, its own word for it."""
     row = meaning_of(code)
+    if theirs in _WALLET:
+        by, ours, retry = _WALLET[theirs]
+        return Failure(by, ours, row.meaning.capitalize(), retry, theirs)
+    if theirs:
+        return declined(code)._replace(provider_code=theirs)
     message = MESSAGES.get(code, row.meaning.capitalize())
     if code in _ERRORS:
         return Failure(By.PROVIDER_ERROR, _ERRORS[code], message, True, code)
@@ -143,6 +159,13 @@ NOT_ASKED: dict[str, Failure] = {
     Ended.TIMEOUT: _AUTHENTICATION._replace(code="EXPIRED_SESSION", message="The consumer did not act in time", retry=True),
     Ended.MISUSED: _AUTHENTICATION,
     Ended.CODE_GONE: _AUTHENTICATION._replace(code="EXPIRED_SESSION", message="The card must be entered again", retry=True),
+    # a wallet's session that ended without a payment
+    "payer_canceled": CANCELED._replace(provider_code="BuyerCanceled"),
+    "wallet_declined": Failure(By.PROVIDER_DECLINE, "GENERIC_DECLINE", "The wallet declined", provider_code="Declined"),
+    "payer_timeout": _AUTHENTICATION._replace(
+        code="EXPIRED_SESSION", message="The consumer did not act in time", retry=True, provider_code="Expired"),
+    "wallet_canceled": Failure(By.PROVIDER_DECLINE, "GENERIC_DECLINE", "The wallet cancelled the payment", provider_code="AmazonCanceled"),
+    "unreachable": _UNAVAILABLE,
     "deadline": _UNAVAILABLE, "card": PROCESSING, "database": _UNAVAILABLE, "unavailable": _UNAVAILABLE,
 }
 OURS = "ppro:"

@@ -94,7 +94,7 @@ def failure_of(step: Step) -> Failure | None:
     """Why an operation did not come about; ``None`` where it did, or where that is not known."""
     match step.result:
         case "declined":
-            return declined(step.response_code or "", step.advice or "")
+            return declined(step.response_code or "", step.advice or "", step.scheme_reference or "")
         case "not_asked" if step.response_code not in DISCARDS:
             return not_asked(step.response_code or "")
         case "approved" if step.kind in ("authorization", "purchase") and step.answered_minor != step.minor and not step.accepts_partial:
@@ -179,7 +179,7 @@ class Renderer:
             told["amount"] = view.payment.authorized
         if facts.reference is not None:
             told["merchantPaymentChargeReference"] = facts.reference
-        if first.scheme_reference:
+        if first.scheme_reference and first.result == "approved":
             told |= {"schemeAuthorizationReference": first.scheme_reference, "transactionLinkReference": first.scheme_reference}
         return told
 
