@@ -109,12 +109,13 @@ async def _make(service: Service, caller: Caller, asked: Mapping[str, Any], numb
         asked.get("startDate"), asked.get("endDate"), *((asked["amount"]["value"], asked["amount"]["currency"]) if "amount" in asked else (None, "")),
         asked.get("amountType", ""))
     echo = {name: asked[name] for name in (*ECHOED, "paymentSessionId") if name in asked}
-    if asked.get("instrument", {}).get("type") is not None:
-        echo["instrument"] = {"type": asked["instrument"]["type"]}
+    instrument = service.names.make(instruments.PREFIX, instrument_id) if is_inline else asked.get("instrumentId", "") if method == CARD else ""
+    if instrument:
+        kind = asked["instrument"]["type"] if is_inline else ""
+        echo["instrument"] = {"id": instrument} | ({"type": instruments.VAULTED if kind == instruments.RAW_CARD else kind} if kind else {})
     row = await service.agreements.make(New(
         merchant.merchant_id, number, method, terms, service.engine.new_id() if initial or method == CARD else 0, initial is not None, instrument_id,
-        service.names.make(instruments.PREFIX, instrument_id) if is_inline else asked.get("instrumentId", "") if method == CARD else "",
-        _ENCODE(echo), asked.get("webhooksUrl", ""), caller.actor))
+        instrument, _ENCODE(echo), asked.get("webhooksUrl", ""), caller.actor))
     if row.status is Status.INITIALIZING and (stopped := await _begun(service, caller, asked, row)) is not None:
         return stopped
     return await _told(service, await service.agreements.find(merchant.merchant_id, number) or row)

@@ -43,6 +43,7 @@ async def test_a_card_that_never_paid_is_proved_by_a_nominal_authorization(one: 
     last = one.processor.asked[-1]
     assert last.initiation is Initiation.RECURRING and last.cited_reference and last.security_code is None
     assert await client.told(made) == ["CREATED", "ACTIVE"]
+    assert (await client.data(made))[0]["instrument"] == {"id": made["instrumentId"], "type": "CARD_PPRO_VAULTED"}
 
 
 async def test_a_card_that_paid_before_is_taken_at_once(one: Process, client: AgreeingClient):
