@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from ringfence.core.standing import Operation
     from ringfence.engine.authenticating import Authenticating
     from ringfence.engine.recovery import Recovery
+    from ringfence.engine.redirects import Redirects
 
 __all__ = ["Engine", "ask", "processor_key"]
 
@@ -63,6 +64,7 @@ class Engine:
 
     recovery: Recovery | None = None        # set by whoever builds both; without it, what is unknown stays so
     authenticating: Authenticating | None = None    # likewise; without it, what needs an authentication is not asked
+    redirecting: Redirects | None = None  # likewise; without it, whose payer must go somewhere is not asked
     challenged: Callable[[int, int], Awaitable[Result | None]] | None = None    # carries on at once where no payer is needed
 
     def __init__(
@@ -120,8 +122,8 @@ class Engine:
         """Ask for what is reserved already, and commit the outcome."""
         return await self.finish(self.ended(reserved, await self._ask(reserved)))
 
-    async def carry_on(self, reserved: Reserved, evidence: Evidence) -> Result:
-        """Ask for what waited for its payer, who is authenticated, and commit the outcome."""
+    async def carry_on(self, reserved: Reserved, evidence: Evidence | None) -> Result:
+        """Ask for what waited for its payer, who has done his part, and commit the outcome."""
         return await self.finish(self.ended(reserved, await self._ask(reserved, evidence, is_known=True)))
 
     async def resolve(self, merchant_id: int, payment_id: int) -> bool:
@@ -203,6 +205,8 @@ class Engine:
         demand = reserved.intent.demand
         if is_known:
             message = message._replace(evidence=evidence)
+        elif reserved.intent.redirect is not None:
+            return NotAsked(Stopped.FAILED) if self.redirecting is None else await self.redirecting.before(reserved)
         elif demand is not None and (
             demand.mode is Mode.REQUIRED if self.authenticating is None else self.authenticating.concerns(demand, message)
         ):

@@ -183,7 +183,7 @@ class _Reading:
             DOOR, account.actor, SOURCE, self._content(line, shown.card.stored), reference, order_key(reference or ""), False,
             _ENCODE({**(given if self._repeats_all else _echoed(given, PURCHASE.echoes)), CARD: shown.fields}), shown.processor,
             shown.card, None, Initiation.UNSCHEDULED if given.get("recurring_mode") == "UNSCHEDULED" else _INITIATION, _CHANNEL,
-            merchant.settings.magic_amounts, None, None, False, "", "",
+            merchant.settings.magic_amounts, None, None, False, "", "", None,
         )), None, shown.masked, shown.expiry))
 
     def later(self, line: Line, orders: Mapping[int | str, Order]) -> Prepared:
