@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import asyncpg
 
+from ringfence.api.aps.door import order_key
 from ringfence.api.ppro import charges, instruments, operations
 from ringfence.api.ppro.app import GlobalApi
 from ringfence.api.ppro.door import Endpoint, Service
@@ -47,7 +48,8 @@ def ppro_service(
         instruments=Instruments(pool, keyring, vault, now), directory=directory,
         code_box=code_box, keyed=KeyedRequests(pool, new_id=new_id, now=now, wall=lambda: datetime.now(UTC)), names=names,
         content_key=keyring.content_key, route=routing(processors, of_cards), house=of_cards, now=now, is_live=is_live,
-        base_url=base_url, give_up=challenges.give_up, stand_in=None if is_live else stand_in)
+        base_url=base_url, give_up=challenges.give_up,
+        keys_elsewhere=lambda reference: (order_key(reference),), stand_in=None if is_live else stand_in)
 
 
 def methods(base_url: str, secret_of: SecretOf) -> Callable[[View, Facts], list[dict[str, Any]]]:

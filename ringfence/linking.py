@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import date, datetime, time
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
@@ -125,13 +125,20 @@ def giving_back(cashier: Cashier, desk: Desk) -> Cashier:
 
 def invoice_of(desk: Desk) -> Invoice:
     """How the invoice of a plan's due date is sent: as a link that can be paid from that day on."""
-    async def invoice(merchant: Merchant, plan: PlanRow, day: date) -> str | NoInvoice:
+    async def invoice(merchant: Merchant, plan: PlanRow, day: date, number: int) -> str | NoInvoice:
         made = await links.invoice(
-            desk, merchant, reference=reference_of(plan.plan_id, day, 1), minor=plan.minor, currency=plan.currency, email=plan.email,
+            desk, merchant, reference=reference_of(plan.plan_id, day, number), minor=plan.minor, currency=plan.currency, email=plan.email,
             description=plan.description, due_at=datetime.combine(day, time(), ZoneInfo(plan.zone)))
-        return NoInvoice(f"no invoice could be sent: {NO_INVOICE.get(made.why, made.why)}") if isinstance(made, links.Refused) else made.url
+        if not isinstance(made, links.Refused):
+            return made.url
+        return NoInvoice(f"no invoice could be sent: {NO_INVOICE.get(made.why, made.why)}", made.why is Why.REFERENCE_USED)
 
     return invoice
+
+
+async def link_states(desk: Desk, merchant: Merchant, references: Sequence[str]) -> Mapping[str, str]:
+    """How the links with these references stand, for whoever shows plans."""
+    return {name: link.state for name, link in (await links.by_references(desk, merchant, references)).items()}
 
 
 def desk_of(

@@ -68,7 +68,7 @@ from ringfence.engine.key_sources import KeySource, KeyUnreadable
 from ringfence.engine.lane import Lane, NotCommitted
 from ringfence.engine.links import QUEUE as MESSAGES
 from ringfence.engine.links import Desk as LinkDesk
-from ringfence.engine.metrics import DELIVERED, NOT_DELIVERED, Counters
+from ringfence.engine.metrics import DELIVERED, NOT_DELIVERED, SET_ASIDE, Counters
 from ringfence.engine.numbering import RENEW_SECONDS, Counted, NoNumberFree, Numbering
 from ringfence.engine.outcome_lane import OutcomeLane
 from ringfence.engine.reading import Reading
@@ -293,13 +293,14 @@ async def _foundation(
             page_sessions.chore(sessions, directory, config.retention_delivery_days, clock.now),
             retention.chore(reporters, policy_of(config), clock.now),
             batches.chore(file_desk), batches.carrying(carrier, config.sweep_seconds), batches.forgetting(file_desk),
+            recurring.forgetting(due, clock.now),
         ]
         # Lanes of their own, opened when there is something to charge: the expirer's are held over its chunks.
         planned = engine_on(lane("plan intents", INTENT_LANES), lane("plan outcomes", OUTCOME_LANES))
         charge = plan_charges.charger(aps_service(planned), sandbox=not config.is_live)
         runner = recurring.Runner(
-            due, directory, charge, plan_desk_of(config), key_of=order_key, now=clock.now, waiting=lambda: sum(engine.waiting),
-            invoice=invoice_of(link_desk))
+            due, directory, charge, invoice_of(link_desk), plan_desk_of(config), key_of=order_key, now=clock.now,
+            waiting=lambda: sum(engine.waiting))
         queues = [
             recovery.queue(ends_doubts), challenges.queue(after_challenges), reversals.queue(due, desk, engine, plan, clock.now),
             recurring.queue(runner),
@@ -314,7 +315,7 @@ async def _foundation(
         chores.append(stepping.watch(clock, nudge_all))
     background = Background(
         chores, queues, pool=due, now=clock.now, holder=holder, pause=config.sweep_seconds, sequential=config.frozen_at is not None,
-        count=counters.count_job)
+        count=counters.count_job, note_set_aside=lambda: counters.add(SET_ASIDE))
     background.start()
     ends.push_async_callback(background.stop)
     noticing = asyncio.create_task(keys.keep_noticing(pool, keyring, f"worker {number} of process {os.getpid()}"))

@@ -8,11 +8,12 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import asyncpg
 from starlette.routing import Route
 
-from ringfence.api import batches, events, plans, reports, retention, reviews, tokens, webhooks
+from ringfence.api import batches, events, jobs, plans, reports, retention, reviews, tokens, webhooks
 from ringfence.api import clock as clocks
 from ringfence.api import links as link_routes
 from ringfence.api.admin import Services, admin_routes, guard
@@ -20,6 +21,7 @@ from ringfence.api.aps import notifications, recurring, report_formats, reportin
 from ringfence.api.aps.batch import csv_of
 from ringfence.api.aps.door import DOOR, attempt_key, order_key, verification_key
 from ringfence.api.aps.hosted import ATTEMPTS
+from ringfence.api.ppro.names import Names
 from ringfence.config import Config
 from ringfence.engine import addresses, timeline
 from ringfence.engine.batches import Batches
@@ -35,6 +37,8 @@ from ringfence.engine.reporting import Reporting
 from ringfence.engine.retention import Desk, Policy
 from ringfence.engine.story import Window, asked_about, explain
 from ringfence.engine.timeline import Drops, Stepped, Upcoming
+from ringfence.linking import link_states
+from ringfence.processors.mock import Mock
 from ringfence.processors.simulator import totals
 from ringfence.simulator_desk import desk as simulators
 
@@ -60,7 +64,10 @@ def admin_of(
         return proved.as_json()
 
     async def story(name: str, merchant: str | None) -> object | None:
-        told = await explain(pool, name, merchant, keys=first_keys, asked=asked)
+        names = Names(keyring.content_key)
+        told = await explain(
+            pool, name, merchant, keys=first_keys, asked=asked, number_of=names.operation, names_of=lambda number: {
+                "fort_id": str(number), "charge": names.make("charge", number)})
         return told and told.as_json()
 
     async def due(now: datetime, until: datetime) -> Sequence[Upcoming]:
@@ -71,19 +78,22 @@ def admin_of(
             raise ClockError(clocks.IS_LIVE)
         return Stepped(clock.advance(until if isinstance(until, timedelta) else until - clock.now()), 1, [], False)
 
-    guarded, notifiers = guard(token), notifiers_of(config)
+    guarded, notifiers, notices = guard(token), notifiers_of(config), plan_desk_of(config)
+    kept_plans = Plans(
+        pool, clock.now, notices, recurring.judge(clock.now, sandbox=not config.is_live), partial(link_states, links))
     simulator = None if config.is_live else simulators(config.data / "simulator", config.seed, ends.callback)
     return [
         *admin_routes(guarded, Services(config.is_live, directory, everywhere, proof, story, simulator)),
         *clocks.routes(guarded, clocks.Services(clock, due, advance or at_once)),
         *events.routes(guarded, events.Services(by_key or pool, directory, notifiers)),
-        *webhooks.routes(guarded, webhooks.Services(pool, directory, notifiers, rules_of(config), clock.now)),
+        *webhooks.routes(guarded, webhooks.Services(
+            pool, directory, notifiers, rules_of(config), clock.now, notices, kept_plans.number)),
+        *jobs.routes(guarded, jobs.Services(pool, directory, clock.now, nudge)),
         *reviews.routes(guarded, reviews.Services(pool, directory, clock.now, asked)),
         *tokens.routes(guarded, tokens.Services(pool, directory)),
         *reports.routes(guarded, reports.Services(
             Reporting(pool, clock.now, nudge), directory, reporting.understood, report_formats.unsigned, report_formats.CONTENT_TYPES)),
-        *plans.routes(guarded, plans.Services(directory, Plans(
-            pool, clock.now, plan_desk_of(config), recurring.judge(clock.now, sandbox=not config.is_live), invoices=True), clock.now)),
+        *plans.routes(guarded, plans.Services(directory, kept_plans, clock.now)),
         *link_routes.routes(guarded, link_routes.Services(links, directory, None if config.is_live else pool)),
         *retention.routes(guarded, Desk(pool, policy_of(config), clock.now)),
         *batches.routes(guarded, batches.Services(files or _desk(by_key or pool, clock), directory, csv_of)),
@@ -123,7 +133,9 @@ def policy_of(config: Config) -> Policy:
 
 def books_of(config: Config) -> dict[str, Totals]:
     """The processors' own totals by business day, read from their books beside a running service or without one."""
-    return {"simulator": lambda day: asyncio.to_thread(totals, config.data / "simulator", day)}
+    if config.is_live:
+        return {}
+    return {"simulator": lambda day: asyncio.to_thread(totals, config.data / "simulator", day), Mock.name: Mock(config.data / "simulator").totals}
 
 
 def first_keys(reference: str) -> list[str]:

@@ -15,7 +15,8 @@ from starlette.routing import Route
 from ringfence.api.admin import BadInput, Endpoint, merchant_of, only, read_object, text_of
 from ringfence.api.describing import OF_MERCHANT, Schema, answers, fields, operator, path, query, rows, text
 from ringfence.api.http import error_response, json_response
-from ringfence.core.plan import Failed, Kind, Missed, Status, reference_of
+from ringfence.core.link import State as LinkState
+from ringfence.core.plan import Failed, Kind, Missed, Period, State, Status, reference_of
 from ringfence.core.schedule import Unit
 from ringfence.engine.clock import parse_duration, parse_instant
 from ringfence.engine.directory import Directory, Merchant
@@ -249,14 +250,23 @@ def _in_full(services: Services, found: Shown) -> dict[str, Any]:
     for one in found.attempts:
         attempts.setdefault(one.place, []).append({
             "attempt": one.attempt, "reference": one.reference, "payment": str(one.payment_id) if one.payment_id else None,
-            "result": one.result, "response_code": one.response_code, "advice": one.advice, "at": one.ended_at})
+            "result": "sent" if found.plan.kind == Kind.INVOICE and one.result == "approved" else one.result,
+            "response_code": one.response_code, "advice": one.advice, "at": one.ended_at})
     return shown(services, found.plan) | {"periods": [{
         "due_date": one.period.due_date, "amount": one.period.minor, "state": one.period.state,
         "next_at": one.period.next_at if one.period.state == "open" else None,
         "reference": reference_of(found.plan.plan_id, one.period.due_date, one.period.attempts) if one.period.attempts else None,
-        "payment": str(one.payment_id) if one.payment_id else None, "link": one.link, "reason": one.reason, "changed_at": one.changed_at,
-        "attempts": attempts.get(one.period.place, []),
+        "payment": str(one.payment_id) if one.payment_id else None, "link": one.link, "invoice": _invoice(found, one.period),
+        "reason": one.reason, "changed_at": one.changed_at, "attempts": attempts.get(one.period.place, []),
     } for one in found.periods]}
+
+
+def _invoice(found: Shown, period: Period) -> str | None:
+    """How a sent invoice stands: until somebody pays it, it was only sent."""
+    if period.state != State.INVOICED:
+        return None
+    stands = found.invoices.get(reference_of(found.plan.plan_id, period.due_date, period.attempts), "")
+    return stands if stands in (LinkState.PAID, LinkState.EXPIRED, LinkState.CANCELLED) else "sent"
 
 
 def _due_json(services: Services, one: Due) -> dict[str, Any]:
@@ -291,10 +301,12 @@ _REQUIRED = tuple(_PLAN)
 _OR_NULL: Schema = {"type": ["string", "null"]}
 _PERIOD = {
     "due_date": text("the day", format="date"), "amount": _INTEGER, "state": text("open, asked, charged, invoiced, failed, skipped or dropped"),
-    "next_at": _OR_NULL, "reference": _OR_NULL, "payment": _OR_NULL, "link": text("of its invoice"), "reason": text("why it stands so"),
+    "next_at": _OR_NULL, "reference": _OR_NULL, "payment": _OR_NULL, "link": text("of its invoice"),
+    "invoice": {"type": ["string", "null"], "enum": ["sent", "paid", "expired", "cancelled", None]}, "reason": text("why it stands so"),
     "changed_at": text("business time", format="date-time"), "attempts": rows({
         "attempt": _INTEGER, "reference": text("merchant_reference"), "payment": _OR_NULL,
-        "result": text("approved, declined, reversed, not_asked or taken"), "response_code": text("DE 39"), "advice": text("merchant advice code"),
+        "result": text("approved, sent (an invoice), declined, reversed, not_asked, or taken: the reference is another order's"),
+        "response_code": text("DE 39"), "advice": text("merchant advice code"),
         "at": text("business time", format="date-time"),
     }, ("attempt", "reference", "payment", "result", "response_code", "advice", "at")),
 }

@@ -6,7 +6,7 @@ identifier.  Refuses to know how anything is sent.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -23,8 +23,9 @@ from ringfence.core.ids import LARGEST
 from ringfence.engine import webhooks
 from ringfence.engine.addresses import Rules, problem
 from ringfence.engine.clock import parse_instant
-from ringfence.engine.directory import Directory
+from ringfence.engine.directory import Directory, Merchant
 from ringfence.engine.feed import Notifier
+from ringfence.engine.plan_notices import Desk
 from ringfence.engine.webhooks import MAX_LISTED, STATES, AttemptRow, Delivery, Failed, One, Range, Refused, Selection
 
 USUAL = 100
@@ -32,14 +33,20 @@ _ID = re.compile(r"([A-Za-z0-9]{1,20}):(\d{1,9}):(\d{1,19}):(\d{1,9})", re.ASCII
 _INSTANT = "must be an ISO 8601 instant with its offset, such as 2026-11-21T12:00:00Z"
 
 
+PlanNumber = Callable[[Merchant, str], Awaitable[int | None]]
+
+
 class Services(NamedTuple):
-    """What the endpoints work with.  ``now``: business time; ``rules``: which addresses this installation may call."""
+    """What the endpoints work with.  ``now``: business time; ``rules``: which addresses this installation may call; ``notices``: what tells of
+    plans, which are found by ``plan_number``."""
 
     pool: asyncpg.Pool
     directory: Directory
     notifiers: Mapping[str, Notifier]
     rules: Rules
     now: Callable[[], datetime]
+    notices: Desk
+    plan_number: PlanNumber
 
 
 def routes(guard: Callable[[Endpoint], Endpoint], services: Services) -> list[Route]:
@@ -124,10 +131,31 @@ async def _selection(services: Services, given: dict[str, Any]) -> Selection | N
 
 async def _replay(services: Services, request: Request) -> Response:
     given = await read_object(request)
-    only(given, "since", "until", "merchant")
+    only(given, "since", "until", "merchant", "plan", "event")
+    event = text_of(given, "event", "") or None
+    if "plan" in given:
+        return await _replay_plan(services, given, event)
     since, until = _range(given)
-    return _told(await webhooks.replay(
-        services.pool, services.now(), services.directory, services.notifiers, since, until, _given_merchant(services, given)))
+    merchant = _given_merchant(services, given)
+    made = await webhooks.replay(services.pool, services.now(), services.directory, services.notifiers, since, until, merchant, event)
+    if isinstance(made, int):
+        told = [one for one in services.directory.merchants() if merchant in (None, one.merchant_id)]
+        made += await services.notices.replay(services.pool, told, services.now(), since=since, until=until, event=event)
+    return _told(made)
+
+
+async def _replay_plan(services: Services, given: dict[str, Any], event: str | None) -> Response:
+    """The notices of one plan, of any time unless one is given."""
+    since, until = (_instant(text_of(given, name, "") or None, name) for name in ("since", "until"))
+    _in_order(since, until)
+    merchant = services.directory.merchant(text_of(given, "merchant"))
+    if merchant is None:
+        raise BadInput("merchant", "there is no merchant of that identifier")
+    number = await services.plan_number(merchant, text_of(given, "plan"))
+    if number is None:
+        raise BadInput("plan", "there is no plan of that merchant and id")
+    return _told(await services.notices.replay(
+        services.pool, [merchant], services.now(), since=since, until=until, number=number, event=event))
 
 
 def _told(done: int | Refused) -> Response:
@@ -281,5 +309,7 @@ DESCRIBED: dict[str, Schema] = {
     "/admin/webhooks/replay": {"post": operator(
         "Hand events committed in a range (wall time) to the addresses of today that did not get them",
         answers("how many deliveries were made", _MANY, "400", "401", "409"), body=fields({
-            **_instants("wall time"), "merchant": text("only this merchant's")}, ("since", "until"), additionalProperties=False))},
+            **_instants("wall time; of notices of plans business time; not needed with plan"), "merchant": text("only this merchant's"),
+            "plan": text("only the notices of this plan of the merchant's"), "event": text("only events or notices of this name"),
+            }, additionalProperties=False))},
 }

@@ -104,6 +104,8 @@ class Sender:
                 return [one.attempt[:5] in went for one in results]
             except TRY_AGAIN:
                 continue
+            except asyncpg.QueryCanceledError:
+                raise
             except CONNECTION_LOST as lost:
                 raise DeliveriesLost(str(lost)) from lost
 

@@ -27,7 +27,9 @@ TURN_SECONDS = 5.0
 RENEWALS = 3
 """A lease is renewed so often in its time."""
 FAILED_SECONDS, FAILED_AT_MOST = 5.0, 300.0
-"""A job that raised comes again after so long, twice as long each time (business time)."""
+"""A job that raised, or whose statement took too long, comes again after so long, twice as long each time (business time)."""
+MOST_FAILURES = 12
+"""... and is set aside after so many failures in a row."""
 LOST_SECONDS = 1.0
 """... and one that lost the database (business time)."""
 
@@ -46,13 +48,15 @@ class Queue(NamedTuple):
     """Jobs of one kind.  ``run`` gives its job back itself (``later``, ``done``, or in a commit that ends it).
 
     ``at_once``: jobs in hand together in this process, ``per_merchant`` of them of one merchant; ``lease`` in seconds (wall time).
+    ``together``: ``run`` is given a list, all that was claimed at once; the next handful is claimed when it is done.
     """
 
     name: str
-    run: Callable[[Job], Awaitable[object]]
+    run: Callable[[Any], Awaitable[object]]
     at_once: int = 16
     per_merchant: int = 4
     lease: float = 10.0
+    together: bool = False
 
 
 class _Held:
@@ -70,14 +74,15 @@ class Background:
     def __init__(
         self, chores: Sequence[Chore], queues: Sequence[Queue], *, pool: asyncpg.Pool, now: Callable[[], datetime], holder: str,
         pause: float, sequential: bool = False, count: Callable[[str, bool], None] = lambda queue, done: None,
+        note_set_aside: Callable[[], None] = lambda: None,
     ) -> None:
         """``now`` is business time; ``holder`` names this process among all; ``pause``: between two looks at a queue (wall seconds).
 
         ``sequential``: one thing at a time, in the given order, so that a run can be repeated.  ``count`` is told of every job that
-        ended well or raised.
+        ended well or raised, ``note_set_aside`` when one failed too often.
         """
         self._chores, self._queues, self._pool, self._now, self._holder = chores, queues, pool, now, holder
-        self._pause, self._sequential, self._count = pause, sequential, count
+        self._pause, self._sequential, self._count, self._note_set_aside = pause, sequential, count, note_set_aside
         self._jobs: dict[Job, _Held] = {}
         self._turns: dict[Chore, _Held] = {}
         self._looks = {one.name: asyncio.Event() for one in (*chores, *queues)}
@@ -149,6 +154,8 @@ class Background:
         """The result of the work; ``None`` where it broke, which is logged."""
         try:
             return await work
+        except asyncpg.QueryCanceledError:
+            log.exception("%s failed: its statement takes too long", name)
         except CONNECTION_LOST as lost:
             log.warning("%s waits for the database: %s", name, lost)
         except Exception:
@@ -168,10 +175,13 @@ class Background:
         """Claim as many jobs as there are hands free, and start them; the merchant that was served last."""
         mine = Counter(job.merchant_id for job in self._jobs if job.queue == queue.name)
         if free := queue.at_once - mine.total():
+            if queue.together and mine:
+                return after
             began = time.monotonic()
-            for job in await self._claimed(queue, after, free, mine):
-                self._start(queue, job, began)
-                after = job.merchant_id
+            claimed = await self._claimed(queue, after, free, mine)
+            for some in [claimed] if queue.together and claimed else [[job] for job in claimed]:
+                self._start(queue, some, began)
+                after = some[-1].merchant_id
         return after
 
     async def _claimed(self, queue: Queue, after: int, limit: int, mine: Counter[int]) -> list[Job]:
@@ -179,34 +189,61 @@ class Background:
             self._pool, queue.name, now=self._now(), holder=self._holder, lease=queue.lease, per_merchant=queue.per_merchant,
             limit=limit, after=after, held=mine)) or []
 
-    def _start(self, queue: Queue, job: Job, claimed_at: float) -> asyncio.Task[None]:
-        task = _task(self._run(queue, job), f"{queue.name} {job.subject}")
-        self._jobs[job] = _Held(task, queue.lease, claimed_at)
-        task.add_done_callback(lambda ended: self._ended(queue, job))
+    def _start(self, queue: Queue, some: list[Job], claimed_at: float) -> asyncio.Task[None]:
+        name = f"{queue.name} {some[0].subject}" + (f" and {len(some) - 1} more" if len(some) > 1 else "")
+        task = _task(self._run(queue, some), name)
+        held = _Held(task, queue.lease, claimed_at)
+        self._jobs.update(dict.fromkeys(some, held))
+        task.add_done_callback(lambda ended: self._ended(queue, some))
         return task
 
-    def _ended(self, queue: Queue, job: Job) -> None:
-        """A hand is free."""
-        del self._jobs[job]
+    def _ended(self, queue: Queue, some: Sequence[Job]) -> None:
+        """Hands are free."""
+        for job in some:
+            self._jobs.pop(job, None)
         self._looks[queue.name].set()
 
-    async def _run(self, queue: Queue, job: Job) -> None:
+    async def _run(self, queue: Queue, some: list[Job]) -> None:
         try:
-            await queue.run(job)
+            await queue.run(some if queue.together else some[0])
+        except asyncpg.QueryCanceledError as error:     # the server's word for our own statement_timeout, and nothing else is lost
+            await self._failed(queue, some, error)
         except CONNECTION_LOST as lost:
-            log.warning("%s %d waits for the database: %s", queue.name, job.subject, lost)
-            await self._give_back(queue, job, LOST_SECONDS, "the database was lost")
+            log.warning("%s %d waits for the database: %s", queue.name, some[0].subject, lost)
+            await self._guarded(queue.name, self._lost(queue, some))
         except Exception as error:
-            log.exception("%s %d failed", queue.name, job.subject)
-            pause = min(FAILED_AT_MOST, FAILED_SECONDS * 2 ** min(job.tries - 1, 16))
-            await self._give_back(queue, job, pause, f"failed: {type(error).__name__}")
+            await self._failed(queue, some, error)
         else:
-            self._count(queue.name, True)
+            for _ in some:
+                self._count(queue.name, True)
 
-    async def _give_back(self, queue: Queue, job: Job, pause: float, note: str) -> None:
+    async def _lost(self, queue: Queue, some: Sequence[Job]) -> None:
         """For later; where even that fails, the lease ends by itself."""
+        for _ in some:
+            self._count(queue.name, False)
+        at = self._now() + timedelta(seconds=LOST_SECONDS)
+        await rows.all_lost(self._pool, [(job, at, "the database was lost") for job in some])
+
+    async def _failed(self, queue: Queue, some: list[Job], error: Exception) -> None:
+        """A handful that failed is halved, so that one that cannot be done fails alone; it comes again, each time later, and is set aside
+        once it has failed too often."""
+        if len(some) > 1:
+            log.warning("%s %d and %d more failed together: %s", queue.name, some[0].subject, len(some) - 1, type(error).__name__)
+            middle = len(some) // 2
+            await self._run(queue, some[:middle])
+            await self._run(queue, some[middle:])
+            return
+        (job,) = some
+        log.error("%s %d failed", queue.name, job.subject, exc_info=error)
         self._count(queue.name, False)
-        await self._guarded(queue.name, rows.later(self._pool, job, self._now() + timedelta(seconds=pause), note))
+        failures = job.failures + 1
+        pause = min(FAILED_AT_MOST, FAILED_SECONDS * 2 ** min(failures - 1, 16))
+        at = self._now() + timedelta(seconds=pause) if failures < MOST_FAILURES else None
+        if await self._guarded(queue.name, rows.failed(self._pool, job, at, f"failed: {type(error).__name__}")) and at is None:
+            self._note_set_aside()
+            log.error(
+                "%s %d of merchant %d failed %d times in a row and is set aside; see what it needs, then: ringfence jobs retry",
+                queue.name, job.subject, job.merchant_id, failures)
 
     # -- everything in order
 
@@ -228,7 +265,7 @@ class Background:
                         break
                     found += 1
                     after[queue.name] = jobs[0].merchant_id
-                    await asyncio.wait([self._start(queue, jobs[0], began)])
+                    await asyncio.wait([self._start(queue, jobs, began)])
             if not found:
                 await self._any_looked()
         for chore in self._chores:
@@ -265,16 +302,26 @@ class Background:
             jobs = [job for job, held in self._jobs.items() if held.lease == lease]
             began = time.monotonic()
             ours = await self._in_time(rows.renew(self._pool, jobs, lease), patience)
-            for job in jobs if ours is not None else ():
-                self._keep(f"{job.queue} {job.subject}", self._jobs.get(job), job in ours, began)
+            if ours is not None:
+                self._renewed(jobs, ours, began)
         for chore, held in list(self._turns.items()):
             began = time.monotonic()
             ours = await self._in_time(rows.turn(self._pool, chore.name, self._holder, TURN_SECONDS), patience)
             if ours is not None:
                 self._keep(chore.name, held, ours, began)
-        for held in (*self._jobs.values(), *self._turns.values()):
+        for held in {id(held): held for held in (*self._jobs.values(), *self._turns.values())}.values():
             if held.until <= time.monotonic():
                 self._let_go(held.task.get_name(), held)
+
+    def _renewed(self, jobs: Sequence[Job], ours: set[Job], began: float) -> None:
+        """What others have by now is let go of.  Of a handful the rest goes on: whoever has one of them too does nothing twice."""
+        kept = {id(self._jobs[job]) for job in jobs if job in ours and job in self._jobs}
+        for job in jobs:
+            held = self._jobs.get(job)
+            if held is not None and job not in ours and id(held) in kept:
+                del self._jobs[job]
+            else:
+                self._keep(f"{job.queue} {job.subject}", held, job in ours, began)
 
     def _keep(self, name: str, held: _Held | None, is_ours: bool, since: float) -> None:
         if held is None:

@@ -9,27 +9,20 @@ from __future__ import annotations
 import asyncio
 import csv
 import json
-import os
-import signal
-import threading
 import time
 import urllib.request
 from collections import Counter
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
 
 from rich.console import Console
 
 from ringfence.bench import latencies
-from ringfence.bench.expiry import Buyer, answered
-from ringfence.bench.load import TOKENS_AT_ONCE, card_number
-from ringfence.bench.load import Shop as Buying
-from ringfence.bench.processor_time import processes, tree, used
-from ringfence.bench.purchases import signed
+from ringfence.bench.expiry import Buyer
+from ringfence.bench.means import CURRENCY, Scales, kill_worker, paid_once
+from ringfence.bench.processor_time import used
 from ringfence.bench.service import Service, proof
 from ringfence.bench.verification import checkpoint, verify
 from ringfence.cli import batch_wire
@@ -37,8 +30,7 @@ from ringfence.storage.database import connect, parse_queries
 
 QUERIES = parse_queries(resources.files("ringfence.bench").joinpath("batch.sql").read_text("utf-8"))
 REFERENCE = "bench"
-CURRENCY = "AED"
-LOOK_SECONDS, WEIGH_SECONDS = 0.1, 0.5
+LOOK_SECONDS = 0.1
 KILLS_OVER = (0.25, 0.65)
 """Kills are spread over this stretch of the rows."""
 STUCK_SECONDS = 300.0
@@ -86,12 +78,12 @@ def run(count: int, tokens: int, kills: int, service: Service, folder: Path, ste
     merchant = service.merchants[0]
     shop = batch_wire.Shop(service.base_url, merchant.identifier, merchant.access_code, merchant.request_phrase, merchant.sha_type)
     file = folder / "bench.csv"
-    _write(file, count, _tokens(service, tokens))
+    _write(file, count, paid_once(service, tokens))
     acknowledged = folder / "acknowledged.jsonl"
     acknowledged.touch(mode=0o600)
     postmaster = checkpoint(service.dsn)
     step(f"Carrying out {count:,} rows", count / 15_000)
-    with Buyer(service, acknowledged, forgives=kills > 0) as buyer, _Scales(service, postmaster) as scales:
+    with Buyer(service, acknowledged, forgives=kills > 0) as buyer, Scales(service, postmaster) as scales:
         before, began = used(service.pid, postmaster), time.monotonic()
         handed = batch_wire.upload(shop, REFERENCE, file)
         uploaded = time.monotonic()
@@ -117,27 +109,6 @@ def run(count: int, tokens: int, kills: int, service: Service, folder: Path, ste
     return Measured(
         count, file.stat().st_size, codes.get("14000", 0), uploaded - began, validated - began, processed - began, ended - began, tuple(spent),
         scales.peak / 2**20, dict(latencies.histogram(buyer.took)), len(buyer.took), killed, dict(codes), faults)
-
-
-def _tokens(service: Service, count: int) -> list[str]:
-    """Cards that their holders paid with once, without which nothing recurs; each has its token from that payment."""
-    merchant, expiry = service.merchants[0], f"{time.gmtime().tm_year % 100 + 3:02}12"
-
-    def several(numbers: range) -> list[str]:
-        connection, made = Buying(service.base_url, [merchant]).connect(), []
-        for number in numbers:
-            body = answered(connection, signed(merchant, urlsplit(service.base_url).netloc, {
-                "command": "PURCHASE", "merchant_reference": f"FIRST-{number}", "amount": "100", "currency": CURRENCY, "customer_ip": "203.0.113.7",
-                "customer_email": "payer@shop.example", "card_number": card_number(number), "expiry_date": expiry, "card_security_code": "123"}))
-            fields = json.loads(body or b"{}")
-            if fields.get("response_code") != "14000":
-                raise BatchFailed(f"A first payment was refused: {fields}")
-            made.append(fields["token_name"])
-        connection.socket.close()
-        return made
-
-    with ThreadPoolExecutor(TOKENS_AT_ONCE) as together:
-        return [name for names in together.map(several, [range(start, count, TOKENS_AT_ONCE) for start in range(TOKENS_AT_ONCE)]) for name in names]
 
 
 def _write(file: Path, count: int, tokens: list[str]) -> None:
@@ -215,54 +186,9 @@ def _kill(service: Service, kills: int, batch_id: str, count: int) -> int:
         except (OSError, ValueError):
             done = 0                            # it was that worker's answer
         if done >= count * (first + (last - first) * killed / max(1, kills - 1 or 1)):
-            table = processes()
-            workers = [number for number, one in table.items() if one.parent == service.pid and _is_worker(number)]
-            if workers:
-                os.kill(workers[killed % len(workers)], signal.SIGKILL)
-                killed += 1
+            killed += kill_worker(service, killed)
         time.sleep(0.2)
     return killed
-
-
-def _is_worker(number: int) -> bool:
-    try:
-        return b"postgres" not in Path(f"/proc/{number}/cmdline").read_bytes()
-    except OSError:
-        return False
-
-
-class _Scales(threading.Thread):
-    """Weighs the service without its database, until the block ends: the greatest sum of proportional set sizes, in bytes."""
-
-    def __init__(self, service: Service, postmaster: int | None) -> None:
-        super().__init__(daemon=True)
-        self._service, self._postmaster, self._ended, self.peak = service, postmaster, threading.Event(), 0
-
-    def __enter__(self) -> _Scales:
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ended.set()
-        self.join()
-
-    def run(self) -> None:
-        """The thread."""
-        while not self._ended.wait(WEIGH_SECONDS):
-            table = processes()
-            database = tree(table, self._postmaster) if self._postmaster else set()
-            self.peak = max(self.peak, sum(_sizes(tree(table, self._service.pid) - database)))
-
-
-def _sizes(numbers: set[int]) -> Iterator[int]:
-    """Proportional set sizes, proc(5) smaps_rollup."""
-    for number in numbers:
-        try:
-            for line in Path(f"/proc/{number}/smaps_rollup").read_text().splitlines():
-                if line.startswith("Pss:"):
-                    yield int(line.split()[1]) * 1024
-        except OSError:
-            continue
 
 
 def show(measured: Measured, console: Console) -> None:

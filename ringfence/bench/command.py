@@ -170,6 +170,46 @@ def batch_command(context: click.Context, rows: int, tokens: int, kills: int, wo
         context.exit(Exit.CHECK_FAILED)
 
 
+@bench_command.command(name="plans", epilog="""\b
+Examples:
+  ringfence bench plans --count 20000             a fresh service, about half a minute
+  ringfence bench plans --count 1000000 --json    the whole, for machines
+  ringfence bench plans --count 100000 --kill 2   with workers killed in the middle
+
+Ends with 0 when every plan was charged exactly once and the proof agrees, 1 otherwise, 2 for a wrong command line.""")
+@click.option("--count", default=100_000, show_default=True, type=click.IntRange(1, 10_000_000), help="Plans that are due on one day.")
+@click.option("--tokens", default=1_000, show_default=True, type=click.IntRange(1, 1_000), help="Stored cards they charge.")
+@click.option("--kill", "kills", default=0, show_default=True, type=click.IntRange(0, 20), help="Kill a worker so often in the middle.")
+@click.option("--workers", default=2, show_default=True, type=click.IntRange(1, 64), help="Worker processes of the service.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
+@click.pass_context
+def plans_command(context: click.Context, count: int, tokens: int, kills: int, workers: int, as_json: bool) -> None:
+    """Measure how long very many plans take that are due on one day.
+
+    The sandbox's clock is moved to the day, and the service charges them while one client goes on buying.  Afterwards the plans, the
+    payments and the proof are asked.
+    """
+    from ringfence.bench import plans
+    console = Console(stderr=as_json)
+    try:
+        with ExitStack() as stack:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ringfence-bench-", dir=disk_folder())))
+            step = stack.enter_context(steps(console, quiet=as_json))
+            step("Starting", 2)
+            service = stack.enter_context(started(folder / "data", workers))
+            charged = plans.run(count, tokens, kills, service, folder / "acknowledged.jsonl", step)
+    except (plans.PlansFailed, LoadFailed, ServiceFailed, PostgresError, DatabaseUnavailable, DatabaseUnsuitable, OSError) as why:
+        if as_json:
+            click.echo(json.dumps({"count": count, "charged": 0, "proof_ok": False, "faults": [str(why)]}))
+        raise Failure(Exit.CHECK_FAILED, str(why)) from why
+    if as_json:
+        click.echo(json.dumps(charged.as_json(), indent=2))
+    else:
+        plans.show(charged, console)
+    if not charged.passed:
+        context.exit(Exit.CHECK_FAILED)
+
+
 def arrived(sink: Sink, count: int, step: Callable[[str, float], None]) -> Arrived:
     """What the merchants were told once they know of so many payments, or nothing new came for a while."""
     step(f"Waiting for the webhooks of {count:,} purchases", count / 5_000)

@@ -81,12 +81,12 @@ def run(count: int, workers: int, service: Service, acknowledged: Path, step: Ca
     postmaster = checkpoint(service.dsn)
     first, last = asyncio.run(_instants(service.dsn))
     step("Moving the clock", 5)
-    if why := _advance(service, to=(first - BEFORE).isoformat()):       # six days of other work are not what is measured
+    if why := advance(service, to=(first - BEFORE).isoformat()):       # six days of other work are not what is measured
         raise ExpiryFailed(why)
     step(f"Expiring {count:,} holds", count / 5_000)
     with Buyer(service, acknowledged) as buyer, ThreadPoolExecutor(1) as hand:
         before, began = used(service.pid, postmaster), time.monotonic()
-        moving = hand.submit(_advance, service, advance=ceil((last - first + BEFORE).total_seconds()))
+        moving = hand.submit(advance, service, advance=ceil((last - first + BEFORE).total_seconds()))
         left = asyncio.run(_watch(service.dsn, count, began))
         seconds = time.monotonic() - began
         spent = used(service.pid, postmaster).since(before)
@@ -114,7 +114,7 @@ async def _instants(dsn: str) -> tuple[datetime, datetime]:
     return first, last
 
 
-def _advance(service: Service, **how: str | int) -> str | None:
+def advance(service: Service, **how: str | int) -> str | None:
     """Move the sandbox's clock, ``to`` an instant or by the seconds of ``advance``; why it did not, or ``None``."""
     token = json.loads((service.data / "sandbox.json").read_text("utf-8"))["admin"]
     asked = urllib.request.Request(

@@ -44,6 +44,7 @@ COMMANDS: dict[str, Entry] = {
     "aps": Entry("ringfence.cli.aps", "aps", "Tools for Amazon Payment Services clients."),
     "report": Entry("ringfence.cli.report", "report", "Have reports of operations made, and download them."),
     "retention": Entry("ringfence.cli.retention", "retention", "Show and erase what is kept too long."),
+    "jobs": Entry("ringfence.cli.jobs", "jobs", "Look at jobs that were set aside, and try them again."),
     "migrate": Entry("ringfence.cli.migrate", "migrate", "Bring the database to this program's schema."),
     "vault": Entry("ringfence.cli.vault", "vault", "Change the vault's master key."),
     "bench": Entry("ringfence.bench.command", "bench_command", "Measure durable payments a second beside pgbench."),

@@ -137,6 +137,7 @@ def _database(config: Config) -> Iterator[Finding]:
 
 
 async def _look_into(config: Config, url: str) -> list[Finding]:
+    from ringfence.engine import set_aside
     from ringfence.main import open_keyring
     from ringfence.storage import database
     from ringfence.storage.migrations import MigrationError, status
@@ -150,6 +151,9 @@ async def _look_into(config: Config, url: str) -> list[Finding]:
             said = f"missing: {', '.join(missing)}; run: ringfence migrate" if missing else "as this program needs it"
             findings.append(Finding("schema", not missing, said))
             if not missing:
+                aside = await set_aside.listed(pool, None)
+                said = f"{len(aside)} failed too often and were set aside: ringfence jobs list" if aside else "none was set aside"
+                findings.append(Finding("jobs", not aside, said))
                 ring = await open_keyring(config, pool)
                 findings.append(Finding("master key", True, f"number {ring.current.number} opens this vault"))
             return findings

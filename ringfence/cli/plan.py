@@ -120,7 +120,8 @@ def show(plan_id: str, merchant: str | None, data: str | None, as_json: bool) ->
     if found["periods"]:
         click.echo()
         print_table(("due", "amount", "state", "attempts", "payment", "again", "why"), [
-            (one["due_date"], _money(found | {"amount": one["amount"]}), one["state"], _attempts(one), one["payment"] or "", _at(one["next_at"]),
+            (one["due_date"], _money(found | {"amount": one["amount"]}), one["invoice"] or one["state"], _attempts(one), one["payment"] or "",
+             _at(one["next_at"]),
              one["reason"] or one["link"])
             for one in found["periods"]], right=("amount",))
 

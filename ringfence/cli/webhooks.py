@@ -119,16 +119,23 @@ def redeliver(delivery: str | None, failed: bool, since: str | None, until: str 
 Examples:
   ringfence webhooks replay --since 2026-11-21T09:00:00Z --until 2026-11-21T10:00:00Z
   ringfence webhooks replay --since 2026-11-21 --until 2026-11-22 --merchant RingfenceTwo
+  ringfence webhooks replay --since 2026-11-21 --until 2026-11-22 --event plan_charged
+  ringfence webhooks replay --plan gym-7 --merchant RingfenceOne
 
 \b
 Exit codes: 0 done · 9 refused, and nothing is sent""")
 @_range("committed (by the wall clock)")
+@click.option("--plan", metavar="ID", help="Only the notices of this plan, of any time; with --merchant.")
+@click.option("--event", metavar="NAME", help="Only events or notices of this name, such as plan_charged.")
 @_merchant
 @data_option
 @json_option
-def replay(since: str | None, until: str | None, merchant: str | None, data: str | None, as_json: bool) -> None:
-    """Hand the events of a range to today's addresses, where they have not been told of them."""
-    _order(data, as_json, "replay", {"since": since, "until": until, "merchant": merchant}, "was made", "were made")
+def replay(since: str | None, until: str | None, plan: str | None, event: str | None, merchant: str | None, data: str | None,
+           as_json: bool) -> None:
+    """Hand the events of a range, and the notices of plans, to today's addresses, where they have not been told of them."""
+    if plan is not None and merchant is None:
+        raise click.UsageError("--plan goes with --merchant: plans are a merchant's own.")
+    _order(data, as_json, "replay", {"since": since, "until": until, "plan": plan, "event": event, "merchant": merchant}, "was made", "were made")
 
 
 def _order(data: str | None, as_json: bool, what: str, given: dict[str, Any], one: str, several: str) -> None:

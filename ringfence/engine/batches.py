@@ -91,7 +91,7 @@ class Batches:
     ) -> None:
         """``connect`` makes a connection for one upload, of which ``at_once`` run together; ``pool`` looks up by key.  ``nudge`` is told
         the chore that has something to do."""
-        self._connect, self._pool, self._now, self.new_id, self._doors, self._nudge = connect, pool, now, new_id, doors, nudge
+        self._connect, self._pool, self.now, self.new_id, self._doors, self._nudge = connect, pool, now, new_id, doors, nudge
         self._uploads = asyncio.Semaphore(at_once)
         self._settled: dict[int, tuple[int, int]] = {}      # by batch: a wave, and the first line of it that may not have ended
         self._counted: dict[int, tuple[int, Counter[tuple[str, str, str, str]]]] = {}
@@ -119,7 +119,7 @@ class Batches:
                     file = await self._taken_in(connection, pieces, contents, lambda read: File(
                         merchant_id, batch_id, reference, door, access, language, file_name, read.bytes, read.digest, list(read.columns),
                         read.rows, read.last_line, list(read.totals), INVALID if read.wrong else VALIDATING, FAULTY if read.wrong else "",
-                        "", read.wrong, None, None, False, 0, 1, self._now(), None, None, None, None, None, None, None, merchant))
+                        "", read.wrong, None, None, False, 0, 1, self.now(), None, None, None, None, None, None, None, merchant))
             except _Refused:
                 return None
             finally:
@@ -198,7 +198,7 @@ class Batches:
             await connection.execute(rows.SQL.content_lock, CONTENT_LOCKS, int.from_bytes(file.content[:4], "big", signed=True))
             if not force and file.state == VALID and (earlier := await self._repeated(connection, file)) is not None:
                 await rows.note_repeat(connection, file, earlier, await self._new_money(connection, file))
-            elif await connection.fetchval(rows.SQL.process, *file[:2], self._now(), force):
+            elif await connection.fetchval(rows.SQL.process, *file[:2], self.now(), force):
                 await connection.execute(rows.SQL.lay_parts, *file[:2], _parts(file.rows), file.last_line)
             after = await rows.file(connection, *file[:2])
         assert after is not None, "a file is not removed"
@@ -208,7 +208,7 @@ class Batches:
     async def cancel(self, file: File) -> File:
         """Stop it at a row's boundary: what is under way ends, nothing further begins."""
         async with borrowed(self._pool) as connection:
-            await connection.fetchval(rows.SQL.cancel, *file[:2], self._now())
+            await connection.fetchval(rows.SQL.cancel, *file[:2], self.now())
             after = await rows.file(connection, *file[:2])
         assert after is not None, "a file is not removed"
         self._nudge(CHORE)
@@ -269,7 +269,7 @@ class Batches:
             await connection.close()
 
     async def _repeated(self, connection: asyncpg.Connection, file: File) -> int | None:
-        since = self._now() - timedelta(days=REPEAT_DAYS)
+        since = self.now() - timedelta(days=REPEAT_DAYS)
         return await connection.fetchval(rows.SQL.repeated, file.merchant_id, file.content, file.batch_id, since)
 
     async def _new_money(self, connection: asyncpg.Connection, file: File) -> list[Total]:
@@ -297,7 +297,7 @@ class Batches:
         if not agrees:
             log.error("batch %d does not come to what was handed in", file.batch_id)
         async with borrowed(self._pool) as connection:
-            return await rows.end(connection, file, DONE if file.state == PROCESSING else CANCELLED, self._now(), sums, agrees)
+            return await rows.end(connection, file, DONE if file.state == PROCESSING else CANCELLED, self.now(), sums, agrees)
 
     async def _next_wave(self, file: File) -> bool:
         async with borrowed(self._pool) as connection:
@@ -337,7 +337,7 @@ class Batches:
     async def forget(self) -> int:
         """Erase rows of files that ended long ago; how many."""
         async with borrowed(self._pool) as connection:
-            said = await connection.execute(rows.SQL.forget, self._now() - KEPT, FORGET_AT_ONCE)
+            said = await connection.execute(rows.SQL.forget, self.now() - KEPT, FORGET_AT_ONCE)
         return int(said.split()[-1])
 
 

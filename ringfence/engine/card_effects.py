@@ -43,11 +43,12 @@ class CardEffects(NamedTuple):
     blocks: list[tuple[int, int, str]]                  # merchant, card, the decline
     tokens: list[Wanted]
     paid: list[tuple[int, str, int, str]]               # merchant, name, card, reference: by a payment of a tokenization
+    declines: list[tuple[int, int, int]]                # merchant, card, operation: of payments that the merchant began by itself
 
     @classmethod
     def of(cls, messages: Sequence[object]) -> CardEffects | None:
         """The effects of a batch.  Only the payments of cardholders prove a card, and only those that were wholly approved."""
-        effects = cls([], [], [], [])
+        effects = cls([], [], [], [], [])
         for message in messages:
             if type(message) is Ended:
                 effects._add(message[0], message[1])
@@ -68,8 +69,10 @@ class CardEffects(NamedTuple):
                     operation.id, intent.actor, intent.reference or ""))
             elif row.token_version is not None and (card.token is None or card.token.in_flow):      # whoever recovers has no token in hand
                 self.paid.append((stored.merchant_id, row.token_name or "", stored.card_id, intent.reference or ""))
-        elif type(outcome) is Declined and intent.initiation is not Initiation.CARDHOLDER and is_hard(outcome):
-            self.blocks.append((stored.merchant_id, stored.card_id, outcome.advice or outcome.response_code))
+        elif type(outcome) is Declined and intent.initiation is not Initiation.CARDHOLDER:
+            self.declines.append((stored.merchant_id, stored.card_id, operation.id))
+            if is_hard(outcome):
+                self.blocks.append((stored.merchant_id, stored.card_id, outcome.advice or outcome.response_code))
 
     async def apply(self, connection: asyncpg.Connection, now: datetime) -> dict[int, str]:
         """Write them; the cards are held in key order before anything is changed, so that two lanes cannot embrace.
@@ -77,11 +80,14 @@ class CardEffects(NamedTuple):
         Which operations made another token than they were to, or none (""), by their ids.
         """
         touched = {one[:2] for one in (*self.references, *self.blocks)} | {(one[0], one[2]) for one in (*self.tokens, *self.paid)}
-        await cards.lock_cards(connection, sorted(touched))
+        if touched:
+            await cards.lock_cards(connection, sorted(touched))
         if self.references:
             await cards.note_first_references(connection, sorted(self.references))
         if self.blocks:
             await cards.block_cards(connection, sorted(self.blocks))
+        if self.declines:
+            await cards.note_declines(connection, sorted(self.declines), now)
         if self.paid:
             await token_rows.settle(connection, sorted(set(self.paid)))
         return await _make(connection, sorted(self.tokens), now) if self.tokens else {}

@@ -118,6 +118,33 @@ class Engine:
             result = await self.challenged(intent.merchant_id, int(result.outcome.reference)) or result
         return result if fresh is None else result._replace(card=fresh)
 
+    async def execute_many(self, intents: Sequence[Intent]) -> list[Result]:
+        """The results of many intents that begin payments without their payers, in order, as ``execute`` has each: committed together, asked
+        together by processors that take many at once.  One that cannot be stored has the outcome ``Unknown``, and nothing was asked."""
+        results: dict[int, Result] = {}
+        submitted: dict[int, asyncio.Future[Reserved | Result | TokenChanged]] = {}
+        for place, intent in enumerate(intents):
+            if refused := await self._may_initiate(intent):
+                results[place] = Result(refusal=refused)
+            else:
+                submitted[place] = self._intents.submit(intent)
+        if submitted:
+            await asyncio.wait(submitted.values())
+        reserved: dict[int, Reserved] = {}
+        for place, reply in submitted.items():
+            if reply.exception() is not None:
+                away = isinstance(reply.exception(), NotCommitted)
+                results[place] = Result(refusal=Refusal.SERVICE_UNAVAILABLE) if away else Result(outcome=Unknown(Silence.OWNER_GONE))
+            elif isinstance(said := reply.result(), Reserved):
+                reserved[place] = said
+            else:
+                results[place] = await self.execute(intents[place]) if isinstance(said, TokenChanged) else said
+        outcomes = await self.ask_many(list(reserved.values()))
+        finished = await asyncio.gather(*(
+            self.finish(self.ended(one, outcome)) for one, outcome in zip(reserved.values(), outcomes, strict=True)))
+        results.update(zip(reserved, finished, strict=True))
+        return [results[place] for place in range(len(intents))]
+
     async def carry_out(self, reserved: Reserved) -> Result:
         """Ask for what is reserved already, and commit the outcome."""
         return await self.finish(self.ended(reserved, await self._ask(reserved)))

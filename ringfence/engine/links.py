@@ -301,6 +301,11 @@ async def by_reference(desk: Desk, merchant: Merchant, reference: str) -> Link |
     return next(iter(await _found(desk, merchant.merchant_id, references=[reference])), None)
 
 
+async def by_references(desk: Desk, merchant: Merchant, references: Sequence[str]) -> dict[str, Link]:
+    """The links of a merchant's orders, by their references."""
+    return {one.reference: one for one in await _found(desk, merchant.merchant_id, references=references)}
+
+
 async def merchant_of(desk: Desk, link_id: int) -> int | None:
     """Whose link that is, for operators."""
     async with borrowed(desk.pool) as connection:

@@ -47,6 +47,7 @@ COUNTERS: tuple[Metric, ...] = (
     Metric("ringfence_worker_restarts_total", "Workers that died and were replaced."),
     Metric("ringfence_database_restarts_total", "Times the private PostgreSQL died and was started again."),
     *(Metric("ringfence_jobs_total", _JOBS, (("queue", queue), ("result", result))) for queue in QUEUES for result in ("done", "failed")),
+    Metric("ringfence_jobs_set_aside_total", "Jobs that failed so often that they wait for somebody: ringfence jobs list."),
     Metric("ringfence_deliveries_total", _DELIVERIES, (("result", "delivered"),)),
     Metric("ringfence_deliveries_total", _DELIVERIES, (("result", "failed"),)),
     Metric("ringfence_doubts_ended_total", _DOUBTS, (("how", "approved"),)),
@@ -54,7 +55,7 @@ COUNTERS: tuple[Metric, ...] = (
     Metric("ringfence_doubts_ended_total", _DOUBTS, (("how", "reversed"),)),
 )
 (REQUESTS_APS, REQUESTS_OTHER, APPROVED, DECLINED, UNKNOWN, REFUSED, OTHER, INTENT_BATCHES, OUTCOME_BATCHES,
- INTENT_MESSAGES, OUTCOME_MESSAGES, CRASHES, WORKER_RESTARTS, DATABASE_RESTARTS, *_QUEUES, DELIVERED, NOT_DELIVERED,
+ INTENT_MESSAGES, OUTCOME_MESSAGES, CRASHES, WORKER_RESTARTS, DATABASE_RESTARTS, *_QUEUES, SET_ASIDE, DELIVERED, NOT_DELIVERED,
  DOUBT_APPROVED, DOUBT_DECLINED, DOUBT_REVERSED) = range(len(COUNTERS))
 
 #: The counters of a queue: its jobs that were done, and those that failed.

@@ -5,6 +5,7 @@ what it says; its signed bytes are made by a function that is handed in.  Refuse
 """
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date, datetime
 
 import asyncpg
@@ -14,9 +15,12 @@ from ringfence.engine import webhooks
 from ringfence.engine.directory import Merchant
 from ringfence.engine.plan_terms import Render
 from ringfence.engine.settings import policy_of
+from ringfence.storage import webhooks as rows
 from ringfence.storage.borrowing import borrowed
 from ringfence.storage.plans import PlanRow
+from ringfence.storage.webhooks import DeliveryRow
 
+PAGE = 1_000
 DOOR = "plans"
 """The door of the endpoints that notices of plans go to."""
 
@@ -26,6 +30,7 @@ NOTICES: dict[str, str] = {
     "charged": "a due date was charged",
     "invoiced": "the invoice of a due date was sent",
     "failed": "an attempt was declined; `next_attempt_at` where it will be tried again",
+    "renumbered": "the reference of a due date is another order's; it goes on at once under the next number",
     "skipped": "due dates were passed over, because later ones had overtaken them",
     "paused": "nothing begins until the plan is resumed",
     "resumed": "the plan goes on",
@@ -49,31 +54,63 @@ class Desk:
         policy = policy_of(merchant.settings, accepts=frozenset(), seconds=self._seconds)
         return await webhooks.endpoint_at(connection, now, (merchant.merchant_id, DOOR, url), policy)
 
-    async def endpoint_of(self, pool: asyncpg.Pool, merchant: Merchant, now: datetime) -> int | None:
-        """The same, with a connection of its own where one is needed."""
-        if not merchant.settings.plan_url:
-            return None
-        async with borrowed(pool) as connection:
-            return await self.endpoint(connection, merchant, now)
+    async def endpoints(self, connection: asyncpg.Connection, merchants: Sequence[Merchant], now: datetime) -> dict[int, int]:
+        """The same of many merchants, by their numbers; none for those without an address."""
+        wanted = {
+            (merchant.merchant_id, DOOR, merchant.settings.plan_url): policy_of(merchant.settings, accepts=frozenset(), seconds=self._seconds)
+            for merchant in merchants if merchant.settings.plan_url}
+        found = await webhooks.endpoints_at(connection, now, wanted) if wanted else {}
+        return {place[0]: number for place, number in found.items()}
 
     async def tell(
         self, connection: asyncpg.Connection, merchant: Merchant, endpoint: int | None, row: PlanRow, now: datetime, event: str,
         **more: object,
     ) -> PlanRow:
         """Within a transaction: a notice on its way; the plan with one notice more, still to be saved."""
-        if endpoint is None:
-            return row
+        row, notice = self.worded(merchant, endpoint, row, now, event, **more)
+        if notice is not None:
+            await webhooks.hand_in_many(connection, now, [notice])
+        return row
+
+    def worded(
+        self, merchant: Merchant, endpoint: int | None, row: PlanRow, now: datetime, event: str, **more: object,
+    ) -> tuple[PlanRow, DeliveryRow | None]:
+        """A notice that is still to be handed in, where the merchant is told; and the plan with it."""
         assert event in NOTICES
+        if endpoint is None:
+            return row, None
         said = {
             "notice": f"plan_{event}", "plan_id": row.plan_id, "plan_status": row.status, "sequence": str(row.notices + 1),
             "occurred_at": now.isoformat(), "currency": row.currency, "customer_email": row.email,
         } | {name: value.isoformat() if isinstance(value, date) else str(value) for name, value in more.items() if value not in (None, "")}
         body = self._render(merchant, said)
         if body is None:
-            return row
+            return row, None
         row = row._replace(notices=row.notices + 1)
-        await webhooks.hand_in(connection, now, row.merchant_id, endpoint, row.number, row.notices, f"plan_{event}", "plan", body)
-        return row
+        return row, webhooks.message(now, row.merchant_id, endpoint, row.number, row.notices, f"plan_{event}", "plan", body)
+
+
+    async def replay(
+        self, pool: asyncpg.Pool, merchants: Sequence[Merchant], now: datetime, *, since: datetime | None = None, until: datetime | None = None,
+        number: int | None = None, event: str | None = None,
+    ) -> int:
+        """Hand notices to the addresses of today that have not been given them, byte for byte; how many.
+
+        ``since`` and ``until`` (business time): when they were made; ``number``: of one plan; ``event``: of one name.  One whose bytes were
+        erased is left out.
+        """
+        made = 0
+        async with borrowed(pool) as connection:
+            for merchant_id, endpoint in sorted((await self.endpoints(connection, merchants, now)).items()):
+                while True:
+                    async with connection.transaction():
+                        copied = await rows.copy_notices(connection, merchant_id, endpoint, now, since, until, number, event, PAGE)
+                        if copied:
+                            await webhooks.wake(connection, now, [(merchant_id, endpoint)])
+                    made += copied
+                    if copied < PAGE:
+                        break
+        return made
 
 
 def about(row: PlanRow, period: Period) -> dict[str, object]:

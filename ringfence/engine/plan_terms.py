@@ -4,7 +4,7 @@ Decides nothing.
 """
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from typing import NamedTuple
 
@@ -46,18 +46,22 @@ class Charged(NamedTuple):
     card_id: int | None = None
 
 
-Charge = Callable[[Order], Awaitable[Charged]]
+Charge = Callable[[Sequence[Order]], Awaitable[list[Charged]]]
+"""Carry out orders together; what became of each, in their order."""
 Judge = Callable[[Order], str | None]
 """Why an order would be refused whatever the card, in the door's words; ``None`` where it would not."""
+
+
 class NoInvoice(NamedTuple):
-    """Why an invoice was not sent, and will not be while nothing changes."""
+    """Why an invoice was not sent, and will not be while nothing changes.  ``is_taken``: its reference is another order's."""
 
     why: str
+    is_taken: bool = False
 
 
-Invoice = Callable[[Merchant, PlanRow, date], Awaitable[str | NoInvoice]]
-"""Send the invoice of a due date, and give its payment link.  Asked again for the same due date, it gives the same link and sends no
-second invoice: ``reference_of`` names it."""
+Invoice = Callable[[Merchant, PlanRow, date, int], Awaitable[str | NoInvoice]]
+"""Send the invoice of a due date, and give its payment link.  Asked again for the same due date and number, it gives the same link and
+sends no second invoice: ``reference_of`` names it."""
 Render = Callable[[Merchant, Mapping[str, str]], bytes | None]
 """A notice as signed JSON; ``None`` where the merchant has nothing to sign with."""
 

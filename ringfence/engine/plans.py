@@ -6,7 +6,7 @@ and what may follow what; how money is asked for is handed in as plain functions
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import date, datetime
 from typing import NamedTuple
@@ -89,6 +89,11 @@ class Shown(NamedTuple):
     plan: PlanRow
     periods: list[Told]
     attempts: list[AttemptRow]
+    invoices: Mapping[str, str]             # how those that were sent stand, by their references
+
+
+Standings = Callable[[Merchant, Sequence[str]], Awaitable[Mapping[str, str]]]
+"""How a merchant's payment links with these references stand: open, opened, paid, expired or cancelled."""
 
 
 class Due(NamedTuple):
@@ -105,9 +110,9 @@ class Plans:
     """Everything that a merchant or an operator does with plans."""
 
     def __init__(
-        self, pool: asyncpg.Pool, now: Callable[[], datetime], desk: Desk, judge: Judge, *, invoices: bool,
+        self, pool: asyncpg.Pool, now: Callable[[], datetime], desk: Desk, judge: Judge, invoices: Standings,
     ) -> None:
-        """``invoices``: whether there is anybody who sends them."""
+        """``invoices``: how those stand that were sent."""
         self._pool, self._now, self._desk, self._judge, self._invoices = pool, now, desk, judge, invoices
 
     async def create(self, merchant: Merchant, wish: Wish) -> PlanRow | list[Wrong] | NotNow:
@@ -205,7 +210,15 @@ class Plans:
             if row is None:
                 return None
             periods = await rows.periods(connection, row, limit)
-            return Shown(row, periods, await rows.attempts(connection, row, periods[-1].period.place) if periods else [])
+            attempts = await rows.attempts(connection, row, periods[-1].period.place) if periods else []
+        sent = [reference_of(row.plan_id, one.period.due_date, one.period.attempts) for one in periods if one.period.state is State.INVOICED]
+        return Shown(row, periods, attempts, await self._invoices(merchant, sent) if sent else {})
+
+    async def number(self, merchant: Merchant, plan_id: str) -> int | None:
+        """The number of a plan, by which its notices are known."""
+        async with borrowed(self._pool) as connection:
+            row = await rows.plan(connection, merchant.merchant_id, plan_id)
+            return row and row.number
 
     async def list(
         self, merchant: int | None, status: str | None, after: tuple[int, int] | None, limit: int
@@ -218,12 +231,13 @@ class Plans:
         """What comes up to an instant (business time), the next first: as it stands, without what declines will add."""
         found: list[Due] = []
         async with borrowed(self._pool) as connection:
-            for _, row in await rows.due(connection, merchant, until, limit):
-                if row.status == Status.ACTIVE:
-                    found += [
-                        Due(row, period.next_at, period.due_date, period.minor, "retry")
-                        for period in await rows.unfinished(connection, row) if period.state is State.OPEN and period.next_at <= until]
-                    found += coming(row, until, limit)
+            active = [row for _, row in await rows.due(connection, merchant, until, limit) if row.status == Status.ACTIVE]
+            unfinished = await rows.unfinished(connection, [(row.merchant_id, row.number) for row in active])
+        for row in active:
+            found += [
+                Due(row, period.next_at, period.due_date, period.minor, "retry")
+                for period in unfinished.get((row.merchant_id, row.number), ()) if period.state is State.OPEN and period.next_at <= until]
+            found += coming(row, until, limit)
         return sorted(found, key=lambda one: (one.at, one.plan[:2]))[:limit]
 
     # -- what holds together
@@ -262,8 +276,6 @@ class Plans:
             ("zone", "must be the name of a time zone such as Asia/Dubai", not _is_zone(wish.zone)),
             ("start", "is missing; the first due date, YYYY-MM-DD", wish.start is None),
         ) if is_so]
-        if wish.kind == Kind.INVOICE and not self._invoices:
-            wrong.append(Wrong("kind", "cannot be invoice here: payment links are not served; make a plan of kind charge, with a token"))
         if wish.kind == Kind.INVOICE and wish.token_name:
             wrong.append(Wrong("token_name", "goes with kind charge only"))
         if wrong:

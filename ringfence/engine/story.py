@@ -5,7 +5,7 @@ Instants of the story are business time; deadlines and reversals are wall time a
 """
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -74,11 +74,12 @@ class Sentence(NamedTuple):
 
 
 class Chapter(NamedTuple):
-    """One payment."""
+    """One payment; ``names``: what each door calls it."""
 
     merchant: str
     payment_id: int
     told: tuple[Sentence, ...]
+    names: Mapping[str, str] = {}
 
 
 class Story(NamedTuple):
@@ -92,7 +93,8 @@ class Story(NamedTuple):
         """All of it, a line each."""
         lines = []
         for chapter in self.chapters:
-            lines.append(f"Payment {chapter.payment_id} of {chapter.merchant}.")
+            called = "".join(f", {what} {name}" for what, name in chapter.names.items())
+            lines.append(f"Payment {chapter.payment_id} of {chapter.merchant}{called}.")
             lines += [f"{_instant(one.at)}  {one.text}" if one.at else one.text for one in chapter.told]
         return tuple(lines)
 
@@ -101,7 +103,7 @@ class Story(NamedTuple):
         return {
             "name": self.name,
             "payments": [
-                {"merchant": chapter.merchant, "payment": str(chapter.payment_id),
+                {"merchant": chapter.merchant, "payment": str(chapter.payment_id), "names": dict(chapter.names),
                  "story": [{"at": one.at.isoformat() if one.at else None, "what": one.what, "text": one.text} for one in chapter.told]}
                 for chapter in self.chapters
             ],
@@ -122,17 +124,21 @@ def asked_about(number: int) -> Window:
 
 async def explain(
     pool: asyncpg.Pool, name: str, merchant: str | None = None, *, keys: Callable[[str], Sequence[str]],
-    asked: Callable[[int], Window] = asked_about, now: datetime | None = None,
+    asked: Callable[[int], Window] = asked_about, now: datetime | None = None, number_of: Callable[[str], int | None] = id_of,
+    names_of: Callable[[int], Mapping[str, str]] = lambda payment_id: {},
 ) -> Story | None:
     """The story behind a payment's id, an operation's id or a door's reference; ``None`` where nothing has that name.
 
     ``merchant``: a wire name, where only its payments may be shown.  ``keys``: what a first operation of that reference claims, at any
-    door.  ``asked``: where ids do not tell when they were made.  ``now``: wall time, for deadlines.
+    door.  ``asked``: where ids do not tell when they were made.  ``now``: wall time, for deadlines.  ``number_of``: the id that a name
+    stands for at any door; ``names_of``: what the doors call a payment.
     """
-    number = id_of(name)
+    number = number_of(name)
     async with reports.borrowed(pool) as connection, reports.snapshot(connection):
         found = await reports.named(connection, name, merchant, keys=keys(name), number=number, asked=asked(number or 0))
-        chapters = [_chapter(one, await reports.life(connection, one.merchant_id, one.payment_id), now or datetime.now(UTC)) for one in found]
+        chapters = [
+            _chapter(one, await reports.life(connection, one.merchant_id, one.payment_id), now or datetime.now(UTC))
+            ._replace(names=names_of(one.payment_id)) for one in found]
     return Story(name, tuple(chapters)) if chapters else None
 
 

@@ -184,10 +184,10 @@ async def redeliver(
         async with connection.transaction():
             keys = await _chosen(connection, selection)
             if url is None:
-                await _wake(connection, now, {key[:2] for key in keys})
+                await wake(connection, now, {key[:2] for key in keys})
                 return await rows.tell_again(connection, now, keys)
             copies = [(*key, elsewhere[key[:2]]) for key in keys if key[:2] in elsewhere]
-            await _wake(connection, now, {(copy[0], copy[4]) for copy in copies})
+            await wake(connection, now, {(copy[0], copy[4]) for copy in copies})
             return await rows.tell_elsewhere(connection, now, copies)
 
 
@@ -213,10 +213,10 @@ async def _elsewhere(connection: asyncpg.Connection, now: datetime, keys: Iterab
 
 async def replay(
     pool: asyncpg.Pool, now: datetime, directory: Directory, notifiers: Mapping[str, Notifier], since: datetime, until: datetime,
-    merchant: int | None = None,
+    merchant: int | None = None, event: str | None = None,
 ) -> int | Refused:
     """Hand events of batches committed in a range (wall time, the end excluded) to the endpoints of today; how many deliveries
-    that made.  What an endpoint has been given already it does not get again."""
+    that made: of all events, or of one name.  What an endpoint has been given already it does not get again."""
     if until <= since:
         return Refused("the range ends before it begins")
     made, behind = 0, 0
@@ -227,7 +227,8 @@ async def replay(
             if reached == behind:
                 return made
             behind = reached
-            told = await in_words([one for one in events if merchant in (None, one.merchant_id)], directory, notifiers)
+            told = await in_words(
+                [one for one in events if merchant in (None, one.merchant_id) and event in (None, one.event)], directory, notifiers)
             placed = await placed_at(connection, now, told)
             async with connection.transaction():
                 made += await handed_out(connection, now, placed)
@@ -296,7 +297,7 @@ async def placed_at(connection: asyncpg.Connection, now: datetime, told: Sequenc
 
 async def handed_out(connection: asyncpg.Connection, now: datetime, placed: Sequence[tuple[Told, int]]) -> int:
     """Within a transaction: store deliveries, due at once, and wake their endpoints' jobs; how many were new."""
-    await _wake(connection, now, {(one.occurred.merchant_id, number) for one, number in placed if number != NOWHERE})
+    await wake(connection, now, {(one.occurred.merchant_id, number) for one, number in placed if number != NOWHERE})
     return await rows.keep_deliveries(connection, [_delivery(one, number, now) for one, number in placed]) if placed else 0
 
 
@@ -306,18 +307,26 @@ async def endpoint_at(connection: asyncpg.Connection, now: datetime, place: Plac
     return (await _kept(connection, now, {place: _row(policy)}))[place]
 
 
-async def hand_in(
-    connection: asyncpg.Connection, now: datetime, merchant_id: int, endpoint: int, subject: int, sequence: int, event: str, purpose: str,
-    body: bytes,
-) -> None:
-    """Within a transaction: a JSON message about something that is no payment, on its way and due at once.
+async def endpoints_at(connection: asyncpg.Connection, now: datetime, wanted: Mapping[Place, Policy]) -> dict[Place, int]:
+    """The same for many."""
+    return await _kept(connection, now, {place: _row(policy) for place, policy in wanted.items()})
+
+
+def message(
+    now: datetime, merchant_id: int, endpoint: int, subject: int, sequence: int, event: str, purpose: str, body: bytes,
+) -> DeliveryRow:
+    """A JSON message about something that is no payment, due at once.
 
     It stands among deliveries with ``subject`` in a payment's place, which therefore must be no payment's id; of one subject, messages
-    follow each other by their sequence.  One that the endpoint has already changes nothing.
+    follow each other by their sequence.
     """
-    await _wake(connection, now, [(merchant_id, endpoint)])
-    await rows.keep_deliveries(connection, [DeliveryRow(
-        merchant_id, endpoint, subject, sequence, event, purpose, "application/json", body, "waiting", 0, 0, now, now, None)])
+    return DeliveryRow(merchant_id, endpoint, subject, sequence, event, purpose, "application/json", body, "waiting", 0, 0, now, now, None)
+
+
+async def hand_in_many(connection: asyncpg.Connection, now: datetime, messages: Sequence[DeliveryRow]) -> None:
+    """Within a transaction: messages on their way.  One that its endpoint has already changes nothing."""
+    await wake(connection, now, {(one.merchant_id, one.endpoint_id) for one in messages})
+    await rows.keep_deliveries(connection, messages)
 
 
 async def _kept(
@@ -336,7 +345,8 @@ async def _kept(
     return numbers
 
 
-async def _wake(connection: asyncpg.Connection, now: datetime, endpoints: Iterable[tuple[int, int]]) -> None:
+async def wake(connection: asyncpg.Connection, now: datetime, endpoints: Iterable[tuple[int, int]]) -> None:
+    """Have whoever drains endpoints (merchant, number) look at them now."""
     await jobs.wake(connection, [JobRow(merchant_id, QUEUE, number, 0, now) for merchant_id, number in sorted(endpoints)])
 
 

@@ -159,6 +159,16 @@ async def block_cards(connection: asyncpg.Connection, blocks: Sequence[tuple[int
     await _bump(connection, await connection.fetch(SQL.block_cards, *columns(blocks, 3)))
 
 
+async def note_declines(connection: asyncpg.Connection, declines: Sequence[tuple[int, int, int]], now: datetime) -> None:
+    """(merchant id, card id, operation id): the merchant was declined with a card that it charged by itself."""
+    await connection.execute(SQL.note_declines, *columns(declines, 3), now)
+
+
+async def forget_declines(connection: asyncpg.Connection, before: datetime) -> int:
+    """Forget declines that no scheme counts any more; how many."""
+    return int((await connection.execute(SQL.forget_declines, before)).rpartition(" ")[2])
+
+
 async def _bump(connection: asyncpg.Connection, changed: Sequence[asyncpg.Record]) -> None:
     if changed:
         await connection.execute(SQL.bump_tokens, *columns([tuple(row) for row in changed], 2))

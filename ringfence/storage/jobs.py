@@ -32,7 +32,8 @@ _NOTHING: Mapping[int, int] = {}
 class Job(NamedTuple):
     """A claimed job.  ``tries`` is this claim's number, from 1: whoever holds an older one writes nothing any more.
 
-    ``due_at`` and ``deadline_at`` are business time; ``payment_id`` is 0 for none; ``note`` is what the try before met.
+    ``due_at`` and ``deadline_at`` are business time; ``payment_id`` is 0 for none; ``note`` is what the try before met; ``failures``: how
+    many tries in a row have failed.
     """
 
     merchant_id: int
@@ -45,11 +46,23 @@ class Job(NamedTuple):
     nudges: int
     note: str
     holder: str = ""
+    failures: int = 0
 
     @property
     def key(self) -> Key:
         """What names it: merchant, queue and subject."""
         return self.merchant_id, self.queue, self.subject
+
+
+class SetAside(NamedTuple):
+    """A job that failed so often that nobody tries it any more."""
+
+    merchant_id: int
+    queue: str
+    subject: int
+    payment_id: int
+    failures: int
+    note: str
 
 
 class JobRow(NamedTuple):
@@ -102,6 +115,44 @@ async def renew(pool: Connection, jobs: Sequence[Job], lease: float) -> set[Job]
 async def later(connection: Connection, job: Job, due_at: datetime, note: str = "") -> bool:
     """Give a job back, due at ``due_at``, or at once where more was asked for meanwhile.  False: it is no longer ours."""
     return bool(await connection.fetchval(SQL.later, *job.key, job.tries, job.holder, due_at, job.nudges, note))
+
+
+async def all_later(connection: Connection, given_back: Sequence[tuple[Job, datetime, str]]) -> None:
+    """Give jobs back, each with when it is due and its note; see ``later``."""
+    await connection.execute(SQL.all_later, *zip(
+        *((*job.key, job.tries, job.holder, job.nudges, due_at, note) for job, due_at, note in sorted(given_back, key=_in_key_order)), strict=True))
+
+
+async def all_lost(connection: Connection, given_back: Sequence[tuple[Job, datetime, str]]) -> None:
+    """Give jobs back whose holder lost the database: no try of theirs, and so no failure."""
+    await connection.execute(SQL.all_lost, *zip(
+        *((*job.key, job.tries, job.holder, due_at, note) for job, due_at, note in given_back), strict=True))
+
+
+async def failed(connection: Connection, job: Job, due_at: datetime | None, note: str) -> bool:
+    """Give a job back that failed once more, due at ``due_at``; ``None`` sets it aside, until somebody wakes it.  False: it is no longer ours."""
+    return bool(await connection.fetchval(SQL.failed, *job.key, job.tries, job.holder, due_at, note))
+
+
+async def set_aside(connection: Connection, merchant_id: int | None, limit: int) -> list[SetAside]:
+    """Jobs that failed too often, of one merchant or of all."""
+    return [SetAside(*row) for row in await connection.fetch(SQL.set_aside, merchant_id, limit)]
+
+
+async def retry(connection: Connection, now: datetime, merchant_id: int | None, queue: str | None, subject: int | None) -> int:
+    """Have jobs that were set aside tried again at once: one, a queue's, a merchant's or all; how many."""
+    return int((await connection.execute(SQL.retry, now, merchant_id, queue, subject)).rpartition(" ")[2])
+
+
+async def all_done(connection: Connection, ended: Sequence[Job]) -> None:
+    """Remove jobs; see ``done``."""
+    keys = list(zip(*((*job.key, job.tries, job.holder, job.nudges) for job in ended), strict=True))
+    await connection.execute(SQL.all_done, *keys)
+    await connection.execute(SQL.all_again, *keys[:5])
+
+
+def _in_key_order(given_back: tuple[Job, datetime, str]) -> Key:
+    return given_back[0].key
 
 
 async def done(connection: Connection, job: Job) -> bool:

@@ -6,16 +6,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date, datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import asyncpg
 
 from ringfence.core.plan import Period, State
 from ringfence.storage.database import load_queries
+from ringfence.storage.payments import columns
 
 SQL = load_queries("plans")
 
 Connection = asyncpg.Connection | asyncpg.Pool
+PlanKey = tuple[int, int]
+"""Merchant and number."""
 TRIES = 10
 """How often a number is taken for a new plan; each further try means that another plan was quicker."""
 
@@ -55,6 +58,25 @@ class PlanRow(NamedTuple):
     changed_at: datetime
 
 
+class PeriodRow(NamedTuple):
+    """A row of ``plan_periods``."""
+
+    merchant_id: int
+    number: int
+    place: int
+    due_date: date
+    minor: int
+    state: str
+    attempts: int
+    declines: int
+    next_at: datetime
+    first_at: datetime | None
+    payment_id: int | None
+    link: str
+    reason: str
+    changed_at: datetime
+
+
 class AttemptRow(NamedTuple):
     """What came of one attempt."""
 
@@ -81,6 +103,14 @@ class Asked(NamedTuple):
     response_code: str | None
     advice: str | None
     status: str | None
+
+
+class Card(NamedTuple):
+    """A card behind a token, and when its merchant was declined with it by itself, in order."""
+
+    card_id: int
+    brand: str
+    declines: list[datetime]
 
 
 class Chargeable(NamedTuple):
@@ -143,9 +173,29 @@ async def plans(
     return [PlanRow(*row) for row in await connection.fetch(SQL.plans, merchant_id, status, *(after or (None, None)), limit)]
 
 
-async def unfinished(connection: Connection, row: PlanRow) -> list[Period]:
-    """Its periods that are open or asked for."""
-    return [_period(found) for found in await connection.fetch(SQL.unfinished, row.merchant_id, row.number)]
+async def hold(connection: asyncpg.Connection, keys: Sequence[PlanKey]) -> dict[PlanKey, PlanRow]:
+    """Plans, held until the transaction ends."""
+    found = [PlanRow(*row) for row in await connection.fetch(SQL.hold_plans, *columns(keys, 2))]
+    return {(row.merchant_id, row.number): row for row in found}
+
+
+async def save_all(connection: asyncpg.Connection, rows: Sequence[PlanRow]) -> None:
+    """Store how far plans that are held have come; what their keepers agreed stays."""
+    await connection.execute(SQL.save_plans, rows)
+
+
+async def unfinished(connection: Connection, keys: Sequence[PlanKey]) -> dict[PlanKey, list[Period]]:
+    """Periods of plans that are open or asked for, in their order."""
+    found: dict[PlanKey, list[Period]] = {}
+    for row in await connection.fetch(SQL.unfinished, *columns(keys, 2)):
+        values = tuple(row)
+        found.setdefault(values[:2], []).append(_period(values[2:]))
+    return found
+
+
+async def save_periods(connection: asyncpg.Connection, rows: Sequence[PeriodRow]) -> None:
+    """Store periods of plans that are held, each of them once."""
+    await connection.execute(SQL.save_periods, rows)
 
 
 async def save_period(
@@ -175,9 +225,9 @@ async def hasten_open(connection: asyncpg.Connection, row: PlanRow, now: datetim
     await connection.execute(SQL.hasten_open, row.merchant_id, row.number, now)
 
 
-async def note_attempt(connection: asyncpg.Connection, row: AttemptRow) -> None:
-    """Store what came of an attempt; it changes nothing where that is known."""
-    await connection.execute(SQL.note_attempt, *row)
+async def note_attempts(connection: asyncpg.Connection, rows: Sequence[AttemptRow]) -> None:
+    """Store what came of attempts; it changes nothing where that is known."""
+    await connection.execute(SQL.note_attempts, rows)
 
 
 async def card(connection: Connection, merchant_id: int, token_name: str) -> tuple[int, str] | None:
@@ -192,16 +242,14 @@ async def chargeable(connection: Connection, merchant_id: int, token_name: str) 
     return row and Chargeable(*row)
 
 
-async def declines(connection: Connection, merchant_id: int, token_name: str, since: datetime) -> tuple[str, list[datetime]]:
-    """The brand of the card behind a token ("" for none), and when plans were declined with it, in order."""
-    row = await connection.fetchrow(SQL.declines, merchant_id, token_name, since)
-    return (row[0], row[1]) if row else ("", [])
+async def cards(connection: Connection, tokens: Sequence[tuple[int, str, datetime]]) -> dict[tuple[int, str], Card]:
+    """The cards behind tokens (merchant, name), with their declines since an instant of each."""
+    return {(row[0], row[1]): Card(*tuple(row)[2:]) for row in await connection.fetch(SQL.cards, *columns(tokens, 3))}
 
 
-async def asked_under(connection: Connection, merchant_id: int, key: str) -> Asked | None:
-    """The operation that holds a key."""
-    row = await connection.fetchrow(SQL.asked_under, merchant_id, key)
-    return row and Asked(*row)
+async def asked_under(connection: Connection, keys: Sequence[tuple[int, str]]) -> dict[tuple[int, str], Asked]:
+    """The operations that hold keys (merchant, key)."""
+    return {(row[0], row[1]): Asked(*tuple(row)[2:]) for row in await connection.fetch(SQL.asked_under, *columns(keys, 2))}
 
 
 async def periods(connection: Connection, row: PlanRow, limit: int) -> list[Told]:
@@ -220,6 +268,6 @@ async def due(connection: Connection, merchant_id: int | None, until: datetime, 
     return [(row[0], PlanRow(*tuple(row)[1:])) for row in await connection.fetch(SQL.due, merchant_id, until, limit)]
 
 
-def _period(row: asyncpg.Record) -> Period:
+def _period(row: Sequence[Any]) -> Period:
     values = tuple(row)
     return Period(*values[:3], State(values[3]), *values[4:8])

@@ -198,6 +198,14 @@ async def tell_elsewhere(connection: asyncpg.Connection, now: datetime, copies: 
     return int((await connection.execute(SQL.tell_elsewhere, now, *columns(copies, 5))).rpartition(" ")[2])
 
 
+async def copy_notices(
+    connection: asyncpg.Connection, merchant_id: int, endpoint_id: int, now: datetime, since: datetime | None, until: datetime | None,
+    number: int | None, event: str | None, limit: int,
+) -> int:
+    """Have an endpoint told of notices of plans that it has not been given; how many."""
+    return int((await connection.execute(SQL.copy_notices, merchant_id, endpoint_id, now, since, until, number, event, limit)).rpartition(" ")[2])
+
+
 async def policies(connection: asyncpg.Connection, keys: Sequence[tuple[int, int]]) -> dict[tuple[int, int], tuple[str, PolicyRow]]:
     """The doors and policies of endpoints."""
     rows = await connection.fetch(SQL.policies, *columns(keys, 2))

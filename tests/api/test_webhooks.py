@@ -2,7 +2,8 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
@@ -10,15 +11,20 @@ import pytest
 
 from ringfence.api import webhooks
 from ringfence.api.admin import guard
-from ringfence.api.aps import notifications
+from ringfence.api.aps import notifications, recurring
 from ringfence.engine import feed
 from ringfence.engine import webhooks as engine
 from ringfence.engine.addresses import rules_for
 from ringfence.engine.feed import Notifier
+from ringfence.engine.plan_notices import Desk
+from ringfence.engine.plans import Plans
+from ringfence.linking import link_states
 from tests.api.asking import TOKEN, Operator
+from tests.background.planning import members
 from tests.engine.composition import NOW, Process, Shop, shop
 
 pytestmark = pytest.mark.anyio
+NOTICES = Desk(recurring.notices(), seconds=5.0)
 NOTIFIERS: dict[str, Notifier] = {"aps": notifications.notifier(10.0)}
 HOOK = "http://127.0.0.1:9/hook"
 DAY = f"since={quote((NOW - timedelta(days=1)).isoformat())}&until={quote((NOW + timedelta(days=1)).isoformat())}"
@@ -31,7 +37,12 @@ async def here(one: Process) -> Shop:
 
 @pytest.fixture
 def operator(one: Process) -> Operator:
-    return Operator(webhooks.routes(guard(TOKEN), webhooks.Services(one.pool, one.directory, NOTIFIERS, rules_for(False), one.now)))
+    return Operator(webhooks.routes(guard(TOKEN), webhooks.Services(
+        one.pool, one.directory, NOTIFIERS, rules_for(False), one.now, NOTICES, plans_of(one).number)))
+
+
+def plans_of(one: Process) -> Plans:
+    return Plans(one.pool, one.now, NOTICES, recurring.judge(one.now, sandbox=True), partial(link_states, one.links))
 
 
 async def handed_out(one: Process, answer: dict[str, Any]) -> str:
@@ -134,6 +145,35 @@ async def test_events_from_before_an_address_was_set_are_replayed(one: Process, 
     _, page = await operator.ask("/admin/webhooks/deliveries?merchant=Late")
     [row] = page["deliveries"]
     assert row["payment"] == answer["fort_id"]
+
+
+async def test_notices_of_plans_are_replayed_where_they_were_not_told(one: Process, operator: Operator):
+    """To the address of today, byte for byte and once: of one plan, of one name, or of all that were made in a range."""
+    club = await members(one, "Plans", plan_url="http://127.0.0.1:9/old")
+    for name in ("gym", "pool"):
+        await club.plan(name, start=date(2026, 1, 31))
+        await club.pause(name)
+    await club.resume("gym")
+    old = {one["sequence"] + one["plan_id"]: one for one in await club.notices()}
+    assert sorted(old) == ["1gym", "1pool", "2gym"]
+    await one.directory.change("Plans", {"plan_url": "http://127.0.0.1:9/new"})
+    replay, of_gym = "/admin/webhooks/replay", {"merchant": "Plans", "plan": "gym"}
+    assert await operator.ask(replay, {**of_gym, "event": "plan_resumed"}) == (200, {"deliveries": 1})
+    assert await operator.ask(replay, of_gym) == (200, {"deliveries": 1})
+    made = {"since": NOW.isoformat(), "until": (NOW + timedelta(seconds=1)).isoformat(), "merchant": "Plans"}
+    assert await operator.ask(replay, {**made, "event": "plan_charged"}) == (200, {"deliveries": 0})
+    assert await operator.ask(replay, made) == (200, {"deliveries": 1})
+    assert await operator.ask(replay, made) == await operator.ask(replay, of_gym) == (200, {"deliveries": 0})
+    rows = await one.fetch(
+        "SELECT d.body, d.state FROM deliveries d JOIN endpoints e USING (merchant_id, endpoint_id) WHERE e.url LIKE '%/new'")
+    assert {row["state"] for row in rows} == {"waiting"}
+    assert sorted(row["body"] for row in rows) == sorted(
+        row["body"] for row in await one.fetch("SELECT d.body FROM deliveries d JOIN endpoints e USING (merchant_id, endpoint_id) "
+                                               "WHERE e.url LIKE '%/old'"))
+    for wrong, field in (({"plan": "gym"}, "merchant"), ({**of_gym, "plan": "none"}, "plan"), ({"merchant": "Plans"}, "since"),
+                         ({**of_gym, "since": "yesterday"}, "since")):
+        status, answer = await operator.ask(replay, wrong)
+        assert (status, answer["field"]) == (400, field), wrong
 
 
 T0, T1 = "2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"

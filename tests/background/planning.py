@@ -3,7 +3,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from typing import Any
 
 from ringfence.api.aps import recurring as door
@@ -13,6 +15,7 @@ from ringfence.core.plan import reference_of
 from ringfence.engine.plan_notices import Desk
 from ringfence.engine.plan_terms import Charge, Charged, Invoice, Order
 from ringfence.engine.plans import Change, Plans, Wish
+from ringfence.linking import invoice_of, link_states
 from ringfence.storage import jobs
 from ringfence.storage.jobs import Job
 from ringfence.storage.plans import PlanRow
@@ -39,14 +42,15 @@ class Members:
     def __init__(self, one: Process, here: Shop, *, invoice: Invoice | None = None) -> None:
         self.one, self.here = one, here
         desk = Desk(door.notices(), seconds=5.0)
-        self.plans = Plans(one.pool, one.now, desk, door.judge(one.now, sandbox=True), invoices=invoice is not None)
+        self.plans = Plans(one.pool, one.now, desk, door.judge(one.now, sandbox=True), partial(link_states, one.links))
         self.charge: Charge = door.charger(one.api._service, sandbox=True)
-        self.runner = Runner(one.pool, one.directory, self._charged, desk, key_of=order_key, now=one.now, invoice=invoice)
+        self.runner = Runner(
+            one.pool, one.directory, self._charged, invoice or invoice_of(one.links), desk, key_of=order_key, now=one.now)
         self.orders: list[str] = []             # what the door was asked for
 
-    async def _charged(self, order: Order) -> Charged:
-        self.orders.append(order.reference)
-        return await self.charge(order)
+    async def _charged(self, orders: Sequence[Order]) -> list[Charged]:
+        self.orders += [order.reference for order in orders]
+        return await self.charge(orders)
 
     @property
     def number(self) -> int:
@@ -71,8 +75,7 @@ class Members:
     async def work(self) -> None:
         """Do all that is due now."""
         while due := await self.claimed():
-            for job in due:
-                await self.runner.run(job)
+            await self.runner.run(due)
 
     async def until(self, instant: datetime) -> None:
         """Let time go on from one due instant to the next, with everything done on the way."""

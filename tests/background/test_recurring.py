@@ -3,18 +3,25 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
+from ringfence.api import plans
+from ringfence.api.admin import guard
 from ringfence.api.aps import signature
+from ringfence.background.recurring import queue
 from ringfence.core.outcomes import Approved, Declined, NotAsked, Silence, Unknown
+from ringfence.engine import links
 from ringfence.engine.plans import NotNow, NotThere, Wrong
 from ringfence.storage import jobs
+from tests.api.asking import TOKEN, Operator
 from tests.background.planning import BEGIN, DAY, PLAN_URL, START, Members, both, members, reference, wish
 from tests.engine.composition import NOW, Process, Time, process, shop
 from tests.engine.recovering import able, end_doubts
+from tests.engine.test_links import pay
 
 pytestmark = pytest.mark.anyio
 SILENT = Unknown(Silence.NO_ANSWER)
@@ -163,6 +170,73 @@ async def test_no_card_is_declined_more_often_than_its_scheme_allows(one: Proces
     assert len(club.orders) == 4 and sum([len(await club.charged(name)) for name in "abcd"]) == 1
 
 
+@pytest.mark.parametrize("door", ["api", "plan"])
+async def test_every_decline_of_the_merchants_own_counts_against_the_schemes_limit(one: Process, door: str):
+    """Whatever door it came through: what the cardholder tries is his own affair, and so is what another card was declined for."""
+    club = await members(one, plan_retry_limits="VISA:2/30", plan_retry_days="")
+    await club.card("T2", card_number="4000009900000012")
+    await club.plan("late", start=date(2026, 2, 1), failed="skip")
+    one.processor.say(*[Declined("51")] * 2)
+    if door == "plan":
+        for name in ("a", "b"):
+            await club.plan(name, start=date(2026, 1, 6), unit="year", failed="skip")
+        await club.until(datetime(2026, 1, 6, tzinfo=UTC))
+    else:
+        one.now.now = datetime(2026, 1, 6, tzinfo=UTC)
+        for number in (1, 2):
+            declined = await club.here.ask(
+                command="PURCHASE", eci="RECURRING", merchant_reference=f"mine-{number}", amount="100", currency="AED",
+                customer_email="sara@example.com", token_name="T1")
+            assert declined["status"] == "13"
+    one.processor.say(Declined("51"), Declined("51"))
+    assert (await club.here.purchase("his", token_name="T1"))["status"] == "13"
+    assert (await club.here.ask(
+        command="PURCHASE", eci="RECURRING", merchant_reference="other", amount="100", currency="AED", customer_email="sara@example.com",
+        token_name="T2"))["status"] == "13"
+    await club.until(on(2, 4))
+    assert await club.charged("late") == [] and (await club.periods("late"))[0] == "02-01 open"
+    shown = await club.plans.show(club.here.account, "late", 1)
+    assert shown.periods[0].reason.startswith("waits: the card was declined") and shown.periods[0].period.next_at == on(2, 5)
+    await club.until(on(2, 6))
+    assert await club.charged("late") == ["20260201"]
+
+
+async def test_of_one_handful_no_more_begin_than_may_be_declined(one: Process):
+    """Six plans of one card, of which three may be declined: the others wait for what becomes of those."""
+    club = await members(one, plan_retry_limits="VISA:3/30", plan_retry_days="")
+    for name in "abcdef":
+        await club.plan(name, unit="year", failed="skip")
+    one.now.now = BEGIN
+    held = one.processor.hold()
+    running = asyncio.create_task(club.work())
+    await held.arrived.wait()
+    assert len(club.orders) == 3
+    held.release()
+    await running
+    assert len(club.orders) == 6 and [await club.charged(name) for name in "abcdef"] == [["20260131"]] * 6
+
+
+async def test_a_handful_of_many_plans_is_a_few_statements(one: Process):
+    """Forty plans of two merchants, approved, declined, silent and refused, are what they would be one by one."""
+    north, south = [await members(one, name, plan_retry_limits="") for name in ("North", "South")]
+    for club in (north, south):
+        for number in range(20):
+            await club.plan(f"p{number}", unit="year")
+    await south.here.ask(service_command="UPDATE_TOKEN", merchant_reference="off", token_name="T1", token_status="INACTIVE")
+    one.processor.say(Declined("51"), SILENT, NotAsked("deadline"), lambda message: Approved(message.minor // 2, "111111"))
+    one.now.now = BEGIN
+    await north.runner.run(await north.claimed())
+    shown = [await north.plans.show(north.here.account, f"p{number}", 1) for number in range(20)]
+    states = Counter(one.periods[0].period.state for one in shown)
+    assert states == {"charged": 16, "open": 3, "asked": 1}
+    assert await one.value("SELECT count(DISTINCT batch_id) FROM outcomes x JOIN operations o USING (merchant_id, payment_id, operation_id) "
+                           "WHERE o.source = 'plan'") == 1
+    assert {(await south.standing(f"p{number}"))[0] for number in range(20)} == {"paused"} and await south.payments("p1") == {}
+    assert len(await north.notices()) == 18 and len(await south.notices()) == 20
+    await one.engine.idle()
+    await one.prove()
+
+
 async def test_a_partial_approval_is_a_decline(club: Members, one: Process):
     """Half of a month is not what was agreed: it is given back, and tried again."""
     await club.plan()
@@ -223,16 +297,16 @@ async def test_a_crash_between_two_commits_charges_once(club: Members, one: Proc
     await club.plan()
     charge, asked = club.charge, len(one.processor.asked)
 
-    async def dying(order):
+    async def dying(orders):
         if when != "before the intent":
-            await charge(order)
+            await charge(orders)
         raise Died
 
     club.charge = dying
     one.now.now = BEGIN
     (job,) = await club.claimed()
     with pytest.raises(Died):
-        await club.runner.run(job)
+        await club.runner.run([job])
     assert await club.periods() == ["01-31 asked"]
     club.charge = charge
     await one.value("UPDATE jobs SET leased_until = '-infinity'")
@@ -249,16 +323,16 @@ async def test_two_who_believe_that_the_job_is_theirs_charge_once(club: Members,
     held = one.processor.hold()
     (mine,) = await club.claimed("the first", lease=0.0)
     (theirs,) = await other.claimed("the second", lease=0.0)
-    first = asyncio.create_task(club.runner.run(mine))
+    first = asyncio.create_task(club.runner.run([mine]))
     await held.arrived.wait()
-    await other.runner.run(theirs)                          # nobody knows yet, says the key
+    await other.runner.run([theirs])                          # nobody knows yet, says the key
     assert await one.value("SELECT count(*) FROM operations WHERE source = 'plan'") == 1
     held.release()
     await first
     for _ in range(20):
         await one.value("UPDATE jobs SET leased_until = '-infinity', due_at = $1 WHERE queue = 'plan'", one.now())
         several = await club.claimed(lease=0.0) + await other.claimed(lease=0.0)
-        await both(*[(club, other)[place % 2].runner.run(job) for place, job in enumerate(several)])
+        await both(*[(club, other)[place % 2].runner.run([job]) for place, job in enumerate(several)])
     assert await club.charged() == [f"{START + place * DAY:%Y%m%d}" for place in range(10)]
     assert (await club.standing())[0] == "ended"
     await one.prove()
@@ -271,15 +345,15 @@ async def test_who_comes_back_late_changes_nothing(club: Members, one: Process):
     one.now.now = BEGIN
     charge, reached, going_on = club.charge, asyncio.Event(), asyncio.Event()
 
-    async def sleepy(order):
-        charged = await charge(order)
+    async def sleepy(orders):
+        charged = await charge(orders)
         reached.set()
         await going_on.wait()
         return charged
 
     club.charge = sleepy
     (job,) = await club.claimed(lease=0.0)
-    late = asyncio.create_task(club.runner.run(job))
+    late = asyncio.create_task(club.runner.run([job]))
     await reached.wait()
     club.charge = charge
     other = Members(one, club.here)
@@ -287,7 +361,7 @@ async def test_who_comes_back_late_changes_nothing(club: Members, one: Process):
     one.now.now = BEGIN + 2 * DAY
     held = one.processor.hold()
     (job,) = await other.claimed()
-    second = asyncio.create_task(other.runner.run(job))
+    second = asyncio.create_task(other.runner.run([job]))
     await held.arrived.wait()
     going_on.set()
     await late
@@ -313,7 +387,7 @@ async def test_a_database_that_is_away_is_waited_for(club: Members, one: Process
     one.now.now = BEGIN
     (job,) = await club.claimed()
     one.intent_wire.cut("INSERT INTO operations", "silently")
-    await club.runner.run(job)
+    await club.runner.run([job])
     await club.until(BEGIN + DAY)
     assert await club.charged() == ["20260131"] and await club.periods() == ["01-31 charged"]
 
@@ -381,7 +455,7 @@ async def test_an_attempt_that_has_begun_is_finished_also_when_the_plan_was_ende
     one.now.now = BEGIN
     held = one.processor.hold()
     (job,) = await club.claimed()
-    running = asyncio.create_task(club.runner.run(job))
+    running = asyncio.create_task(club.runner.run([job]))
     await held.arrived.wait()
     await club.end()
     held.release()
@@ -418,7 +492,7 @@ WRONG = [
     ({"minor": 10**10}, "amount"), ({"missed": "perhaps"}, "missed"), ({"failed": "cry"}, "failed"), ({"notice_days": 61}, "notice_days"),
     ({"count": 0}, "count"), ({"until": date(2026, 1, 30)}, "until"), ({"currency": "XXL"}, "plan"), ({"email": "nobody"}, "plan"),
     ({"description": "a=b"}, "plan"), ({"token_name": "T9"}, "token_name"), ({"token_name": "FRESH"}, "token_name"),
-    ({"token_name": "MADA"}, "token_name"), ({"kind": "invoice", "token_name": ""}, "kind"),
+    ({"token_name": "MADA"}, "token_name"), ({"kind": "invoice"}, "token_name"),
 ]
 
 
@@ -442,7 +516,7 @@ async def test_a_plan_may_send_invoices_instead(one: Process):
     """Each due date once, through a function that is handed in; asked again after a crash it gives the same link."""
     sent: list[date] = []
 
-    async def invoice(merchant, plan, due_date: date) -> str:
+    async def invoice(merchant, plan, due_date: date, number: int) -> str:
         sent.append(due_date)
         if len(sent) == 1:
             raise Died
@@ -453,12 +527,60 @@ async def test_a_plan_may_send_invoices_instead(one: Process):
     one.now.now = BEGIN
     (job,) = await club.claimed()
     with pytest.raises(Died):
-        await club.runner.run(job)
+        await club.runner.run([job])
     await one.value("UPDATE jobs SET leased_until = '-infinity'")
     await club.until(on(3, 1))
     assert sent == [START, START, date(2026, 2, 28)] and club.orders == []
     assert [(told["notice"], told.get("link")) for told in await club.notices()] == [
         ("plan_invoiced", "https://pay.example/gym/2026-01-31"), ("plan_invoiced", "https://pay.example/gym/2026-02-28"), ("plan_ended", None)]
+
+
+async def test_an_invoice_whose_reference_is_anothers_goes_on_under_the_next(one: Process):
+    """As a charge does: told, seen in the plan, and sent once; the merchant's own order stays what it is."""
+    club = await members(one)
+    await club.here.purchase(reference("20260131"), 100)
+    await club.plan(kind="invoice", token_name="", count=1)
+    await club.until(BEGIN)
+    assert await club.periods() == ["01-31 invoiced"] and (await club.standing())[0] == "ended"
+    shown = await club.plans.show(club.here.account, "gym", 1)
+    assert [(each.attempt, each.result) for each in shown.attempts] == [(2, "sent"), (1, "taken")]
+    assert [(told["notice"], told.get("merchant_reference"), told.get("attempt")) for told in await club.notices()] == [
+        ("plan_renumbered", reference("20260131"), "1"), ("plan_invoiced", reference("20260131", 2), "2"), ("plan_ended", None, None)]
+    assert "is another order's" in (await club.notices())[0]["reason"]
+    assert await one.fetch("SELECT reference FROM links") == [(reference("20260131", 2),)]
+
+
+async def test_a_plan_that_rested_over_a_taken_reference_goes_on_when_it_is_resumed(one: Process):
+    """As one does that was paused when nobody knew how to go on."""
+    club = await members(one)
+    await club.plan(kind="invoice", token_name="", count=1)
+    await one.directory.change("Club", {"link_email": "off"})
+    await club.until(BEGIN)
+    assert (await club.standing())[0] == "paused" and await club.periods() == ["01-31 open"]
+    await club.here.purchase(reference("20260131"), 100)
+    await one.directory.change("Club", {"link_email": "on"})
+    await club.resume()
+    await club.work()
+    assert await club.periods() == ["01-31 invoiced"]
+
+
+async def test_how_an_invoice_stands_is_shown(one: Process):
+    """Sent, paid, expired: nothing of it is called approved."""
+    club = await members(one)
+    await club.plan(kind="invoice", token_name="", unit="week", count=3)
+    await club.until(BEGIN)
+    operator = Operator(plans.routes(guard(TOKEN), plans.Services(one.directory, club.plans, one.now)))
+
+    async def stand() -> list[tuple[str, list[str]]]:
+        periods = (await operator.ask("/admin/plans/Club/gym"))[1]["periods"]
+        return [(period["invoice"], [attempt["result"] for attempt in period["attempts"]]) for period in periods]
+
+    assert await stand() == [("sent", ["sent"])]
+    await club.until(BEGIN + 7 * DAY)
+    link = await links.by_reference(one.links, club.here.account, reference("20260131"))
+    await pay(club.here, await links.open_(one.links, club.here.account, link.link_id, "Sara"))
+    await club.until(BEGIN + 30 * DAY)
+    assert await stand() == [("expired", ["sent"]), ("expired", ["sent"]), ("paid", ["sent"])]
 
 
 async def test_a_notice_is_signed_and_told_once_and_in_order(club: Members, one: Process):
@@ -498,14 +620,19 @@ async def test_what_comes_is_shown_as_it_stands(club: Members, one: Process):
 
 
 async def test_no_merchant_waits_for_anothers_plans(one: Process):
-    """Of a thousand due at once, the other merchant's one is in the first handful."""
+    """Of thousands due at once, the other merchant's one is in the second handful at the latest."""
     crowd, single = await members(one, "Crowd"), await members(one, "Single")
     await single.plan()
     await one.value("INSERT INTO jobs (merchant_id, queue, subject, payment_id, due_at) "
-                    "SELECT $1, 'plan', n, 0, $2 FROM generate_series(1000, 1999) n RETURNING 1", crowd.number, BEGIN)
+                    "SELECT $1, 'plan', n, 0, $2 FROM generate_series(1000, 3999) n RETURNING 1", crowd.number, BEGIN)
     one.now.now = BEGIN
-    taken = await jobs.claim(one.pool, "plan", now=BEGIN, holder="x", lease=10.0, per_merchant=16, limit=32, after=-1)
-    assert len(taken) == 17 and {job.merchant_id for job in taken} == {crowd.number, single.number}
+    as_run, handfuls, after = queue(crowd.runner), [], -1
+    for _ in range(2):
+        taken = await jobs.claim(
+            one.pool, "plan", now=BEGIN, holder="x", lease=10.0, per_merchant=as_run.per_merchant, limit=as_run.at_once, after=after)
+        after = taken[-1].merchant_id
+        handfuls.append({job.merchant_id for job in taken})
+    assert crowd.number < single.number and handfuls == [{crowd.number}, {single.number, crowd.number}]
 
 
 async def test_two_merchants_may_call_their_plans_the_same(one: Process):

@@ -40,16 +40,16 @@ async def crash(club: Members, *, behind: bool) -> None:
     """Die at the next charge, before or behind it; nothing happens where nothing is due."""
     charge = club.charge
 
-    async def dying(order):
+    async def dying(orders):
         if behind:
-            await charge(order)
+            await charge(orders)
         raise Died
 
     club.charge = dying
     try:
         for job in await club.claimed(lease=0.0):
             try:
-                await club.runner.run(job)
+                await club.runner.run([job])
             except Died:
                 await club.one.value("UPDATE jobs SET leased_until = '-infinity' WHERE merchant_id = $1", club.number)
     finally:
@@ -80,7 +80,7 @@ async def play(dsn: str, unit: str, every: int, missed: str, failed: str, steps:
                 case "two":
                     other = Members(one, club.here)
                     several = await club.claimed(lease=0.0) + await other.claimed(lease=0.0)
-                    await both(*[(club, other)[place % 2].runner.run(job) for place, job in enumerate(several)])
+                    await both(*[(club, other)[place % 2].runner.run([job]) for place, job in enumerate(several)])
                 case "doubts end":
                     await end_doubts(one)
             await judge(club, schedule)

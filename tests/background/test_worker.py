@@ -165,6 +165,108 @@ async def test_a_job_that_raises_comes_back_later_and_others_run(db: asyncpg.Poo
     assert sorted(counted) == [False, False, False, True, True, True]
 
 
+async def test_a_job_whose_statement_takes_too_long_is_tried_so_often_and_set_aside(db: asyncpg.Pool, caplog: pytest.LogCaptureFixture):
+    """Each time later; then it says so, nobody tries it, and nothing of it is lost: retry or more work for it has it tried again."""
+    now, tries, alarms = Time(), [], []
+
+    async def slow(job: Job) -> None:
+        tries.append(now())
+        async with db.acquire() as connection, connection.transaction():
+            await connection.execute("SET LOCAL statement_timeout = 1")
+            await connection.execute("SELECT pg_sleep(60)")
+
+    async def tried(times: int) -> None:
+        one.nudge("work")
+        await until(lambda: len(tries) >= times)
+        await until_there(db, f"SELECT true FROM jobs WHERE failures = {min(times, worker.MOST_FAILURES)} AND leased_until = '-infinity'")
+
+    await make(db, (1, 1))
+    async with running(db, Queue("work", slow), now=now, note_set_aside=lambda: alarms.append(now())) as one:
+        for times in range(1, worker.MOST_FAILURES + 1):
+            await tried(times)
+            now.now = (await db.fetchval("SELECT due_at FROM jobs")) if times < worker.MOST_FAILURES else now.now
+        assert alarms == [now()] and len(tries) == worker.MOST_FAILURES
+        pauses = [after - before for before, after in itertools.pairwise(tries)]
+        assert pauses[:3] == [timedelta(seconds=seconds) for seconds in (5, 10, 20)] and max(pauses) == timedelta(minutes=5)
+        (aside,) = await jobs.set_aside(db, None, 10)
+        assert (aside.queue, aside.subject, aside.failures, aside.note) == ("work", 1, worker.MOST_FAILURES, "failed: QueryCanceledError")
+        now.now += timedelta(days=365)
+        one.nudge("work")
+        await make(db, (1, 2))
+        await until(lambda: len(tries) == worker.MOST_FAILURES + 1)             # the other one: this one is nobody's
+        assert await db.fetchval("SELECT due_at = 'infinity' FROM jobs WHERE subject = 1")
+        assert await jobs.retry(db, now(), 2, None, None) == await jobs.retry(db, now(), 1, "other", None) == 0
+        assert await jobs.retry(db, now(), 1, "work", 1) == 1 and await jobs.set_aside(db, None, 10) == []
+        one.nudge("work")
+        await until(lambda: len(tries) == worker.MOST_FAILURES + 2)
+    assert "work 1 of merchant 1 failed 12 times in a row and is set aside" in caplog.text
+
+
+async def test_failures_count_only_in_a_row(db: asyncpg.Pool):
+    """Neither a lost database nor a try that went well adds to them."""
+    (job,) = await claimed_after(db, 1)
+    assert await jobs.failed(db, job, NOW, "failed: ValueError")
+    (job,) = await claim(db)
+    assert job.failures == 1
+    await jobs.all_lost(db, [(job, NOW, "the database was lost")])
+    (job,) = await claim(db)
+    assert (job.failures, job.note) == (1, "the database was lost")
+    assert await jobs.later(db, job, NOW)
+    (job,) = await claim(db)
+    assert job.failures == 0
+
+
+async def claim(db: asyncpg.Pool) -> list[Job]:
+    return await jobs.claim(db, "work", now=NOW, holder="x", lease=10.0, per_merchant=100, limit=100, after=-1)
+
+
+async def claimed_after(db: asyncpg.Pool, subject: int) -> list[Job]:
+    await make(db, (1, subject))
+    return await claim(db)
+
+
+async def test_a_handful_is_run_together_and_one_that_cannot_be_done_fails_alone(db: asyncpg.Pool):
+    """The others of its handful are done; what is lost of one to another process stops nobody."""
+    handfuls, ended = [], []
+
+    async def together(handful: list[Job]) -> None:
+        handfuls.append(len(handful))
+        if any(job.subject == 7 for job in handful):
+            raise ValueError("seven")
+        await jobs.all_done(db, handful)
+        ended.extend(job.subject for job in handful)
+
+    await make(db, *((1, subject) for subject in range(20)))
+    async with running(db, Queue("work", together, at_once=20, per_merchant=20, together=True)):
+        await until(lambda: len(ended) == 19)
+        await until_there(db, "SELECT failures = 1 AND leased_until = '-infinity' FROM jobs")
+    assert handfuls[:3] == [20, 10, 5] and 7 not in ended
+    assert await db.fetchval("SELECT note FROM jobs") == "failed: ValueError"
+
+
+async def test_of_a_handful_one_may_be_anothers_and_the_rest_goes_on(db: asyncpg.Pool):
+    """Its task is not cancelled for that; where all are others', it is."""
+    hold, done, cancelled = asyncio.Event(), [], []
+
+    async def together(handful: list[Job]) -> None:
+        try:
+            await hold.wait()
+        except asyncio.CancelledError:
+            cancelled.append(len(handful))
+            raise
+        await jobs.all_later(db, [(job, NOW + timedelta(days=1), "") for job in handful])
+        done.append(len(handful))
+
+    await make(db, (1, 1), (1, 2), (1, 3))
+    async with running(db, Queue("work", together, at_once=9, per_merchant=9, lease=0.3, together=True)) as one:
+        await until(lambda: len(one._jobs) == 3)
+        await db.execute("UPDATE jobs SET tries = 99, holder = 'b', leased_until = now() + interval '1 hour' WHERE subject = 2")
+        await until(lambda: len(one._jobs) == 2)
+        hold.set()
+        await until(lambda: done == [3])
+    assert await db.fetch("SELECT subject FROM jobs WHERE due_at > $1 ORDER BY 1", NOW) == [(1,), (3,)] and cancelled == []
+
+
 async def test_a_lost_lease_cancels(db: asyncpg.Pool):
     """Another took the job: its task here is cancelled, and neither gives it back nor removes it."""
     work = Work(db)

@@ -240,8 +240,9 @@ async def test_a_refused_invoice_says_what_is_to_be_mended(one: Process, here: S
     """It stands with the plan, which waits until somebody has done so."""
     plan = PlanRow(*[None] * len(PlanRow._fields))._replace(
         plan_id="rent", minor=900, currency="AED", email="a@b.co", description="", zone="UTC")
-    assert await invoice_of(desk(one, media=frozenset()))(here.account, plan, NOW.date()) == NoInvoice(
+    assert await invoice_of(desk(one, media=frozenset()))(here.account, plan, NOW.date(), 1) == NoInvoice(
         "no invoice could be sent: e-mail is switched off for links (link_email), or this installation has no mail server")
     await here.purchase(f"rent.{NOW:%Y%m%d}.1", "900")
-    assert await invoice_of(desk(one))(here.account, plan, NOW.date()) == NoInvoice(
-        "no invoice could be sent: another order or link has its reference already")
+    assert await invoice_of(desk(one))(here.account, plan, NOW.date(), 1) == NoInvoice(
+        "no invoice could be sent: another order or link has its reference already", True)
+    assert isinstance(await invoice_of(desk(one))(here.account, plan, NOW.date(), 2), str)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
+from datetime import datetime
 from hashlib import blake2b
 from typing import NamedTuple
 
@@ -111,7 +112,7 @@ class BatchApi:
             return self._answer(account, asked, asked.operation.failure + TAKEN)
         batch_id = self._desk.new_id()
         arriving = _Arriving(account, f"{merchant.merchant_id}\t{batch_id}\t", blake2b(key=self._content_key, digest_size=16), self._limits,
-                             self._links)
+                             self._links, self._desk.now)
         try:
             file = await self._desk.hand_in(
                 merchant.merchant_id, merchant.identifier, batch_id, reference, DOOR, account.credential.access_code, asked.language,
@@ -203,8 +204,10 @@ class BatchApi:
 class _Arriving:
     """A file on its way in: what is read of it, and what goes on to the database."""
 
-    def __init__(self, account: Account, prefix: str, digest: blake2b, limits: Limits, links: Operation | None) -> None:
-        self._account, self._prefix, self._digest, self._limits, self._links = account, prefix, digest, limits, links
+    def __init__(
+        self, account: Account, prefix: str, digest: blake2b, limits: Limits, links: Operation | None, now: Callable[[], datetime],
+    ) -> None:
+        self._account, self._prefix, self._digest, self._limits, self._links, self._now = account, prefix, digest, limits, links, now
         self._lines, self._rows, self._octets = Lines(), None, 0
 
     async def rows(self, events: AsyncIterator[Event]) -> AsyncIterator[bytes]:
@@ -229,7 +232,7 @@ class _Arriving:
         if self._rows is None:
             if not rows:
                 return b""
-            self._rows = Rows(columns_of(rows[0], self._links), self._account.settings, self._prefix, self._links)
+            self._rows = Rows(columns_of(rows[0], self._links), self._account.settings, self._prefix, self._links, now=self._now)
             line, rows = line + 1, rows[1:]
         kept = self._rows.take(line, rows)
         if self._rows.count + self._rows.wrong > self._limits.rows:

@@ -31,9 +31,9 @@ from ringfence.engine.vault import StoredCard, Token, stored_card
 
 __all__ = ["batch_door", "code_of"]
 
-Links = Callable[[Account, Mapping[str, str], str], Awaitable[str]]
-"""Makes a payment link: the account, the row's parameters, and the row's key, under which it makes one link however often it is asked;
-five digits.  Handed down by ``main`` where links are served."""
+Links = Callable[[Account, Sequence[tuple[Mapping[str, str], str]]], Awaitable[list[str]]]
+"""Makes payment links together: the account, and each row's parameters with its key, under which it makes one link however often it is asked;
+five digits each, in their order.  Handed down by ``main`` where links are served."""
 
 DROPPED = "119"
 """A row that a cancelled batch did not come to."""
@@ -57,7 +57,8 @@ def batch_door(
         if wanted := {reading.token_name(line) for line in lines if line.kind == Kind.PURCHASE}:
             await reading.load(wanted, fresh=fresh)
         if links is not None and any(line.kind == LINK for line in lines):
-            return [Prepared(None, await links(account, reading.given(line), f"batch:{file.batch_id}:{line.line}")) for line in lines]
+            told = await links(account, [(reading.given(line), f"batch:{file.batch_id}:{line.line}") for line in lines])
+            return [Prepared(None, one) for one in told]
         return [reading.purchase(line) if line.kind == Kind.PURCHASE else reading.later(line, orders) for line in lines]
 
     return BatchDoor(order_key, prepare, code)

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 from ringfence.api.aps.accounts import Settings
 from ringfence.api.aps.batch_lines import FILE, HEADER, BadFile
 from ringfence.api.aps.fields import CHECKS, FIELDS
+from ringfence.api.aps.ladder import bad_link
 from ringfence.api.aps.messages import MESSAGES
 from ringfence.api.aps.operations import COMMON, FEATURES_ABSENT, OPERATIONS, VARIANTS, Operation
 from ringfence.core.commands import Kind
@@ -40,6 +42,10 @@ CARD_DATA = frozenset("""
 RECURRING = VARIANTS[4]
 FAULTS = 1_000
 """So many faults of a file are told one by one."""
+
+
+def _wall() -> datetime:
+    return datetime.now(UTC)
 
 
 class Fault(NamedTuple):
@@ -110,14 +116,19 @@ class Rows:
     ``wrong``.  ``prefix`` stands before every row that is kept.
     """
 
-    def __init__(self, columns: Columns, settings: Settings, prefix: str = "", links: Operation | None = None) -> None:
-        self.columns, self._prefix = columns, prefix
+    def __init__(
+        self, columns: Columns, settings: Settings, prefix: str = "", links: Operation | None = None, *, now: Callable[[], datetime] = _wall,
+    ) -> None:
+        """``now`` is business time: a link must not have expired when its row is looked at."""
+        self.columns, self._prefix, self._now = columns, prefix, now
         self.count = self.wrong = 0
         self.totals: dict[tuple[str, str], list[int]] = {}
         self.faults: list[Fault] = []
         self._width, self._command = len(columns.names), columns.at["command"]
         self._operations = {name: OPERATIONS["command", name] for name in KINDS} | ({INVOICE: links} if links else {})
         self._plans = {name: _plan(columns, operation, KINDS.get(name, LINK)) for name, operation in self._operations.items()}
+        if links:
+            self._plans[INVOICE] = self._plan_of_links(self._plans[INVOICE])
         at = columns.at
         self._amount, self._currency = at.get("amount"), at.get("currency")
         self._reference, self._fort_id = at.get("merchant_reference"), at.get("fort_id")
@@ -163,11 +174,27 @@ class Rows:
             raise BadFile(FILE, 0, "a file of payment links holds nothing else")
         return kept
 
+    def _plan_of_links(self, plan: _Plan) -> _Plan:
+        """Links are also held to what only their values together, and the time, can say."""
+        def fits(joined: str) -> object:
+            return plan.fits(joined) and self._bad_link(joined.split(NEWLINE)) is None
+
+        return plan._replace(fits=fits)
+
+    def _bad_link(self, row: Sequence[str]) -> tuple[str, str] | None:
+        """Column and message of what is wrong with a link whose every cell keeps its rule."""
+        given = {name: cell for name, cell in zip(self.columns.names, row, strict=True) if cell}
+        wrong = bad_link(given, self._now()) if "request_expiry_date" in given and "notification_type" in given else None
+        return None if wrong is None else (wrong[1], wrong[0][-3:])
+
     def _blame(self, line: int, row: Sequence[str]) -> None:
         self.wrong += 1
         if INVOICE not in self._operations and row[self._command:self._command + 1] == [INVOICE]:
             raise BadFile(FILE, line, "payment links are not made from files here")
-        for column, message in self._why(row):
+        faults = list(self._why(row))
+        if not faults and row[self._command] == INVOICE and (bad := self._bad_link(row)) is not None:
+            faults = [bad]
+        for column, message in faults:
             if len(self.faults) < FAULTS:
                 self.faults.append(Fault(line, column, message))
 

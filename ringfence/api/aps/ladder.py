@@ -224,7 +224,7 @@ def implausible(given: dict[str, str], settings: Settings, now: datetime) -> Bro
         return ("00013",)
     if (amount := given.get("amount")) is not None and not int(amount):
         return ("00005",)
-    if "request_expiry_date" in given and (broken := _bad_link(given, now)) is not None:
+    if "request_expiry_date" in given and (broken := bad_link(given, now)) is not None:
         return broken
     number = given.get("card_number", "")
     expiry = given.get("expiry_date")
@@ -268,7 +268,7 @@ def _disagreeing(given: dict[str, str], now: datetime) -> Broken:
 _WESTERNMOST = timedelta(hours=12)
 """A day is over when it is so everywhere: the parameter names no time zone."""
 
-def _bad_link(given: dict[str, str], now: datetime) -> Broken:
+def bad_link(given: dict[str, str], now: datetime) -> Broken:
     """6: a payment link that ends in the future, and someone to send it to."""
     try:
         ends = datetime.fromisoformat(given["request_expiry_date"]).astimezone(UTC)

@@ -42,22 +42,28 @@ STATES: dict[State, str] = {
 
 async def payment_link(service: Service, account: Account, request: ApsRequest) -> Reply:
     """PAYMENT_LINK: make a link or, with ``payment_link_id``, change that one and send it again."""
-    assert service.links is not None and request.amount is not None
-    given, merchant = request.given, account.merchant
-    terms = Terms(
-        given.get("link_command", "PURCHASE"), request.amount, request.currency, request.language, account.credential.access_code,
-        given["customer_email"], given.get("customer_phone", ""), given.get("customer_name", ""), given.get("order_description", ""),
-        given.get("payment_option", ""), given.get("return_url", ""), media_of(given["notification_type"]),
-        datetime.fromisoformat(given["request_expiry_date"]).astimezone(UTC),
-    )
-    order = Order(request.reference, terms, account.actor)
-    if (named := given.get("payment_link_id")) is None:
+    assert service.links is not None
+    merchant, order = account.merchant, order_of(account, request)
+    if (named := request.given.get("payment_link_id")) is None:
         made = await links.create(service.links, merchant, order)
     else:
         made = await links.change(service.links, merchant, min(int(named), LARGEST), order)
     if isinstance(made, Refused):
         return refused(request, made)
     return Reply(request.operation.success, {"payment_link_id": str(made.link_id), "payment_link": made.url})
+
+
+def order_of(account: Account, request: ApsRequest) -> Order:
+    """What a PAYMENT_LINK asks for."""
+    given = request.given
+    assert request.amount is not None
+    terms = Terms(
+        given.get("link_command", "PURCHASE"), request.amount, request.currency, request.language, account.credential.access_code,
+        given["customer_email"], given.get("customer_phone", ""), given.get("customer_name", ""), given.get("order_description", ""),
+        given.get("payment_option", ""), given.get("return_url", ""), media_of(given["notification_type"]),
+        datetime.fromisoformat(given["request_expiry_date"]).astimezone(UTC),
+    )
+    return Order(request.reference, terms, account.actor)
 
 
 async def check_payment_link(service: Service, account: Account, request: ApsRequest) -> Reply:

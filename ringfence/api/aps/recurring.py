@@ -5,7 +5,8 @@ out by the same functions, keeps the same details, and so is told of in the same
 """
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
 import msgspec
@@ -16,16 +17,19 @@ from ringfence.api.aps.door import DOOR, Account, Reply, Service
 from ringfence.api.aps.ladder import ApsRequest, WireError
 from ringfence.api.aps.payments import KINDS, card_fields, intent_of, with_token
 from ringfence.engine.directory import Credential, Merchant
+from ringfence.engine.intents import CardInHand, Intent, Result
 from ringfence.engine.plan_terms import ACTOR, Charge, Charged, Judge, Order, Render
 
 _ENCODE = msgspec.json.Encoder().encode
+BETWEEN = 25
+"""Orders after which the event loop has its turn."""
 SOURCE = "plan"
 """Where the operations of plans come from, in their rows."""
 
 
 def charger(service: Service, *, sandbox: bool) -> Charge:
     """What carries out orders, through the engine of ``service``."""
-    async def charge(order: Order) -> Charged:
+    async def prepared(order: Order) -> Charged | tuple[ApsRequest, CardInHand, Intent]:
         asked = _asked(order, service.now(), sandbox=sandbox)
         if isinstance(asked, str):
             return Charged(None, asked)
@@ -35,15 +39,28 @@ def charger(service: Service, *, sandbox: bool) -> Charge:
             return Charged(None, _in_words(card.code))
         assert card.stored is not None
         intent = intent_of(service, account, request, card, card_fields(service, account, card), SOURCE)
-        if isinstance(intent, Reply):
-            return Charged(None, _in_words(intent.code), card.stored.card_id)
-        result = await service.engine.execute(intent)
-        why = "" if result.refusal is None else _in_words(
-            request.operation.failure + codes.refusal_message(result.refusal, KINDS[request.operation.name]))
-        used = card if result.card is None else result.card
-        return Charged(result, why, used.stored.card_id if used.stored else None)
+        return Charged(None, _in_words(intent.code), card.stored.card_id) if isinstance(intent, Reply) else (request, card, intent)
+
+    async def charge(orders: Sequence[Order]) -> list[Charged]:
+        wanted = {(order.merchant.merchant_id, order.token_name) for order in orders}
+        unknown = [name for name in sorted(wanted) if service.vault.cached_token(*name) is None]
+        await asyncio.gather(*(service.vault.token(*name) for name in unknown))         # read together, and then at hand
+        ready = []
+        for place, order in enumerate(orders):
+            ready.append(await prepared(order))
+            if place % BETWEEN == 0:
+                await asyncio.sleep(0)
+        results = iter(await service.engine.execute_many([one[2] for one in ready if not isinstance(one, Charged)]))
+        return [one if isinstance(one, Charged) else _charged(*one[:2], next(results)) for one in ready]
 
     return charge
+
+
+def _charged(request: ApsRequest, card: CardInHand, result: Result) -> Charged:
+    why = "" if result.refusal is None else _in_words(
+        request.operation.failure + codes.refusal_message(result.refusal, KINDS[request.operation.name]))
+    used = card if result.card is None else result.card
+    return Charged(result, why, used.stored.card_id if used.stored else None)
 
 
 def judge(now: Callable[[], datetime], *, sandbox: bool) -> Judge:

@@ -217,6 +217,10 @@ async def listed(service: Service, request: Request) -> Answer:
         found = await service.charges.of_agreement(merchant_id, service.names.read("agr", value), before, PAGE + 1)
     else:
         found = await service.charges.by_reference(merchant_id, value, before, PAGE + 1)
+        for key in service.keys_elsewhere(value):               # a payment of another door, under the same reference there
+            other = await service.reading.payment_by_key(merchant_id, key)
+            if other is not None and (before is None or other < before):
+                found = sorted({*found, other}, reverse=True)
     charges = [one for payment_id in found[:PAGE] if (one := await service.charges.find(merchant_id, payment_id)) is not None]
     told: dict[str, Any] = {"data": [service.renderer.charge(one) for one in charges]}
     if len(found) > PAGE:

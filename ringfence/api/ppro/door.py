@@ -1,7 +1,7 @@
 """What every endpoint of the PPRO door has at hand: who calls, what is asked, and the service behind the door."""
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -62,6 +62,11 @@ class Request(NamedTuple):
         return self.callers[0]
 
 
+def nowhere(reference: str) -> Sequence[str]:
+    """There is no other door."""
+    return ()
+
+
 async def nothing_to_give_up(merchant_id: int, payment_id: int, why: str) -> bool:
     """Nobody is awaited."""
     return False
@@ -87,6 +92,7 @@ class Service(NamedTuple):
     is_live: bool
     base_url: str = ""                      # how callers reach the service
     give_up: Callable[[int, int, str], Awaitable[bool]] = nothing_to_give_up   # ends a payment whose payer is awaited; whether it was in time
+    keys_elsewhere: Callable[[str], Sequence[str]] = nowhere    # what a payment of another door with this reference claimed
     stand_in: Callable[[str], tuple[str, bool]] | None = None   # sandbox: the test number that any number stands for, and whether it has news
 
 

@@ -8,9 +8,13 @@ from __future__ import annotations
 import hashlib
 import hmac
 
+from ringfence.core.ids import LARGEST
+
 ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 LENGTH = 21
 """62 ** 21 is a little more than 2 ** 125: 63 bits of a number, and 62 of its check."""
+OPERATIONS = ("charge", "authz", "capture", "void", "refund")
+"""Prefixes of payments and of what is asked of them."""
 _CHECK_BITS = 62
 _CHECK = (1 << _CHECK_BITS) - 1
 _VALUE = {sign: place for place, sign in enumerate(ALPHABET)}
@@ -51,6 +55,14 @@ class Names:
             value = value * 62 + place
         number, check = value >> _CHECK_BITS, value & _CHECK
         return number if number < 1 << 63 and check == self._check(prefix, number) else None
+
+    def operation(self, name: str) -> int | None:
+        """The number of a payment or of one of its operations, by its name here or in plain digits; ``None`` for what is neither."""
+        for prefix in OPERATIONS:
+            if (number := self.read(prefix, name)) is not None:
+                return number
+        number = int(name) if name.isascii() and name.isdecimal() and len(name) <= 19 else LARGEST + 1
+        return number if number <= LARGEST else None
 
     def _check(self, prefix: str, number: int) -> int:
         digest = hashlib.blake2b(b"%s:%d" % (prefix.encode(), number), key=self._key, digest_size=8).digest()

@@ -87,6 +87,17 @@ FROM (SELECT DISTINCT ON (merchant_id, card_id) merchant_id, card_id, reason
 WHERE c.merchant_id = n.merchant_id AND c.card_id = n.card_id AND c.blocked = ''
 RETURNING c.merchant_id, c.card_id;
 
+-- note_declines --
+-- Declines of payments that merchants began by themselves ($1 merchants, $2 cards, $3 operations): what schemes count.
+INSERT INTO card_declines (merchant_id, card_id, declined_at, operation_id)
+SELECT n.merchant_id, n.card_id, $4::timestamptz, n.operation_id
+FROM unnest($1::integer[], $2::bigint[], $3::bigint[]) AS n (merchant_id, card_id, operation_id)
+ON CONFLICT DO NOTHING;
+
+-- forget_declines --
+-- Declines before $1, which nobody counts any more.
+DELETE FROM card_declines WHERE declined_at < $1::timestamptz;
+
 -- bump_tokens --
 -- Tell the readers of tokens that what their cards may do has changed.  A statement of its own: it must see the tokens made
 -- while the cards' locks were waited for.

@@ -36,7 +36,7 @@ WHERE r.merchant_id = w.merchant_id AND r.payment_id = w.payment_id AND r.operat
 
 -- give_back --
 -- Recovery jobs whose try has ended in this commit, and whose next one is due at $3 (business time).
-UPDATE jobs j SET due_at = $3, leased_until = '-infinity', note = 'a reversal was decided'
+UPDATE jobs j SET due_at = $3, leased_until = '-infinity', failures = 0, note = 'a reversal was decided'
 FROM unnest($1::integer[], $2::bigint[]) AS w (merchant_id, operation_id)
 WHERE j.merchant_id = w.merchant_id AND j.queue = 'recovery' AND j.subject = w.operation_id;
 

@@ -1,12 +1,15 @@
 -- One payment's whole life, for people.
 
 -- named --
--- The payments that a name may mean, of one merchant ($3) or any: one whose first operation has one of the keys $2; one with a later
--- operation of the reference $1; the payment of the id $4 (null where the name is none); and the operation of that id, which was
--- asked between $5 and $6.  Each of the four finds its rows by an index.
+-- The payments that a name may mean, of one merchant ($3) or any: one whose first operation has one of the keys $2; those that the PPRO door
+-- began under the reference $1; one with a later operation of that reference; the payment of the id $4 (null where the name is none); and the
+-- operation of that id, which was asked between $5 and $6.  Each of the five finds its rows by an index.
 SELECT DISTINCT n.merchant_id, m.identifier, n.payment_id
 FROM merchants m CROSS JOIN LATERAL (
     SELECT o.merchant_id, o.payment_id FROM operations o WHERE o.merchant_id = m.merchant_id AND o.key = ANY ($2::text[])
+    UNION ALL
+    (SELECT o.merchant_id, o.payment_id FROM operations o
+     WHERE o.merchant_id = m.merchant_id AND o.door = 'ppro' AND o.operation_id = o.payment_id AND o.reference = $1::text LIMIT 1000)
     UNION ALL
     (SELECT o.merchant_id, o.payment_id FROM operations o
      WHERE o.merchant_id = m.merchant_id AND o.reference = $1::text AND o.operation_id <> o.payment_id LIMIT 1000)

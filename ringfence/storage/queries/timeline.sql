@@ -47,7 +47,7 @@ FROM unnest($1::integer[]) AS m (merchant_id)
 CROSS JOIN LATERAL (
     SELECT count(*), min(j.due_at) AS first, max(j.due_at) AS last
     FROM jobs j
-    WHERE j.queue = $4::text AND j.merchant_id = m.merchant_id AND j.due_at > $2 AND j.due_at <= $3) h;
+    WHERE j.queue = $4::text AND j.merchant_id = m.merchant_id AND j.due_at > $2 AND j.due_at <= $3 AND j.due_at < 'infinity') h;
 
 -- next_job --
 -- When the next job of a queue ($4) is due.
@@ -56,7 +56,7 @@ FROM unnest($1::integer[]) AS m (merchant_id)
 CROSS JOIN LATERAL (
     SELECT j.due_at AS at
     FROM jobs j
-    WHERE j.queue = $4::text AND j.merchant_id = m.merchant_id AND j.due_at > $2 AND j.due_at <= $3
+    WHERE j.queue = $4::text AND j.merchant_id = m.merchant_id AND j.due_at > $2 AND j.due_at <= $3 AND j.due_at < 'infinity'
     ORDER BY j.due_at
     LIMIT 1) h;
 
@@ -65,7 +65,7 @@ CROSS JOIN LATERAL (
 SELECT EXISTS (
     SELECT FROM unnest($1::integer[]) AS m (merchant_id)
     JOIN jobs j ON j.merchant_id = m.merchant_id
-    WHERE j.queue = $3::text AND j.due_at <= $2);
+    WHERE j.queue = $3::text AND j.due_at <= $2 AND j.due_at < 'infinity');
 
 -- deadlines --
 -- Doubts that a person should look at from then on.

@@ -153,6 +153,23 @@ WHERE o.body IS NOT NULL
 ON CONFLICT (merchant_id, endpoint_id, payment_id, sequence) DO UPDATE
 SET state = 'waiting', tried = 0, next_at = excluded.next_at, ended_at = NULL, body = coalesce(d.body, excluded.body);
 
+-- copy_notices --
+-- Notices of plans of a merchant ($1) that its endpoint ($2) has not been given, due there at $3: made between two instants ($4, $5), of one
+-- plan ($6), of one name ($7), where these are given; in the order of plans and their notices, at most $8.
+INSERT INTO deliveries
+SELECT DISTINCT ON (d.payment_id, d.sequence)
+       d.merchant_id, $2::integer, d.payment_id, d.sequence, d.event, d.purpose, d.content_type, d.body, 'waiting', 0, 0, $3::timestamptz,
+       $3::timestamptz, NULL::timestamptz
+FROM deliveries d
+WHERE d.merchant_id = $1::integer AND d.purpose = 'plan' AND d.body IS NOT NULL AND d.endpoint_id <> $2
+  AND ($4::timestamptz IS NULL OR d.created_at >= $4) AND ($5::timestamptz IS NULL OR d.created_at < $5)
+  AND ($6::bigint IS NULL OR d.payment_id = $6) AND ($7::text IS NULL OR d.event = $7)
+  AND NOT EXISTS (SELECT FROM deliveries t WHERE t.merchant_id = d.merchant_id AND t.endpoint_id = $2
+                  AND t.payment_id = d.payment_id AND t.sequence = d.sequence)
+ORDER BY d.payment_id, d.sequence, d.endpoint_id
+LIMIT $8
+ON CONFLICT DO NOTHING;
+
 -- policies --
 -- The door and policy of endpoints ($1 merchants, $2 endpoints).
 SELECT e.merchant_id, e.endpoint_id, e.door, e.schedule, e.accepts, e.at_once, e.in_order, e.seconds
