@@ -32,6 +32,7 @@ class Refusal(StrEnum):
     AUTHORIZATION_EXPIRED = "authorization_expired"      # its instant has passed
     NOTHING_CAPTURED = "nothing_captured"                # a refund before the first capture
     EXCEEDS_REFUNDABLE = "exceeds_refundable"
+    REFUND_PERIOD_EXPIRED = "refund_period_expired"      # the payment method takes nothing back any more
 
     # about the key that names the intention
     KEY_USED = "key_used"                                # the intention was carried out before

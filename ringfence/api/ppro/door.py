@@ -20,6 +20,7 @@ from ringfence.engine.engine import Engine
 from ringfence.engine.instruments import Instruments
 from ringfence.engine.keyed_requests import KeyedRequests, Said, Stands
 from ringfence.engine.reading import Reading
+from ringfence.engine.redirects import Redirects
 from ringfence.engine.vault import Vault
 
 if TYPE_CHECKING:
@@ -93,6 +94,7 @@ class Service(NamedTuple):
     base_url: str = ""                      # how callers reach the service
     give_up: Callable[[int, int, str], Awaitable[bool]] = nothing_to_give_up   # ends a payment whose payer is awaited; whether it was in time
     keys_elsewhere: Callable[[str], Sequence[str]] = nowhere    # what a payment of another door with this reference claimed
+    redirects: Redirects | None = None      # consumers who must go somewhere first
     stand_in: Callable[[str], tuple[str, bool]] | None = None   # sandbox: the test number that any number stands for, and whether it has news
 
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from ringfence.core.authentication import Ended
 from ringfence.core.outcomes import HARD_ADVICE
+from ringfence.core.redirection import Why
 from ringfence.core.refusals import Refusal
 from ringfence.core.response_codes import ADVICE, RESPONSE_CODES, meaning_of
 
@@ -76,6 +77,7 @@ REFUSALS: dict[Refusal, Failure] = {
     Refusal.AUTHORIZATION_EXPIRED: _NO_AUTHORIZED,
     Refusal.NOTHING_CAPTURED: _NOTHING_TO_REFUND,
     Refusal.EXCEEDS_REFUNDABLE: _ours("EXCEEDS_REFUNDABLE_AMOUNT", "More than what is left to refund"),
+    Refusal.REFUND_PERIOD_EXPIRED: Failure(By.PROVIDER_DECLINE, "REFUND_PERIOD_EXPIRED", "The payment method's time for refunds is over"),
     Refusal.TOKEN_NOT_FOUND: _ours("INSTRUMENT_NOT_FOUND", "There is no such instrument"),
     Refusal.TOKEN_INACTIVE: _ours("INSTRUMENT_NOT_FOUND", "There is no such instrument"),
     Refusal.TOKEN_IN_FLOW: _ours("INSTRUMENT_NOT_FOUND", "The instrument is not finished"),
@@ -142,6 +144,10 @@ NOT_ASKED: dict[str, Failure] = {
     Ended.TIMEOUT: _AUTHENTICATION._replace(code="EXPIRED_SESSION", message="The consumer did not act in time", retry=True),
     Ended.MISUSED: _AUTHENTICATION,
     Ended.CODE_GONE: _AUTHENTICATION._replace(code="EXPIRED_SESSION", message="The card must be entered again", retry=True),
+    Why.CANCELED: CANCELED,
+    Why.FAILED: _AUTHENTICATION,
+    Why.DECLINED: Failure(By.PROVIDER_DECLINE, "GENERIC_DECLINE", "The payment method declined"),
+    Why.CLOSED: Failure(By.PROVIDER_DECLINE, "GENERIC_DECLINE", "The payment method ended the session"),
     "deadline": _UNAVAILABLE, "card": PROCESSING, "database": _UNAVAILABLE, "unavailable": _UNAVAILABLE,
 }
 OURS = "ppro:"
@@ -160,6 +166,20 @@ RULES: dict[str, str] = {
     "AGREEMENT_REVOKED": "The payment agreement was revoked",
     "PAYMENT_METHOD_TIMEOUT": "The payment method did not answer in time",
 }
+
+
+#: A wallet's own words for why it ended a session, and for declines that the code of the reason alone would not tell apart.
+WALLETS: dict[str, str] = {Why.CANCELED: "BuyerCanceled", Why.DECLINED: "Declined", Why.CLOSED: "AmazonCanceled"}
+WORDS: dict[str, tuple[By, str]] = {
+    "HardDeclined": (By.PROVIDER_DECLINE, "IS_GENERIC_DECLINE"), "TransactionTimedOut": (By.PROVIDER_ERROR, "UNRESPONSIVE_PROVIDER"),
+    "BuyerCanceled": (By.PROVIDER_DECLINE, "CANCELED_BY_CONSUMER"), "CheckoutSessionCanceled": (By.PROVIDER_DECLINE, "CANCELED_BY_CONSUMER"),
+}
+
+
+def in_words(failure: Failure, word: str) -> Failure:
+    """A failure with the provider's own word for it."""
+    by, code = WORDS.get(word, (failure.by, failure.code))
+    return failure._replace(by=by, code=code, provider_code=word)
 
 
 def not_asked(why: str) -> Failure:

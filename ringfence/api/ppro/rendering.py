@@ -12,10 +12,11 @@ import msgspec
 
 from ringfence.api.ppro.answers import moment
 from ringfence.api.ppro.door import DOOR
-from ringfence.api.ppro.failures import Failure, declined, not_asked, refused
+from ringfence.api.ppro.failures import WALLETS, Failure, declined, in_words, not_asked, refused
 from ringfence.api.ppro.names import Names
 from ringfence.core.authentication import Ended
 from ringfence.core.payment import Payment, Status
+from ringfence.core.redirection import Why
 from ringfence.engine.charges import Charge, RefusedRow, Step, View
 
 CHARGES = "/v1/payment-charges"
@@ -26,6 +27,7 @@ DISCARD, DISCARDED = "discard", "discarded"
 BY_MERCHANT = "MERCHANT_INITIATED_DISCARD"
 DISCARDS: dict[str, str] = {
     "ppro:discarded": BY_MERCHANT, Ended.TIMEOUT: "AUTHENTICATION_TIMEOUT", "ppro:timeout": "AUTHENTICATION_TIMEOUT",
+    Why.EXPIRED: "AUTHENTICATION_TIMEOUT",
 }
 """Why nobody was asked, where the charge is called discarded: its type."""
 PROVIDER_TIMEOUT = "PROVIDER_CONFIRMATION_TIMEOUT"
@@ -94,9 +96,12 @@ def failure_of(step: Step) -> Failure | None:
     """Why an operation did not come about; ``None`` where it did, or where that is not known."""
     match step.result:
         case "declined":
-            return declined(step.response_code or "", step.advice or "")
+            failure = declined(step.response_code or "", step.advice or "")
+            return in_words(failure, step.scheme_reference) if step.scheme_reference else failure       # see ``outcome_values``
         case "not_asked" if step.response_code not in DISCARDS:
-            return not_asked(step.response_code or "")
+            why = step.response_code or ""
+            word = WALLETS.get(why, "") if step.processor == "amazon_pay" else ""
+            return in_words(not_asked(why), word) if word else not_asked(why)
         case "approved" if step.kind in ("authorization", "purchase") and step.answered_minor != step.minor and not step.accepts_partial:
             return declined("51")               # approved in part, which nobody asked for; given back
     return None
@@ -175,7 +180,7 @@ class Renderer:
             told["amount"] = view.payment.authorized
         if facts.reference is not None:
             told["merchantPaymentChargeReference"] = facts.reference
-        if first.scheme_reference:
+        if first.scheme_reference and first.result == "approved":
             told |= {"schemeAuthorizationReference": first.scheme_reference, "transactionLinkReference": first.scheme_reference}
         return told
 

@@ -18,7 +18,7 @@ from ringfence.engine.return_address import may_return, origin_of
 from ringfence.engine.sessions import Ending
 
 log = logging.getLogger(__name__)
-CHARGE = "payment-charge-id"
+CHARGE, AGREEMENT = "payment-charge-id", "payment-agreement-id"
 _DECODE = msgspec.json.Decoder().decode
 
 
@@ -39,7 +39,15 @@ class Returning:
             log.warning("a consumer of merchant %s is not sent to %s", merchant.identifier, origin_of(url) or "what is no address")
             return Ending(_how(view))
         language = "ar" if echo.get("consumer", {}).get("locale", "").startswith("ar") else "en"
-        return Return(url, "GET", {CHARGE: self._names.make("charge", payment_id)}, language)
+        agreement = {AGREEMENT: echo["agreementId"]} if "agreementId" in echo else {}
+        return Return(url, "GET", agreement | {CHARGE: self._names.make("charge", payment_id)}, language)
+
+    async def way_of_agreement(self, merchant_id: int, agreement_id: int, url: str, language: str) -> Return | None:
+        """The way back to the address of an agreement that nothing is charged with; ``None`` where that is not allowed any more."""
+        merchant = self._directory.by_id(merchant_id)
+        if merchant is None or not may_return(url, merchant.settings.return_origins, self._is_live):
+            return None
+        return Return(url, "GET", {AGREEMENT: self._names.make("agr", agreement_id)}, language)
 
     async def address(self, merchant_id: int, payment_id: int) -> str:
         """The address itself, "" for none: whose pages may frame what the consumer is shown meanwhile."""
