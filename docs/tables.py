@@ -17,6 +17,7 @@ from types import ModuleType
 
 import click
 
+from ringfence.amazon_site import buyers, faults, simulating
 from ringfence.api import openapi
 from ringfence.api.aps import codes, fields, messages, operations
 from ringfence.cli import COMMANDS, cli
@@ -29,6 +30,7 @@ from ringfence.core.standing import Status
 from ringfence.engine import metrics, plan_notices
 from ringfence.engine.settings import DEFAULTS, ROWS, as_texts
 from ringfence.failures import Exit
+from ringfence.processors.amazon_pay.codes import DECLINES
 from ringfence.processors.simulator.scenarios import EXACT, RANGES, SCENARIOS, test_cards
 
 FOLDER = Path(__file__).parent
@@ -374,7 +376,39 @@ LADDER: tuple[tuple[str, str], ...] = (
 
 # ------------------------------------------------------------------------------------------------------ the pages
 
+def amazon_pay_reasons() -> str:
+    """Amazon's reason codes as response codes."""
+    return table(("reason code", "response code", "merchant advice"), (
+        (code(reason), code(meaning.response_code), code(meaning.advice)) for reason, meaning in DECLINES.items()))
+
+
+# ------------------------------------------------------------------------------------------------------ the Amazon Pay site
+
+def amazon_buyers() -> str:
+    """Who can sign in."""
+    return table(("e-mail", "password", "name", "addresses"), (
+        (code(one.email), code(one.password), one.name, "; ".join(f"{address.city}, {address.country}" for address in one.addresses))
+        for one in buyers.BUYERS.values()))
+
+
+def amazon_cards() -> str:
+    """What is in everybody's wallet."""
+    return table(("last digits", "brand", "what happens"), ((code(one.tail), one.brand, one.does) for one in buyers.CARDS.values()))
+
+
+def amazon_codes() -> str:
+    """Which simulation codes each operation takes."""
+    return table(("operation", "codes"), ((code(name), listed(codes_)) for name, codes_ in simulating.CODES.items()))
+
+
+def amazon_faults() -> str:
+    """What can be made to go wrong."""
+    rows = [("request", *row) for row in faults.OF_REQUESTS.items()] + [("notification", *row) for row in faults.OF_NOTIFICATIONS.items()]
+    return table(("of a", "kind", "value, and what happens"), ((of, code(kind), said) for of, kind, said in rows))
+
+
 TABLES: dict[str, Callable[[], str]] = {
+    "amazon-pay-reasons": amazon_pay_reasons,
     "variables": variables, "settings": settings, "metrics": metric_names, "exit-codes": exit_codes, "endpoints": endpoints,
     "allowed": allowed, "statuses": statuses, "refusals": refusal_names, "validity": validity, "doors": doors, "hard-declines": hard_declines,
     "hold": kinds("hold"), "money": kinds("money"), "debt": kinds("debt"), "doubt": kinds("doubt"),
@@ -383,6 +417,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "report-columns": report_columns, "plan-notices": notices_of_plans, "aps-operations": aps_operations,
     "aps-answers": aps_parameters_by_operation, "aps-variants": aps_variants, "aps-fields": aps_fields,
     "aps-unavailable": aps_unavailable, "aps-declines": aps_declines, "aps-ladder": aps_ladder,
+    "amazon-buyers": amazon_buyers, "amazon-cards": amazon_cards, "amazon-codes": amazon_codes, "amazon-faults": amazon_faults,
 }
 
 #: Pages that hold nothing else.

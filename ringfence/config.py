@@ -183,6 +183,8 @@ VARIABLES: tuple[Variable, ...] = (
     Variable("RINGFENCE_POSTGRES_BIN", _READ_ELSEWHERE, str, "", _PATH, "folder of PostgreSQL's programs; empty: the newest found"),
     Variable("RINGFENCE_READERS", "readers", _whole(1, 32), 2, "1 to 32", "reading connections of each worker"),
     Variable("RINGFENCE_PROCESSOR", "processor", _processor, "simulator", "simulator", "who is asked for payments"),
+    Variable("RINGFENCE_AMAZON_PAY_FILE", "amazon_pay_file", Path, None, _PATH,
+             "JSON file of the merchants' accounts at Amazon Pay; empty: live has none, the sandbox asks its simulated site"),
     Variable("RINGFENCE_ANSWER_SECONDS", "answer_seconds", _seconds(0.05, 120), 2.0, "0.05 to 120",
              "how long a processor may think before its answer counts as unknown"),
     Variable("RINGFENCE_ADMIN_TOKEN", "admin_token", _token, "", "20 to 200 printable characters",
@@ -261,6 +263,7 @@ class Config(NamedTuple):
     database_url: str
     readers: int
     processor: str
+    amazon_pay_file: Path | None
     answer_seconds: float
     admin_token: str
     tls: bool

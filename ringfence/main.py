@@ -18,6 +18,8 @@ from typing import Any
 
 import asyncpg
 
+from ringfence import amazon_sandbox
+from ringfence.amazon_site import Site
 from ringfence.api.aps import recurring as plan_charges
 from ringfence.api.aps.app import PaymentApi
 from ringfence.api.aps.batch_intents import batch_door
@@ -35,9 +37,11 @@ from ringfence.background import (
     dropped,
     expiry,
     follower,
+    hold_rest,
     messages,
     recovery,
     recurring,
+    redirections,
     reports,
     retention,
     reversals,
@@ -63,6 +67,7 @@ from ringfence.engine.code_box import SocketCodeBox
 from ringfence.engine.counting import CountedIntents, CountedOutcomes
 from ringfence.engine.directory import Directory
 from ringfence.engine.engine import Engine
+from ringfence.engine.holding import RestHolder
 from ringfence.engine.intent_lane import IntentLane
 from ringfence.engine.key_sources import KeySource, KeyUnreadable
 from ringfence.engine.lane import Lane, NotCommitted
@@ -72,6 +77,7 @@ from ringfence.engine.metrics import DELIVERED, NOT_DELIVERED, SET_ASIDE, Counte
 from ringfence.engine.numbering import RENEW_SECONDS, Counted, NoNumberFree, Numbering
 from ringfence.engine.outcome_lane import OutcomeLane
 from ringfence.engine.reading import Reading
+from ringfence.engine.redirects import Redirects
 from ringfence.engine.recovery import PostgresDesk, Recovery
 from ringfence.engine.reporting import Maker
 from ringfence.engine.sessions import Sessions
@@ -83,9 +89,11 @@ from ringfence.operators import notifiers_of, plan_desk_of, policy_of, rules_of
 from ringfence.processors.mock import Mock
 from ringfence.processors.processor import Ask, Processor
 from ringfence.processors.simulator import SimulatedAccessControl, Simulator, is_test_number
+from ringfence.redirecting import redirects_of
 from ringfence.storage import database
 from ringfence.storage import expiry as holds_due
 from ringfence.storage.jobs import IN_ORDER
+from ringfence.wallets import Amazon, amazon_of, numbers_of
 
 OUTCOME_LANES, INTENT_LANES = range(1_024), range(1_024, 2_048)
 """The numbers that lanes may hold; those of outcomes name chains, and stay few."""
@@ -122,12 +130,15 @@ class Foundation:
     reading: Reading
     access_control: SimulatedAccessControl
     challenges: Challenges
+    redirects: Redirects
     sessions: Sessions
     links: LinkDesk
     service: ApsService
     aps: PaymentApi
     ppro: PproService
     files: Batches
+    amazon: Amazon
+    amazon_site: Site | None
     nudge: Callable[[], object]
     ends: AsyncExitStack
 
@@ -172,7 +183,11 @@ async def _foundation(
     processor = Simulator(
         config.data / "simulator", seed=config.seed, worker=number, t1_seconds=config.answer_seconds, inquiry=config.inquiry)
     ends.push_async_callback(processor.close)
-    processors: dict[str, Processor] = {processor.name: processor} | ({} if config.is_live else {Mock.name: Mock(config.data / "simulator")})
+    numbers = numbers_of(directory)
+    amazon = amazon_of(config, pool, directory, numbers, _wall)
+    ends.push_async_callback(amazon.processor.close)
+    processors: dict[str, Processor] = {processor.name: processor, amazon.processor.name: amazon.processor} | (
+        {} if config.is_live else {Mock.name: Mock(config.data / "simulator")})
     access_control = SimulatedAccessControl(config.data / "simulator", seed=config.seed)
     ends.push_async_callback(access_control.close)
 
@@ -215,7 +230,7 @@ async def _foundation(
     desk = PostgresDesk(due, directory, vault, holder, message_seconds + LEASE_SECONDS, {DOOR: card_facts, "ppro": charge_facts})
     ends_doubts = Recovery(
         engine, desk, processors, plan=plan, now=clock.now, wall=_wall, ask_seconds=message_seconds,
-        day=_value_date(processors), merchants=_numbers_of(directory),
+        day=_value_date(processors), merchants=numbers,
     )
     engine.recovery = ends_doubts
 
@@ -228,6 +243,10 @@ async def _foundation(
     after_challenges = Challenges(
         pool, access_control, code_box, engine, desk.first, secret_of=secret_of, now=clock.now, wall=_wall, ask_seconds=ask_seconds)
     engine.challenged = after_challenges.at_once
+    base_url = config.base_url or f"{config.scheme}://{config.host}:{config.port}"
+    redirects = redirects_of(
+        config, amazon, engine, reading, pool, directory, keyring, desk.first, base_url=base_url, now=clock.now, wall=_wall,
+        ask_seconds=ask_seconds)
     ahead = Ahead(
         pool, access_control, authenticating, after_challenges, new_id=numbering.next, secret_of=secret_of, now=clock.now,
         wall=_wall, seconds=config.answer_seconds)
@@ -243,8 +262,6 @@ async def _foundation(
     # the doors' own words, where they are also wanted without a caller
     link_desk = desk_of(config, pool, keyring, clock.now, numbering.next, lambda: nudge(MESSAGES))
 
-    base_url = config.base_url or f"{config.scheme}://{config.host}:{config.port}"
-
     def aps_service(engine: Engine) -> ApsService:
         return ApsService(
             engine=engine, reading=reading, vault=vault, content_key=keyring.content_key, route=lambda merchant, brand: processor.name,
@@ -255,7 +272,7 @@ async def _foundation(
     global_api = ppro_service(
         is_live=config.is_live, base_url=base_url, engine=engine, reading=reading, vault=vault, directory=directory, code_box=code_box,
         keyring=keyring, pool=pool, processors=processors, new_id=numbering.next, now=clock.now, challenges=after_challenges,
-        secret_of=secret_of)
+        secret_of=secret_of, redirects=redirects)
     aps = PaymentApi(service, directory, sandbox=not config.is_live)
     batch_doors = {DOOR: batch_door(service, lambda file: aps.account_named(file.merchant, file.access), links_of_rows(service))}
     file_desk = Batches(
@@ -267,6 +284,8 @@ async def _foundation(
         Chore("worker number", numbering.renew, RENEW_SECONDS, alone=False),
     ]
     queues: list[Queue] = []
+    amazon_site, passing = await amazon_sandbox.served(config, amazon, clock.now, lambda: admin_token(config), directory, ends)
+    chores += passing
     if works:
         # Opened when there is something to expire.
         in_bulk = Lane(lambda: holds_due.connect(database_url, application_name=f"ringfence bulk intents {number}"), numbers=INTENT_LANES)
@@ -302,13 +321,15 @@ async def _foundation(
             due, directory, charge, invoice_of(link_desk), plan_desk_of(config), key_of=order_key, now=clock.now,
             waiting=lambda: sum(engine.waiting))
         queues = [
-            recovery.queue(ends_doubts), challenges.queue(after_challenges), reversals.queue(due, desk, engine, plan, clock.now),
+            recovery.queue(ends_doubts), challenges.queue(after_challenges), redirections.queue(redirects),
+            reversals.queue(due, desk, engine, plan, clock.now),
             recurring.queue(runner),
             deliveries.queue(
                 due, rules_of(config), now=clock.now, waiting=lambda: sum(engine.waiting),
                 count=lambda delivered: counters.add(DELIVERED if delivered else NOT_DELIVERED)),
             reports.queue(Maker(reporters, WORDS, clock.now)),
             messages.queue(due, link_desk, directory, post_of(config)),
+            hold_rest.queue(RestHolder(engine, amazon.processor, amazon.objects, directory, due, clock.now, _wall, message_seconds)),
         ]
     nudge_all = stepping.nudges(nudge, [one.name for one in (*chores, *queues)])
     if works and isinstance(clock, Clock) and config.frozen_at is None:
@@ -322,7 +343,7 @@ async def _foundation(
     ends.push_async_callback(_cancelled, noticing)
     return Foundation(
         config, clock, counters, pool, reporters, keyring, numbering.new_name, directory, vault, processor, lanes, engine, reading,
-        access_control, after_challenges, sessions, link_desk, service, aps, global_api, file_desk, nudge_all, ends)
+        access_control, after_challenges, redirects, sessions, link_desk, service, aps, global_api, file_desk, amazon, amazon_site, nudge_all, ends)
 
 
 def _listen_for_late(processor: Simulator, ends_doubts: Recovery, ends: AsyncExitStack) -> None:
@@ -382,14 +403,6 @@ def _value_date(processors: dict[str, Processor]) -> Callable[[str, datetime], d
     """The business day of a processor at an instant, by its cut-over hour and zone."""
     rules = {name: processor.capabilities for name, processor in processors.items()}
     return lambda name, at: business_day(at, rules[name].cut_over, rules[name].zone)
-
-
-def _numbers_of(directory: Directory) -> Callable[[str], int | None]:
-    """A merchant's number by its identifier."""
-    def number(identifier: str) -> int | None:
-        merchant = directory.merchant(identifier)
-        return None if merchant is None else merchant.merchant_id
-    return number
 
 
 def _wall() -> datetime:

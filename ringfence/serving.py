@@ -15,7 +15,7 @@ import asyncpg
 from starlette.requests import Request
 from starlette.routing import BaseRoute
 
-from ringfence.api import openapi, streaming
+from ringfence.api import openapi, streaming, wallet_notices
 from ringfence.api.aps import batch as aps_batch
 from ringfence.api.aps import hosted as aps_hosted
 from ringfence.api.aps import pages as aps_pages
@@ -43,7 +43,9 @@ from ringfence.global_api import global_api
 from ringfence.linking import begin_on, giving_back, looking, page_on
 from ringfence.main import ASKING_SECONDS, Foundation, admin_token, foundation
 from ringfence.operators import Advance, admin_of, notifiers_of
-from ringfence.web import hosted, inbox, static_files, three_d_secure
+from ringfence.wallets import numbers_of
+from ringfence.redirecting import wallet_desk
+from ringfence.web import hosted, inbox, static_files, three_d_secure, wallet
 from ringfence.web import links as link_pages
 
 EVERYWHERE_SECONDS = 2.0
@@ -100,6 +102,7 @@ def doors(base: Foundation, metrics: Metrics) -> Worker:
         *three_d_secure.routes(_bank_desk(
             base, {DOOR: returning.address, PPRO: of_charges.address}, {DOOR: finish, PPRO: of_charges.way})),
         *_pages_of_links(base, cashier),
+        *wallet.routes(wallet_desk(base.redirects, of_charges, is_live=config.is_live)),
     ]
 
     async def ready() -> list[str]:
@@ -121,7 +124,9 @@ def doors(base: Foundation, metrics: Metrics) -> Worker:
         advance=_advance(base), drops=base.processor.drops, nudge=base.nudge, links=base.links, files=base.files)
     routes = [
         streaming.door("/FortAPI/reportingApi", reports_door.handle, config.body_limit), *by_file.routes(),
-        *service_routes(ready=ready, metrics=metrics), *openapi.routes(), *operators, *static_files.routes(), *pages]
+        *service_routes(ready=ready, metrics=metrics), *openapi.routes(), *operators, *static_files.routes(), *pages,
+        *wallet_notices.routes(base.amazon.notices(base.engine, base.pool, directory, numbers_of(directory)).receive),
+        *(base.amazon_site.routes if base.amazon_site is not None else ())]
     v1 = global_api(base)
     return Worker(root(by_path, routes, base.counters, {app.PREFIX: v1}), by_path, base.counters, ready, base.ends.aclose, aps_batch.LONG_PATHS)
 

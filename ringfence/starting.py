@@ -13,6 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from ringfence import wallets
 from ringfence.api.admin import credential_json, ppro_json
 from ringfence.config import Config, base_url
 from ringfence.engine import links
@@ -41,7 +42,7 @@ def live_reasons(config: Config) -> list[str]:
         reasons.append("No processor is configured: the issuer simulator moves no money.")
     if is_moved(config.data / "clock"):
         reasons.append(f"The clock in {config.data / 'clock'} was moved: this data folder belongs to a sandbox.")
-    return reasons
+    return reasons + wallets.reasons(config)
 
 
 def prepare(config: Config, database_url: str, reasons: list[str], say: int) -> int:
@@ -64,6 +65,8 @@ async def _prepare(config: Config, database_url: str, reasons: list[str]) -> lis
             reasons = reasons + await _sandbox_traces(database_url) + await unsendable(config, database_url)
         if reasons:
             raise Failure(Exit.CONFIGURATION, "Live mode refuses to start:\n" + "\n".join(f"  - {reason}" for reason in reasons))
+    elif wrong := wallets.reasons(config):
+        raise Failure(Exit.CONFIGURATION, "The sandbox cannot start:\n" + "\n".join(f"  - {reason}" for reason in wrong))
     if config.frozen_at is not None:
         _stand(config, config.frozen_at)
     try:

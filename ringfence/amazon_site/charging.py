@@ -99,7 +99,7 @@ def create_charge(asked: Asked) -> Done | Problem:
     given = {name: value for name, value in body.items() if name not in ("chargePermissionId", "chargeAmount")}
     charge = begin(asked, permission, given, wanted, outcome)
     if charge.state == "Declined":
-        return Problem(charge.reason, f"The charge was declined. {showing.DESCRIPTIONS[charge.reason]}")
+        return Problem(charge.reason, showing.DESCRIPTIONS[charge.reason])
     return Done(201, showing.charge(asked.change, charge))
 
 
@@ -162,7 +162,7 @@ def capture(asked: Asked) -> Done | Problem:
     charge = charge._replace(given=given, amount_captured=wanted.minor)
     if outcome.declined:
         declined(asked.change, charge, outcome.declined, asked.now)
-        return Problem(outcome.declined, f"The capture was declined. {showing.DESCRIPTIONS[outcome.declined]}")
+        return Problem(outcome.declined, showing.DESCRIPTIONS[outcome.declined])
     if outcome.later:
         charge = asked.change.put(charge._replace(
             state="CaptureInitiated", ends_as=outcome.ends_as, updated=asked.now, due=asked.now + SECONDS))

@@ -65,6 +65,7 @@ class Engine:
     recovery: Recovery | None = None        # set by whoever builds both; without it, what is unknown stays so
     authenticating: Authenticating | None = None    # likewise; without it, what needs an authentication is not asked
     redirecting: Redirects | None = None  # likewise; without it, whose payer must go somewhere is not asked
+    rules: Mapping[str, Callable[[Intent], Awaitable[Refusal | None]]] = {}    # by processor: why an operation on a payment is not accepted
     challenged: Callable[[int, int], Awaitable[Result | None]] | None = None    # carries on at once where no payer is needed
 
     def __init__(
@@ -90,6 +91,8 @@ class Engine:
         """
         if intent.initiation is not Initiation.CARDHOLDER and not intent.never_asked and (refused := await self._may_initiate(intent)):
             return Result(refusal=refused)
+        if intent.original is not None and (rule := self.rules.get(intent.processor)) is not None and (late := await rule(intent)):
+            return Result(refusal=late)
         fresh: CardInHand | None = None
         try:
             reply = await self._intents.submit(intent)

@@ -38,7 +38,7 @@ from ringfence.storage import payments as rows
 from ringfence.storage import recovery, refund_parts
 from ringfence.storage.jobs import JobRow
 from ringfence.storage.payments import BalanceRow, EventRow, Finished, Held, Key, NoticeRow, OperationRow, ReversalRow, TransferRow
-from ringfence.storage.recovery import RECOVERY, REVERSAL, Fence, Name
+from ringfence.storage.recovery import HOLD_REST, RECOVERY, REVERSAL, Fence, Name
 from ringfence.storage.refund_parts import PartRow
 
 LEGS_PER_ATTEMPT = 10_000
@@ -249,6 +249,7 @@ class _Writing:
         if type(decision.outcome) in (Approved, Declined) and decision.outcome.hold_gone and decision.payment.open:
             dropped = Notice(Noticed.HOLD_DROPPED, f"with:{operation.id}")
             self.notice(Told(*key, self._spare_id(operation.id), reserved.intent.processor, dropped), held, frozenset())
+            self._wake(HOLD_REST, name)
             return held[key].payment, operation, decision.outcome, None
         return decision.payment, operation, decision.outcome, None
 

@@ -154,6 +154,10 @@ class Redirects:
             merchant_id, agreement_id, 0, agreement_id, redirect.method, ",".join(redirect.ways), "", minor, currency,
             rows.written(redirect.recurrence), redirect.language, redirect.leave_url, "", now, now + timedelta(seconds=redirect.seconds)))
 
+    def has_guide(self, row: RedirectionRow) -> bool:
+        """Whether its payer acts elsewhere; if not, on our own page."""
+        return row.method in self._guides
+
     def hand_over(self, row: RedirectionRow) -> Handover | None:
         """What the page that hands this payer over needs; ``None``: there is nobody to hand him over to."""
         guide, address = self._guides.get(row.method), self._addresses.make(row.merchant_id, row.subject)

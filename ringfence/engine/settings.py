@@ -230,6 +230,8 @@ class Settings:
 
     # how payments run
     hold_days: int = setting(whole(1, 30, "days"), 7, "an authorization not captured by then is given back")
+    amazon_pay_hold_rest: bool = setting(
+        FLAG, False, "Amazon Pay: what a capture leaves of a hold, which Amazon releases with it, is authorized again at once")
     verify_minor: int = setting(whole(1, MAX_MINOR, "minor units"), 100, "what VERIFY_CARD authorizes and voids")
     unique_token: bool = setting(FLAG, False, "one card has one token, whoever presents it: a further tokenization answers 18063 with that one")
     temporary_token_seconds: int = setting(

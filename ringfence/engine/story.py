@@ -41,6 +41,7 @@ WHY_SILENT: dict[str, str] = {
     Silence.NOT_BELIEVABLE: "the answer could not be believed",
     Silence.OWNER_GONE: "the process that asked died before it wrote the answer",
     Silence.SUPERSEDED: "recovery had taken the operation over before the answer came",
+    Silence.PENDING: "the processor has it, and has not decided",
 }
 
 WHY_REVERSED: dict[str, str] = {
@@ -220,7 +221,10 @@ def _outcome(row: asyncpg.Record, kind: str, processor: str, currency: str, give
             text = f"{processor} approved {format_minor(row['minor'], currency)}{again}: response code {code}, {meaning_of(code).meaning}{more}."
         case "declined":
             advice = f"; advice {row['advice']}: {ADVICE.get(row['advice'], 'not in the table')}" if row["advice"] else ""
-            text = f"{processor} declined the {name}{again}: response code {code}, {meaning_of(code).meaning}{advice}."
+            theirs = f"; {processor} calls it {row['scheme_reference']}" if row["scheme_reference"] else ""
+            text = f"{processor} declined the {name}{again}: response code {code}, {meaning_of(code).meaning}{advice}{theirs}."
+        case "unknown" if code == Silence.PENDING and kind == Kind.REFUND:
+            text = f"{processor} has taken the refund{again}, which is not final yet: it is owed to the payer until it is."
         case "unknown":
             text = f"What became of the {name} is unknown{again}: {WHY_SILENT.get(code, code)}. Its amount stays reserved."
         case "reversed" if given_back:

@@ -17,8 +17,9 @@ from ringfence.storage.payments import OperationRow, columns
 
 SQL = load_queries("recovery")
 
-RECOVERY, REVERSAL = "recovery", "reversal"
-"""The queues: operations in doubt, and ended ones whose undoing is owed.  The subject of both is the operation's id."""
+RECOVERY, REVERSAL, HOLD_REST = "recovery", "reversal", "hold rest"
+"""The queues: operations in doubt, ended ones whose undoing is owed, and captures that took the whole hold with them.  The subject of each is
+the operation's id."""
 
 Name = tuple[int, int, int]
 """Merchant, payment and operation."""

@@ -83,6 +83,24 @@ async def ask(app: Any, method: str, path: str, body: bytes, headers: Mapping[st
         b"".join(part.get("body", b"") for part in told[1:]))
 
 
+async def ask_raw(app: Any, query: str, headers: Mapping[str, bytes]) -> int:
+    """The status of a GET with headers and a query as hostile as they come."""
+    told: list[dict] = []
+
+    async def receive():
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message):
+        told.append(message)
+
+    await app({
+        "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "GET", "scheme": "http", "path": "/v2/charges/x",
+        "raw_path": b"/v2/charges/x", "query_string": query.encode(), "root_path": "", "server": ("127.0.0.1", 80), "client": ("192.0.2.7", 1),
+        "headers": [(name.encode(), value) for name, value in headers.items()],
+    }, receive, send)
+    return told[0]["status"]
+
+
 def sign(text: bytes, algorithm: str = V2, key: Any = KEY) -> str:
     """A signature of a canonical request, or of a button's payload."""
     string = f"{algorithm}\n{hashlib.sha256(text).hexdigest()}".encode()

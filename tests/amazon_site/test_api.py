@@ -1,15 +1,19 @@
 """What a merchant's client meets before any money: who asks, in which form, under which key."""
 from __future__ import annotations
 
+import asyncio
 import json
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from starlette.applications import Starlette
 
-from ringfence.amazon_site import api, wire
+from ringfence.amazon_site import api, site, wire
 from ringfence.amazon_site.problems import STATUSES, Problem
-from tests.amazon_site.site_asking import OTHER_KEY, PEM, STORE, Shop, running, usd
+from ringfence.amazon_site.verifying import BASICS
+from tests.amazon_site.site_asking import BASE, OTHER_KEY, PEM, STORE, Shop, Time, ask_raw, usd
 
 pytestmark = pytest.mark.anyio
 
@@ -196,9 +200,27 @@ JSON = st.recursive(
     max_leaves=12)
 
 
-@settings(max_examples=150)
+@pytest.fixture(scope="module")
+def open_shop(tmp_path_factory) -> Iterator[Shop]:
+    """One shop for all examples."""
+    time = Time()
+    one = site(tmp_path_factory.mktemp("amazon"), time.now, base_url=BASE, wall=time.wall)
+    asyncio.run(one.register("SHOP", name="Shop", public_key_id="SANDBOX-KEY", public_key_pem=PEM, store_id=STORE))
+    yield Shop(Starlette(routes=one.routes), time.wall)
+    one.close()
+
+
+@settings(max_examples=300)
 @given(body=JSON, at=st.sampled_from([one for one in api.OPERATIONS if one.method != "GET"]))
-async def test_no_body_breaks_it(tmp_path_factory, body, at):
-    async with running(tmp_path_factory.mktemp("amazon")) as here:
-        answer = await here.shop.ask(at.method, at.path.replace("{name}", "x"), body)
-        assert answer.status in (400, 404, 405) and answer.json["reasonCode"] in STATUSES
+async def test_no_body_breaks_it(open_shop, body, at):
+    answer = await open_shop.ask(at.method, at.path.replace("{name}", "x"), body)
+    assert answer.status in (400, 404, 405) and answer.json["reasonCode"] in STATUSES
+
+
+@settings(max_examples=300)
+@given(header=st.sampled_from(["authorization", "x-amz-pay-date", "x-amz-pay-region", "x-amz-pay-idempotency-key", "x-amz-pay-simulation-code", "cookie"]),
+       value=st.binary(max_size=60), query=st.text("abc=&%+ä ", max_size=12))
+async def test_no_header_and_no_query_breaks_it(open_shop, header, value, query):
+    """Also of what is not signed: a request that cannot be believed is refused, never an error of the site."""
+    answer = await ask_raw(open_shop.app, query, {**dict.fromkeys(BASICS, b"application/json"), header: value})
+    assert answer in (400, 401)

@@ -19,7 +19,7 @@
       input.value = value;
       form.append(input);
     }
-    document.body.append(form);
+    (document.body || document.documentElement).append(form);       // a page may call this before it has a body
     form.submit();
   };
   window.amazon = { ...window.amazon, Pay: { initCheckout } };

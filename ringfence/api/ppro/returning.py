@@ -11,6 +11,8 @@ import msgspec
 
 from ringfence.api.ppro.door import DOOR
 from ringfence.api.ppro.names import Names
+from ringfence.core.authentication import Ended as Stopped
+from ringfence.core.redirection import Why
 from ringfence.engine.browser import Return
 from ringfence.engine.directory import Directory
 from ringfence.engine.reading import Reading, View
@@ -49,10 +51,22 @@ class Returning:
             return None
         return Return(url, "GET", {AGREEMENT: self._names.make("agr", agreement_id)}, language)
 
+    async def how(self, merchant_id: int, payment_id: int) -> str:
+        """The word for how it ended, whatever the way back."""
+        view = await self._reading.view(merchant_id, payment_id)
+        return "unknown" if view is None else _how(view)
+
     async def address(self, merchant_id: int, payment_id: int) -> str:
         """The address itself, "" for none: whose pages may frame what the consumer is shown meanwhile."""
         found = await self.way(merchant_id, payment_id)
         return found.url if isinstance(found, Return) else ""
+
+
+#: Why nobody was asked -> how that is told to a payer; what is not here was given up.
+_ENDINGS = {
+    Why.EXPIRED: "expired", Stopped.TIMEOUT: "expired", Why.FAILED: "declined", Why.DECLINED: "declined", Why.CLOSED: "declined",
+    Stopped.FAILED: "declined",
+}
 
 
 def _how(view: View) -> str:
@@ -63,5 +77,5 @@ def _how(view: View) -> str:
         case None | "unknown":
             return "unknown"
         case "not_asked":
-            return "cancelled"
+            return _ENDINGS.get(view.first.response_code or "", "cancelled")
     return "declined"

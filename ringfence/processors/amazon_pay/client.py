@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from ringfence.processors.amazon_pay.accounts import Account
+from ringfence.processors.amazon_pay.codes import DECLINES
 from ringfence.processors.amazon_pay.connections import Answer, Connections, Lost, NotSent
 
 log = logging.getLogger(__name__)
@@ -87,7 +88,7 @@ class Client:
 
     async def _ask(self, account: Account, method: str, path: str, body: bytes, key: str, deadline: datetime) -> Said | Failed:
         repeats, sent, pause = method == "GET" or bool(key), False, FIRST_PAUSE
-        failed = Failed(Trouble.NOT_SENT, "the deadline has passed")
+        failed: Said | Failed = Failed(Trouble.NOT_SENT, "the deadline has passed")
         for number in range(1, TRIES + 1):
             left = (deadline - self._wall()).total_seconds() - SLACK
             if left <= 0:
@@ -106,15 +107,18 @@ class Client:
                 said = _read(answer)
                 self._note(method, path, number, said)
                 if type(said) is Failed:
-                    return said
-                if said.status in (401, 403):
+                    sent, failed = True, said
+                    if not repeats:
+                        break
+                elif said.status in (401, 403):
                     # Of the first try it is certain that nothing happened; behind one that was lost, that one may have been carried out.
                     return Failed(Trouble.NO_ANSWER if sent else Trouble.NOT_AUTHORIZED, said.reason)
-                if said.status not in AGAIN:
+                elif said.status not in AGAIN or said.reason in DECLINES:      # a decline stays one, whatever its status
                     return said
-                sent, failed = True, Failed(Trouble.NO_ANSWER, said.reason or str(said.status))
-                if not repeats:
-                    break
+                else:                   # the reason may say more than the status: it goes along where no try is left
+                    sent, failed = True, said if said.reason else Failed(Trouble.NO_ANSWER, str(said.status))
+                    if not repeats:
+                        break
             await asyncio.sleep(max(0.0, min(pause, (deadline - self._wall()).total_seconds() - SLACK)))
             pause = min(2 * pause, LONGEST_PAUSE)
         return failed

@@ -152,7 +152,7 @@ class _Line:
 
     async def exchange(self, request: bytes) -> Answer:
         said = _Said()
-        parser = httptools.HttpResponseParser(said)
+        parser = said.parser = httptools.HttpResponseParser(said)
         self._writer.write(request)
         read = 0
         while not said.complete:
@@ -168,17 +168,19 @@ class _Line:
                 parser.feed_data(piece)
             except (httptools.HttpParserError, httptools.HttpParserUpgrade, UnicodeDecodeError) as error:
                 raise Lost("what came back is not an HTTP answer") from error
-        self._keeps = said.complete and parser.should_keep_alive()
-        return Answer(parser.get_status_code(), said.headers, bytes(said.body))
+        self._keeps = said.keeps
+        return Answer(said.status, said.headers, bytes(said.body))
 
 
 class _Said:
     """What the parser finds of one answer; interim ones (1xx) are passed over."""
 
+    parser: httptools.HttpResponseParser
+
     def __init__(self) -> None:
         self.headers: dict[str, str] = {}
-        self.body = bytearray()
-        self.complete = self._in_body = False
+        self.body, self.status = bytearray(), 0
+        self.complete = self.keeps = self._in_body = False
 
     @property
     def ends_with_its_connection(self) -> bool:
@@ -193,10 +195,12 @@ class _Said:
         self.headers[name.decode("ascii").lower()] = value.decode("latin-1")
 
     def on_headers_complete(self) -> None:
-        self._in_body = True
+        self.status = self.parser.get_status_code()
+        self._in_body = self.status >= 200
 
     def on_body(self, data: bytes) -> None:
         self.body += data
 
     def on_message_complete(self) -> None:
-        self.complete = True
+        self.complete = self.status >= 200
+        self.keeps = self.complete and self.parser.should_keep_alive()      # asked later it has forgotten
