@@ -45,7 +45,8 @@ def ppro_service(
     """The service behind the door."""
     names, of_cards = Names(keyring.content_key), next(iter(processors))
     return Service(
-        engine=engine, reading=reading, charges=Charges(pool, reading), renderer=Renderer(names, methods(base_url, secret_of, redirects)), vault=vault,
+        engine=engine, reading=reading, charges=Charges(pool, reading),
+        renderer=Renderer(names, methods(base_url, secret_of, redirects)), vault=vault,
         instruments=Instruments(pool, keyring, vault, now), directory=directory,
         code_box=code_box, keyed=KeyedRequests(pool, new_id=new_id, now=now, wall=lambda: datetime.now(UTC)), names=names,
         content_key=keyring.content_key, route=routing(processors, of_cards), house=of_cards, now=now, is_live=is_live,

@@ -77,8 +77,8 @@ from ringfence.engine.metrics import DELIVERED, NOT_DELIVERED, SET_ASIDE, Counte
 from ringfence.engine.numbering import RENEW_SECONDS, Counted, NoNumberFree, Numbering
 from ringfence.engine.outcome_lane import OutcomeLane
 from ringfence.engine.reading import Reading
-from ringfence.engine.redirects import Redirects
 from ringfence.engine.recovery import PostgresDesk, Recovery
+from ringfence.engine.redirects import Redirects
 from ringfence.engine.reporting import Maker
 from ringfence.engine.sessions import Sessions
 from ringfence.engine.vault import Vault

@@ -43,8 +43,8 @@ from ringfence.global_api import global_api
 from ringfence.linking import begin_on, giving_back, looking, page_on
 from ringfence.main import ASKING_SECONDS, Foundation, admin_token, foundation
 from ringfence.operators import Advance, admin_of, notifiers_of
-from ringfence.wallets import numbers_of
 from ringfence.redirecting import wallet_desk
+from ringfence.wallets import numbers_of
 from ringfence.web import hosted, inbox, static_files, three_d_secure, wallet
 from ringfence.web import links as link_pages
 

@@ -37,7 +37,8 @@ def render(
     """The page of ``templates/NAME.html`` in ``en`` or ``ar``.
 
     ``framed_by``: origins whose pages may show this one in a frame, nobody's by default.  ``posts_to``: where its forms may go, also by
-    redirects behind them.  ``scripts``: origins whose script the page runs and may ask.  In templates ``t(key, …)`` is a text, ``amount(minor, currency)`` an amount, ``static(name)`` a file's address.
+    redirects behind them.  ``scripts``: origins whose script the page runs and may ask.  In templates ``t(key, …)`` is a text,
+    ``amount(minor, currency)`` an amount, ``static(name)`` a file's address.
     """
     def t(key: str, **filled: object) -> str:
         return text(key, language, **filled)

@@ -1,9 +1,9 @@
 """Pages of payers who are sent away: what a browser sees between the shop, a wallet and the shop.
 
-``GET /wallet/ADDRESS`` hands the payer over to the wallet's site, or, where a method has none, is the place where he acts; ``POST`` there is what
-he does.  ``/wallet/return/ADDRESS`` and ``/wallet/cancel/ADDRESS`` are where the wallet sends the browser back to: its session's name is all that is read
-there, and what became of it is asked of the wallet.  The address cannot be guessed and is the only key; there is no cookie.  Every page may be
-asked for again at any time: it shows where things stand, and behind the end it says how it ended and leads back to the shop.
+``GET /wallet/ADDRESS`` hands the payer over to the wallet's site, or, where a method has none, is the place where he acts; ``POST`` there is
+what he does.  ``/wallet/return/ADDRESS`` and ``/wallet/cancel/ADDRESS`` are where the wallet sends the browser back to: its session's name is
+all that is read there, and what became of it is asked of the wallet.  The address cannot be guessed and is the only key; there is no cookie.
+Every page may be asked for again at any time: it shows where things stand, and behind the end it says how it ended and leads back to the shop.
 """
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def _hand_over(desk: Desk, row: RedirectionRow, handover: Handover, *, by_itself
     """The wallet's script runs on this page and no other; its origins, and where the form goes, are all that the page allows beside our own."""
     script, entry = _origin(handover.script), _origin(handover.entry)
     return pages.render(
-        "wallet", row.language, posts_to=("'self'", *filter(None, (entry, script))), scripts=(script,), row=row, handover=handover,
+        "wallet", row.language, posts_to=("'self'", *dict.fromkeys(filter(None, (entry, script)))), scripts=(script,), row=row, handover=handover,
         by_itself=by_itself, is_test=desk.is_test, locale="ar_AE" if row.language == "ar" else "en_US")
 
 

@@ -88,7 +88,8 @@ def intent_of(
         merchant.merchant_id, merchant.identifier, operation_id, command, DOOR, account.actor, source,
         content_of(service, request, stored.card_id), reference, key, False, details_of(request, shown),
         service.route(merchant, stored.brand), card, None, initiation, channel, settings.magic_amounts,
-        None if card.token is None else lambda fresh: details_of(request, card_fields(service, account, fresh) | (told or {})), demand, False, "", "", None,
+        None if card.token is None else lambda fresh: details_of(request, card_fields(service, account, fresh) | (told or {})), demand,
+        False, "", "", None,
     ))
 
 
