@@ -35,8 +35,8 @@ log = logging.getLogger(__name__)
 
 PAGE = "/wallet/"
 """Below it are the pages of payers who are sent away."""
-LOOK_SECONDS = 30.0
-"""Between two looks at a session that a browser brought and that has not ended (business time)."""
+LOOK_SECONDS, LONGEST_SECONDS = 30.0, 3_600.0
+"""Until the first look at a session that is known (business time), and at most between two: in between half as long as its payer was away."""
 NO_DATABASE = "database"
 APPROVED = "approved"
 
@@ -61,6 +61,7 @@ class Handover(NamedTuple):
     sandbox: bool
     script: str
     entry: str
+    session: str = ""               # made before, so that its payer need not come back to be heard of; "" where he alone brings it
 
 
 class Guide(Protocol):
@@ -72,8 +73,8 @@ class Guide(Protocol):
     async def agree(self, row: RedirectionRow, session: str) -> Seen:
         """Complete an approved session that nothing is charged with; harmless when repeated.  ``APPROVED`` comes with the account."""
 
-    def hand_over(self, row: RedirectionRow, result_url: str, cancel_url: str) -> Handover | None:
-        """What its page needs; ``None`` where nobody can be sent there."""
+    async def hand_over(self, row: RedirectionRow, result_url: str, cancel_url: str) -> Handover | None:
+        """What its page needs, the same at every call; ``None`` where nobody can be sent there."""
 
 
 class Stands(StrEnum):
@@ -158,11 +159,16 @@ class Redirects:
         """Whether its payer acts elsewhere; if not, on our own page."""
         return row.method in self._guides
 
-    def hand_over(self, row: RedirectionRow) -> Handover | None:
-        """What the page that hands this payer over needs; ``None``: there is nobody to hand him over to."""
+    async def hand_over(self, row: RedirectionRow) -> Handover | None:
+        """What the page that hands this payer over needs; ``None``: there is nobody to hand him over to.  Raises ``DatabaseUnavailable``."""
         guide, address = self._guides.get(row.method), self._addresses.make(row.merchant_id, row.subject)
+        if guide is None:
+            return None
         base = f"{self._base_url}{PAGE}"
-        return None if guide is None else guide.hand_over(row, f"{base}return/{address}", f"{base}cancel/{address}")
+        found = await guide.hand_over(row, f"{base}return/{address}", f"{base}cancel/{address}")
+        if found is not None and found.session and not row.session:
+            await rows.bring(self._pool, row, found.session, self._next_look(row), instead=False)
+        return found
 
     # --- back -------------------------------------------------------------------------------------------------------------
 
@@ -183,8 +189,7 @@ class Redirects:
         if seen.stand is Stand.FOREIGN:
             log.warning("a browser came back to %d with a session that is not its own", row.subject)
             return await self.carry_on(row.merchant_id, row.subject)
-        look_at = min(self._now() + timedelta(seconds=LOOK_SECONDS), row.due_at)
-        await rows.bring(self._pool, row, session, look_at, instead=seen.stand is not Stand.SILENT)
+        await rows.bring(self._pool, row, session, self._next_look(row), instead=seen.stand is not Stand.SILENT)
         return await self._go_on(row._replace(session=session), seen)
 
     async def answer(self, merchant_id: int, subject: int, stand: Stand, why: Why | None = None) -> Progress:
@@ -226,11 +231,16 @@ class Redirects:
         if row is None or (progress.stands is Stands.ENDED and await self._tell(row)):
             await jobs.done(self._pool, job)
             return
+        has_guide = row.method in self._guides
+        waits = progress.stands is Stands.AWAITED and not (has_guide and row.session) and row.due_at > self._now()
+        await jobs.later(self._pool, job, row.due_at if waits else self._next_look(row), f"the payer is {progress.stands}")
+
+    def _next_look(self, row: RedirectionRow) -> datetime:
+        """When to look at a known session again: at its payer's last moment, if not before (business time)."""
         now = self._now()
-        later = now + timedelta(seconds=LOOK_SECONDS)
-        waits = row.due_at > now and progress.stands is Stands.AWAITED and not row.session
-        await jobs.later(self._pool, job, row.due_at if waits else min(later, max(row.due_at, now + timedelta(seconds=1))),
-                         f"the payer is {progress.stands}")
+        away = (now - row.made_at).total_seconds() / 2
+        look = now + timedelta(seconds=min(max(away, LOOK_SECONDS), LONGEST_SECONDS))
+        return min(look, row.due_at) if row.due_at > now else now + timedelta(seconds=LOOK_SECONDS)
 
     # --- one flight -------------------------------------------------------------------------------------------------------------
 

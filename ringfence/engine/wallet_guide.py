@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from hashlib import sha256
 from typing import Any, Protocol
 
 from ringfence.core.commands import Kind
@@ -32,6 +33,9 @@ class Wallet(Protocol):
         recurrence: Any, can_wait: bool,
     ) -> Any:
         """The button of one payment, everything sealed in it; ``None`` where the merchant has no account."""
+
+    async def begin(self, merchant: str, payload: str, key: str, deadline: datetime) -> Any:
+        """Make the session of a payload before its payer comes; the same under the same key."""
 
     async def session(self, merchant: str, session_id: str, deadline: datetime) -> Any:
         """A checkout session as it stands."""
@@ -61,7 +65,7 @@ class AmazonGuide:
         """See ``Guide``."""
         return self._seen(row, await self._wallet.agree(self._merchant(row), session, row.minor, row.currency, self._wall() + self._seconds))
 
-    def hand_over(self, row: RedirectionRow, result_url: str, cancel_url: str) -> Handover | None:
+    async def hand_over(self, row: RedirectionRow, result_url: str, cancel_url: str) -> Handover | None:
         """See ``Guide``."""
         merchant = self._directory.by_id(row.merchant_id)
         if merchant is None:
@@ -74,7 +78,12 @@ class AmazonGuide:
             return None
         payload, signature, algorithm, public_key_id, merchant_id, currency, sandbox, script = button
         entry = script.removesuffix(".js") if script.endswith(f"{ENTRY}.js") else ""
-        return Handover(payload, signature, algorithm, public_key_id, merchant_id, currency, sandbox, script, entry)
+        session = ""
+        if entry:           # a site of our own finds the session that was made before; Amazon's script makes one of its own
+            key = sha256(f"{merchant.identifier}\0session\0{row.subject}".encode()).hexdigest()[:32]
+            begun = await self._wallet.begin(merchant.identifier, payload, key, self._wall() + self._seconds)
+            session = begun.id if isinstance(begun, Session) else ""
+        return Handover(payload, signature, algorithm, public_key_id, merchant_id, currency, sandbox, script, entry, session)
 
     def _merchant(self, row: RedirectionRow) -> str:
         merchant = self._directory.by_id(row.merchant_id)

@@ -106,10 +106,10 @@ async def _show(desk: Desk, row: RedirectionRow, *, by_itself: bool = True) -> R
     if not desk.redirects.has_guide(row):
         return pages.render("wallet_act", row.language, row=row, here=here, is_test=desk.is_test, ways=row.ways.split(","),
                             code=here.replace(PAGE, f"{PAGE}code/", 1), agrees=not row.payment_id)
-    handover = desk.redirects.hand_over(row)
+    handover = await desk.redirects.hand_over(row)
     if handover is None:
         return pages.message("wallet_away_title", row.language, status=503, said="wallet_away_said")
-    return _hand_over(desk, row, handover, by_itself=by_itself and not row.session)
+    return _hand_over(desk, row, handover, by_itself=by_itself)
 
 
 def _hand_over(desk: Desk, row: RedirectionRow, handover: Handover, *, by_itself: bool) -> Response:

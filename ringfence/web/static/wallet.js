@@ -8,6 +8,7 @@ if (form instanceof HTMLFormElement) {
     pay.initCheckout({
       merchantId: value("merchantId"), publicKeyId: value("publicKeyId"), ledgerCurrency: value("ledgerCurrency"), sandbox: value("sandbox") === "true",
       checkoutLanguage: value("checkoutLanguage"), productType: value("productType"), placement: "Checkout",
+      checkoutSessionId: value("checkoutSessionId") || undefined,
       createCheckoutSessionConfig: { payloadJSON: value("payloadJSON"), signature: value("signature"), algorithm: value("algorithm") },
     });
     return true;
