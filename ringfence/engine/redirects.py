@@ -294,7 +294,8 @@ class Redirects:
             return Progress(Stands.ENDED)
         claimant = secrets.token_hex(8)
         if not await rows.take(self._pool, row, claimant, self._wall() + self._ask):
-            return Progress(Stands.ENDING)
+            now = await rows.load(self._pool, row.merchant_id, row.subject)
+            return Progress(Stands.ENDED if now is None or now.ended_at is not None else Stands.ENDING)
         guide = self._guides.get(row.method)
         try:
             if why == APPROVED:
