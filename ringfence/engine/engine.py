@@ -91,7 +91,7 @@ class Engine:
         """
         if intent.initiation is not Initiation.CARDHOLDER and not intent.never_asked and (refused := await self._may_initiate(intent)):
             return Result(refusal=refused)
-        if intent.original is not None and (rule := self.rules.get(intent.processor)) is not None and (late := await rule(intent)):
+        if intent.original is not None and intent.processor in self.rules and (late := await self.turned_down(intent)):
             return Result(refusal=late)
         fresh: CardInHand | None = None
         try:
@@ -147,6 +147,11 @@ class Engine:
             self.finish(self.ended(one, outcome)) for one, outcome in zip(reserved.values(), outcomes, strict=True)))
         results.update(zip(reserved, finished, strict=True))
         return [results[place] for place in range(len(intents))]
+
+    async def turned_down(self, intent: Intent) -> Refusal | None:
+        """Which rule of its processor an operation on a payment breaks; ``execute`` looks by itself."""
+        rule = self.rules.get(intent.processor)
+        return None if rule is None else await rule(intent)
 
     async def carry_out(self, reserved: Reserved) -> Result:
         """Ask for what is reserved already, and commit the outcome."""
