@@ -1,15 +1,17 @@
 """The simulated Amazon Pay as the sandbox serves it: its routes, its merchants, and what it does by itself."""
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from datetime import datetime
+from urllib.parse import urlsplit
 
 from ringfence.amazon_site import Site, site
 from ringfence.api.wallet_notices import PATH
 from ringfence.background.worker import Chore
 from ringfence.config import Config
 from ringfence.engine.directory import Directory
+from ringfence.processors.amazon_pay.connections import Connections, Lost, NotSent, origin_of
 from ringfence.wallets import Amazon, public_pem
 
 NOTIFICATIONS = PATH
@@ -20,7 +22,22 @@ def site_of(config: Config, amazon: Amazon, now: Callable[[], datetime], token: 
     """The site over the sandbox's folder; ``None`` where Amazon's own is asked.  ``token``: an administrator's."""
     if config.is_live or config.amazon_pay_file is not None:
         return None
-    return site(config.data / "simulator", now, base_url=amazon.site, seed=config.seed, admin_token=token)
+    return site(config.data / "simulator", now, base_url=amazon.site, seed=config.seed, admin_token=token,
+                post=_post_over(amazon.connections))
+
+
+def _post_over(connections: Connections) -> Callable[[str, Mapping[str, str], bytes, float], Awaitable[int]]:
+    """How the site posts notifications: as anything here is asked, so that a sandbox with a certificate of its own believes itself."""
+    async def post(url: str, headers: Mapping[str, str], body: bytes, seconds: float) -> int:
+        parts = urlsplit(url)
+        origin, _ = origin_of(f"{parts.scheme}://{parts.netloc}")
+        lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        try:
+            return (await connections.exchange(origin, f"POST {parts.path} HTTP/1.1\r\n{lines}", body, seconds)).status
+        except (NotSent, Lost) as error:
+            raise ConnectionError(str(error)) from error
+
+    return post
 
 
 async def served(

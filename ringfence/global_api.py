@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import asyncpg
 
 from ringfence.api.aps.door import order_key
-from ringfence.api.ppro import charges, instruments, operations, redirection
+from ringfence.api.ppro import charges, dispute_requests, instruments, operations, redirection
 from ringfence.api.ppro.app import GlobalApi
-from ringfence.api.ppro.door import Endpoint, Service
+from ringfence.api.ppro.door import Disputes, Endpoint, Service
 from ringfence.api.ppro.names import Names
 from ringfence.api.ppro.rendering import Facts, Renderer
 from ringfence.engine.authenticating import PAGE, Address, SecretOf
@@ -19,6 +19,7 @@ from ringfence.engine.challenges import Challenges
 from ringfence.engine.charges import Charges, View
 from ringfence.engine.code_box import CodeBox
 from ringfence.engine.directory import Directory, Merchant
+from ringfence.engine.disputes import LARGEST_FILE
 from ringfence.engine.engine import Engine
 from ringfence.engine.instruments import Instruments
 from ringfence.engine.keyed_requests import KeyedRequests
@@ -33,14 +34,19 @@ from ringfence.processors.simulator import stand_in
 if TYPE_CHECKING:
     from ringfence.main import Foundation
 
-ENDPOINTS: tuple[Endpoint, ...] = (*charges.ENDPOINTS, *operations.ENDPOINTS, *redirection.ENDPOINTS, *instruments.ENDPOINTS)
+ENDPOINTS: tuple[Endpoint, ...] = (
+    *charges.ENDPOINTS, *operations.ENDPOINTS, *redirection.ENDPOINTS, *instruments.ENDPOINTS, *dispute_requests.ENDPOINTS)
 """All that is served below ``/v1``."""
+
+
+FORM_BYTES = 65_536
+"""What a form may have around its file."""
 
 
 def ppro_service(
     *, is_live: bool, base_url: str, engine: Engine, reading: Reading, vault: Vault, directory: Directory, code_box: CodeBox, keyring: Keyring,
     pool: asyncpg.Pool, processors: Mapping[str, Processor], new_id: Callable[[], int], now: Callable[[], datetime],
-    challenges: Challenges, secret_of: SecretOf, redirects: Redirects,
+    challenges: Challenges, secret_of: SecretOf, disputes: Disputes, redirects: Redirects,
 ) -> Service:
     """The service behind the door."""
     names, of_cards = Names(keyring.content_key), next(iter(processors))
@@ -50,7 +56,7 @@ def ppro_service(
         instruments=Instruments(pool, keyring, vault, now), directory=directory,
         code_box=code_box, keyed=KeyedRequests(pool, new_id=new_id, now=now, wall=lambda: datetime.now(UTC)), names=names,
         content_key=keyring.content_key, route=routing(processors, of_cards), house=of_cards, now=now, is_live=is_live,
-        base_url=base_url, give_up=giving_up(challenges, redirects), redirects=redirects,
+        disputes=disputes, base_url=base_url, give_up=giving_up(challenges, redirects), redirects=redirects,
         keys_elsewhere=lambda reference: (order_key(reference),), stand_in=None if is_live else stand_in)
 
 
@@ -93,4 +99,4 @@ def global_api(base: Foundation) -> GlobalApi:
     """The door of a worker."""
     rates = Rates(base.config.data / "rates", time.time)
     base.ends.callback(rates.close)
-    return GlobalApi(base.ppro, ENDPOINTS, rates, base.counters, body_limit=base.config.body_limit)
+    return GlobalApi(base.ppro, ENDPOINTS, rates, base.counters, body_limit=base.config.body_limit, file_limit=LARGEST_FILE + FORM_BYTES)

@@ -38,6 +38,7 @@ from ringfence.background import (
     expiry,
     follower,
     hold_rest,
+    keyed_requests,
     messages,
     recovery,
     recurring,
@@ -55,6 +56,7 @@ from ringfence.core.business_day import business_day
 from ringfence.core.card import Pan
 from ringfence.core.outcomes import Outcome
 from ringfence.core.recovery import Plan
+from ringfence.disputing import Disputes, acts_of, disputes_of
 from ringfence.engine import addresses, keys, points
 from ringfence.engine.ahead import Ahead
 from ringfence.engine.authenticating import Authenticating, secrets_under
@@ -69,7 +71,6 @@ from ringfence.engine.directory import Directory
 from ringfence.engine.engine import Engine
 from ringfence.engine.holding import RestHolder
 from ringfence.engine.intent_lane import IntentLane
-from ringfence.engine.key_sources import KeySource, KeyUnreadable
 from ringfence.engine.lane import Lane, NotCommitted
 from ringfence.engine.links import QUEUE as MESSAGES
 from ringfence.engine.links import Desk as LinkDesk
@@ -81,14 +82,16 @@ from ringfence.engine.recovery import PostgresDesk, Recovery
 from ringfence.engine.redirects import Redirects
 from ringfence.engine.reporting import Maker
 from ringfence.engine.sessions import Sessions
+from ringfence.engine.timeline import Drops
 from ringfence.engine.vault import Vault
 from ringfence.failures import Exit, Failure
 from ringfence.global_api import ppro_service
 from ringfence.linking import desk_of, invoice_of, post_of
+from ringfence.opening import admin_token, clock_of, open_keyring
 from ringfence.operators import notifiers_of, plan_desk_of, policy_of, rules_of
 from ringfence.processors.mock import Mock
 from ringfence.processors.processor import Ask, Processor
-from ringfence.processors.simulator import SimulatedAccessControl, Simulator, is_test_number
+from ringfence.processors.simulator import Docket, SimulatedAccessControl, Simulator, is_test_number
 from ringfence.redirecting import redirects_of
 from ringfence.storage import database
 from ringfence.storage import expiry as holds_due
@@ -137,6 +140,8 @@ class Foundation:
     aps: PaymentApi
     ppro: PproService
     files: Batches
+    disputes: Disputes
+    drops: Drops
     amazon: Amazon
     amazon_site: Site | None
     nudge: Callable[[], object]
@@ -186,8 +191,11 @@ async def _foundation(
     numbers = numbers_of(directory)
     amazon = amazon_of(config, pool, directory, numbers, _wall)
     ends.push_async_callback(amazon.processor.close)
-    processors: dict[str, Processor] = {processor.name: processor, amazon.processor.name: amazon.processor} | (
-        {} if config.is_live else {Mock.name: Mock(config.data / "simulator")})
+    processors: dict[str, Processor] = {processor.name: processor, amazon.processor.name: amazon.processor}
+    if not config.is_live:
+        processors[Mock.name] = Mock(config.data / "simulator")
+    docket = Docket(config.data / "simulator")
+    ends.push_async_callback(docket.close)
     access_control = SimulatedAccessControl(config.data / "simulator", seed=config.seed)
     ends.push_async_callback(access_control.close)
 
@@ -262,6 +270,9 @@ async def _foundation(
     # the doors' own words, where they are also wanted without a caller
     link_desk = desk_of(config, pool, keyring, clock.now, numbering.next, lambda: nudge(MESSAGES))
 
+    disputes = disputes_of(
+        config, pool, keyring.content_key, clock.now, numbering.next, nudge=nudge, engine=engine, docket=docket, directory=directory)
+
     def aps_service(engine: Engine) -> ApsService:
         return ApsService(
             engine=engine, reading=reading, vault=vault, content_key=keyring.content_key, route=lambda merchant, brand: processor.name,
@@ -272,7 +283,7 @@ async def _foundation(
     global_api = ppro_service(
         is_live=config.is_live, base_url=base_url, engine=engine, reading=reading, vault=vault, directory=directory, code_box=code_box,
         keyring=keyring, pool=pool, processors=processors, new_id=numbering.next, now=clock.now, challenges=after_challenges,
-        secret_of=secret_of, redirects=redirects)
+        secret_of=secret_of, disputes=disputes.behind_the_door, redirects=redirects)
     aps = PaymentApi(service, directory, sandbox=not config.is_live)
     batch_doors = {DOOR: batch_door(service, lambda file: aps.account_named(file.merchant, file.access), links_of_rows(service))}
     file_desk = Batches(
@@ -307,8 +318,9 @@ async def _foundation(
             abandoned.chore(due, directory, engine, config.sweep_seconds),
             expiry.chore(expirer, config.sweep_seconds),
             dropped.chore(processor.name, processor.dropped, directory, engine, due, config.sweep_seconds),
+            *disputes.chores(config.sweep_seconds),
             follower.chore(due, directory, notifiers_of(config), clock.now, nudge),
-            temporary_tokens.chore(due, directory, clock.now, config.sweep_seconds),
+            temporary_tokens.chore(due, directory, clock.now, config.sweep_seconds), keyed_requests.chore(due, directory, clock.now),
             page_sessions.chore(sessions, directory, config.retention_delivery_days, clock.now),
             retention.chore(reporters, policy_of(config), clock.now),
             batches.chore(file_desk), batches.carrying(carrier, config.sweep_seconds), batches.forgetting(file_desk),
@@ -328,7 +340,7 @@ async def _foundation(
                 due, rules_of(config), now=clock.now, waiting=lambda: sum(engine.waiting),
                 count=lambda delivered: counters.add(DELIVERED if delivered else NOT_DELIVERED)),
             reports.queue(Maker(reporters, WORDS, clock.now)),
-            messages.queue(due, link_desk, directory, post_of(config)),
+            messages.queue(due, link_desk, directory, post_of(config)), *disputes.queues(),
             hold_rest.queue(RestHolder(engine, amazon.processor, amazon.objects, directory, due, clock.now, _wall, message_seconds)),
         ]
     nudge_all = stepping.nudges(nudge, [one.name for one in (*chores, *queues)])
@@ -343,7 +355,8 @@ async def _foundation(
     ends.push_async_callback(_cancelled, noticing)
     return Foundation(
         config, clock, counters, pool, reporters, keyring, numbering.new_name, directory, vault, processor, lanes, engine, reading,
-        access_control, after_challenges, redirects, sessions, link_desk, service, aps, global_api, file_desk, amazon, amazon_site, nudge_all, ends)
+        access_control, after_challenges, redirects, sessions, link_desk, service, aps, global_api, file_desk, disputes,
+        acts_of(processor, docket), amazon, amazon_site, nudge_all, ends)
 
 
 def _listen_for_late(processor: Simulator, ends_doubts: Recovery, ends: AsyncExitStack) -> None:
@@ -368,30 +381,6 @@ def _arm(page: Path) -> None:
         points.arm(page)
     except (OSError, ValueError) as error:
         raise Failure(Exit.CONFIGURATION, f"RINGFENCE_TORTURE_POINTS: {page} is not a page of points ({error}).") from error
-
-
-def clock_of(config: Config) -> Clock | WallClock:
-    """The sandbox's clock below the data folder, or the wall's."""
-    return WallClock() if config.is_live else Clock(config.data / "clock")
-
-
-def key_source(config: Config) -> KeySource:
-    """Where the master key comes from; only a sandbox makes its own."""
-    return KeySource(os.environ, None if config.is_live else config.data)
-
-
-async def open_keyring(config: Config, pool: asyncpg.Pool) -> keys.Keyring:
-    """The key ring, checked against the vault it belongs to.  Raises ``Failure`` for a missing or wrong master key."""
-    try:
-        async with pool.acquire() as connection:
-            return await keys.open_keyring(connection, key_source(config))
-    except (keys.WrongMasterKey, KeyUnreadable) as error:
-        raise Failure(Exit.MASTER_KEY, str(error)) from error
-
-
-def admin_token(config: Config) -> str:
-    """The configured token of the admin API, else the one that the sandbox's first start made."""
-    return config.admin_token or (config.data / "admin.token").read_text("ascii").strip()
 
 
 def _keeps(config: Config) -> Callable[[Pan], bool]:

@@ -15,12 +15,13 @@ import asyncpg
 from starlette.applications import Starlette
 
 from ringfence.config import Config
+from ringfence.disputing import disputes_of, operators_of
 from ringfence.engine import addresses
 from ringfence.engine.directory import Directory
 from ringfence.engine.numbering import Counted, Numbering
 from ringfence.failures import Exit, Failure
 from ringfence.linking import desk_of
-from ringfence.main import clock_of, open_keyring
+from ringfence.opening import clock_of, open_keyring
 from ringfence.operators import admin_of, rules_of
 from ringfence.storage import database
 from ringfence.storage.migrations import MigrationError, status
@@ -47,8 +48,12 @@ async def answer(config: Config, database_url: str, method: str, path: str, body
         clock = clock_of(config)
         directory = Directory(pool, keyring, clock.now, judge=addresses.judge(rules_of(config)))
         await directory.load()
-        desk = desk_of(config, pool, keyring, clock.now, await _numbers(config, pool, ends) if method == "POST" else _none)
-        routes = admin_of(config, TOKEN, pool, keyring, clock, directory, nobody_else, ends, links=desk)
+        new_id = await _numbers(config, pool, ends) if method == "POST" else _none
+        routes = admin_of(
+            config, TOKEN, pool, keyring, clock, directory, nobody_else, ends, links=desk_of(config, pool, keyring, clock.now, new_id),
+            disputes=operators_of(
+                config, pool, keyring.content_key, clock.now, directory, disputes_of(config, pool, keyring.content_key, clock.now, new_id),
+                ends.callback))
         return await _asked(Starlette(routes=routes), method, path, body)
 
 

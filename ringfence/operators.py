@@ -15,6 +15,7 @@ from starlette.routing import Route
 
 from ringfence.api import batches, events, jobs, plans, reports, retention, reviews, tokens, webhooks
 from ringfence.api import clock as clocks
+from ringfence.api import disputes as dispute_routes
 from ringfence.api import links as link_routes
 from ringfence.api.admin import Services, admin_routes, guard
 from ringfence.api.aps import notifications, recurring, report_formats, reporting
@@ -49,13 +50,14 @@ Advance = Callable[[datetime | timedelta], Awaitable[Stepped]]
 def admin_of(
     config: Config, token: str, pool: asyncpg.Pool, keyring: Keyring, clock: Clock | WallClock, directory: Directory,
     everywhere: Callable[[], Awaitable[None]], ends: AsyncExitStack, *, by_key: asyncpg.Pool | None = None, advance: Advance | None = None,
-    drops: Drops = timeline.none, nudge: Callable[[], object] = lambda: None, links: LinkDesk, files: Batches | None = None,
+    drops: Drops = timeline.none, nudge: Callable[[], object] = lambda: None, links: LinkDesk, disputes: dispute_routes.Services,
+    files: Batches | None = None,
 ) -> list[Route]:
     """The operator's routes; ``everywhere`` as in ``api.admin.Services``.
 
     ``by_key``: connections for the feed, which looks again and again and must not wait for a proof or a story; ``pool`` without them.
     Without ``advance`` nobody serves, and the clock moves at once.  ``drops``: when the issuer gives up holds; ``nudge`` has the background look
-    now.  ``links``: what serves payment links.
+    now.  ``links``: what serves payment links; ``disputes`` likewise.
     """
     asked = _ever if config.frozen_at else asked_about
 
@@ -90,6 +92,7 @@ def admin_of(
             pool, directory, notifiers, rules_of(config), clock.now, notices, kept_plans.number)),
         *jobs.routes(guarded, jobs.Services(pool, directory, clock.now, nudge)),
         *reviews.routes(guarded, reviews.Services(pool, directory, clock.now, asked)),
+        *dispute_routes.routes(guarded, disputes),
         *tokens.routes(guarded, tokens.Services(pool, directory)),
         *reports.routes(guarded, reports.Services(
             Reporting(pool, clock.now, nudge), directory, reporting.understood, report_formats.unsigned, report_formats.CONTENT_TYPES)),

@@ -31,6 +31,7 @@ from ringfence.background import (
     stepping,
 )
 from ringfence.config import Config
+from ringfence.disputing import operators_of
 from ringfence.engine import forms
 from ringfence.engine.clock import Clock
 from ringfence.engine.metrics import Counters, Metrics
@@ -41,7 +42,8 @@ from ringfence.engine.timeline import Stepped
 from ringfence.engine.vault import Vault
 from ringfence.global_api import global_api
 from ringfence.linking import begin_on, giving_back, looking, page_on
-from ringfence.main import ASKING_SECONDS, Foundation, admin_token, foundation
+from ringfence.main import ASKING_SECONDS, Foundation, foundation
+from ringfence.opening import admin_token
 from ringfence.operators import Advance, admin_of, notifiers_of
 from ringfence.redirecting import wallet_desk
 from ringfence.wallets import numbers_of
@@ -121,7 +123,8 @@ def doors(base: Foundation, metrics: Metrics) -> Worker:
 
     operators = admin_of(
         config, admin_token(config), base.reporters, base.keyring, clock, directory, everywhere, base.ends, by_key=base.pool,
-        advance=_advance(base), drops=base.processor.drops, nudge=base.nudge, links=base.links, files=base.files)
+        advance=_advance(base), drops=base.drops, nudge=base.nudge, links=base.links, files=base.files,
+        disputes=operators_of(config, base.reporters, base.keyring.content_key, clock.now, directory, base.disputes, base.ends.callback))
     routes = [
         streaming.door("/FortAPI/reportingApi", reports_door.handle, config.body_limit), *by_file.routes(),
         *service_routes(ready=ready, metrics=metrics), *openapi.routes(), *operators, *static_files.routes(), *pages,
@@ -196,7 +199,7 @@ def _advance(base: Foundation) -> Advance:
         assert isinstance(base.clock, Clock), "only a sandbox is asked to"
         return await stepping.advance(
             base.clock, base.reporters, [one.merchant_id for one in base.directory.merchants()], until, nudge=base.nudge,
-            drops=base.processor.drops,
+            drops=base.drops,
             is_told=lambda: any(notifier.wants(one) for one in base.directory.merchants() for notifier in notifiers.values()),
         )
 

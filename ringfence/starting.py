@@ -22,7 +22,7 @@ from ringfence.engine.directory import Credential, Directory, Merchant
 from ringfence.engine.key_sources import live_reasons as master_key_reasons
 from ringfence.engine.seeding import sandbox_names, seed_sandbox
 from ringfence.failures import Exit, Failure
-from ringfence.main import admin_token, clock_of, open_keyring
+from ringfence.opening import admin_token, clock_of, open_keyring
 from ringfence.processors.simulator import test_cards
 from ringfence.storage import database, merchants
 from ringfence.storage import links as messages

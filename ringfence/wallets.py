@@ -7,6 +7,7 @@ the simulated site, all with one key, made at the first start.  What is wrong is
 from __future__ import annotations
 
 import os
+import ssl
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
@@ -17,7 +18,7 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generate_private_key
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
-from ringfence.config import Config
+from ringfence.config import Config, base_url
 from ringfence.engine.amazon_objects import StoredObjects
 from ringfence.engine.directory import Directory
 from ringfence.engine.engine import Engine
@@ -69,15 +70,25 @@ def amazon_of(
     """Put it together.  The configuration was looked at before (``reasons``)."""
     site = ""
     if config.amazon_pay_file is None:
-        site = "" if config.is_live else config.base_url or f"{config.scheme}://{config.host}:{config.port}"
+        site = "" if config.is_live else base_url(config, config.port)
         accounts = _no_accounts if config.is_live else sandbox_accounts(config.data / "simulator", site, directory)
     else:
         read = read_accounts(config.amazon_pay_file, is_live=config.is_live)
         assert not isinstance(read, list), "it was looked at before anything was built"
         accounts, site = read.get, next((one.base_url for one in read.values() if not config.is_live), "")
-    connections = connections or Connections()
+    connections = connections or Connections(_trust(config))
     client, objects = Client(connections, wall), StoredObjects(pool, numbers)
     return Amazon(AmazonPay(client, accounts, objects, wall=wall), Wallet(client, accounts), objects, accounts, connections, site)
+
+
+def _trust(config: Config) -> ssl.SSLContext | None:
+    """A sandbox that serves https believes itself."""
+    authority = config.data / "tls" / "ca.pem"
+    if config.is_live or not authority.exists():
+        return None
+    context = ssl.create_default_context()
+    context.load_verify_locations(authority)
+    return context
 
 
 def reasons(config: Config) -> list[str]:
@@ -109,7 +120,7 @@ def read_accounts(path: Path, *, is_live: bool) -> dict[str, Account] | list[str
     for place, given in enumerate(found["accounts"]):
         account = _account(given, environment, found.get("base_url", ""), path.parent)
         if isinstance(account, str):
-            problems.append(f"{VARIABLE}: accounts[{place}] {account}.")
+            problems.append(f"{VARIABLE}: accounts[{place}]{account}.")
         elif (merchant := given["merchant"]) in accounts:
             problems.append(f"{VARIABLE}: accounts[{place}].merchant {merchant} has an account already.")
         else:
@@ -119,7 +130,7 @@ def read_accounts(path: Path, *, is_live: bool) -> dict[str, Account] | list[str
 
 def _account(given: object, environment: Environment, base_url: str, folder: Path) -> Account | str:
     if not isinstance(given, Mapping) or given.keys() != set(_FIELDS) or not all(isinstance(given[name], str) and given[name] for name in _FIELDS):
-        return f"must have exactly these texts: {', '.join(_FIELDS)}"
+        return f" must have exactly these texts: {', '.join(_FIELDS)}"
     if given["region"] not in list(Region):
         return f".region must be one of {', '.join(Region)}"
     try:

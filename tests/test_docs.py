@@ -194,7 +194,7 @@ def test_the_description_has_every_endpoint():
     nothing: Any = None
     config = read({})
     assert isinstance(config, Config)
-    operators = admin_of(config, "token", nothing, nothing, WallClock(), nothing, nothing, AsyncExitStack(), links=nothing)
+    operators = admin_of(config, "token", nothing, nothing, WallClock(), nothing, nothing, AsyncExitStack(), links=nothing, disputes=nothing)
     pages = hosted.routes(hosted.Hosted(nothing, {}, {aps_pages.PATH: nothing}, nothing, nothing, 0.0))
     served = [*operators, *openapi.routes(), *service_routes(ready=nothing, metrics=nothing), *pages, *static_files.routes()]
     endpoints = {(route.path, method.lower()) for route in served if isinstance(route, Route) for method in route.methods or () if method != "HEAD"}

@@ -31,7 +31,8 @@ from ringfence.engine.lane import Lane
 from ringfence.engine.numbering import Numbering
 from ringfence.engine.outcome_lane import OutcomeLane
 from ringfence.engine.vault import StoredCard, Vault
-from ringfence.main import INTENT_LANES, OUTCOME_LANES, clock_of, open_keyring
+from ringfence.main import INTENT_LANES, OUTCOME_LANES
+from ringfence.opening import clock_of, open_keyring
 from ringfence.processors.simulator import Simulator
 from ringfence.storage import database
 

@@ -138,7 +138,7 @@ def _database(config: Config) -> Iterator[Finding]:
 
 async def _look_into(config: Config, url: str) -> list[Finding]:
     from ringfence.engine import set_aside
-    from ringfence.main import open_keyring
+    from ringfence.opening import open_keyring
     from ringfence.storage import database
     from ringfence.storage.migrations import MigrationError, status
     try:

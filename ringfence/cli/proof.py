@@ -61,7 +61,7 @@ async def _run(
 ) -> dict[str, Any]:
     from ringfence.engine.chain_check import check_receipt
     from ringfence.engine.proof import CannotProve, prove
-    from ringfence.main import open_keyring
+    from ringfence.opening import open_keyring
     from ringfence.operators import books_of
     from ringfence.storage import database
     try:

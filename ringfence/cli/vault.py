@@ -61,7 +61,7 @@ async def _run(config: Config, url: str, show: Callable[[Any], None]) -> Any:
     from ringfence.engine.keys import WrongMasterKey
     from ringfence.engine.rotation import RotationRefused, rotate
     from ringfence.engine.sealing import NotOpened
-    from ringfence.main import key_source
+    from ringfence.opening import key_source
     from ringfence.storage import database
     try:
         async with database.pool(url, 2, application_name="ringfence vault rotate") as pool:

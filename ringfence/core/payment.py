@@ -156,7 +156,9 @@ def _refund(payment: Payment, command: Command, minor: int, now: datetime) -> De
     if minor > payment.refundable:
         if minor <= payment.refundable + payment.pending_capture:
             return Refusal.OPERATION_IN_PROGRESS
-        return Refusal.EXCEEDS_REFUNDABLE if payment.captured else Refusal.NOTHING_CAPTURED
+        if not payment.captured:
+            return Refusal.NOTHING_CAPTURED
+        return Refusal.CHARGEBACK_DETECTED if minor <= payment.refundable_undisputed else Refusal.EXCEEDS_REFUNDABLE
     allotment = allot(payment.captures, minor)
     assert allotment is not None
     return Decision(

@@ -31,6 +31,7 @@ class Refusal(StrEnum):
     EXCEEDS_CAPTURABLE = "exceeds_capturable"
     AUTHORIZATION_EXPIRED = "authorization_expired"      # its instant has passed
     NOTHING_CAPTURED = "nothing_captured"                # a refund before the first capture
+    CHARGEBACK_DETECTED = "chargeback_detected"          # a refund that would fit, had the issuer not taken the money
     EXCEEDS_REFUNDABLE = "exceeds_refundable"
     REFUND_PERIOD_EXPIRED = "refund_period_expired"      # the payment method takes nothing back any more
 

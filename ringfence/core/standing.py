@@ -72,6 +72,12 @@ class Payment(NamedTuple):
         return max(0, min(rest, sum(capture.refundable for capture in self.captures)))
 
     @property
+    def refundable_undisputed(self) -> int:
+        """What a further refund could return, had no issuer taken anything: without disputes, open or lost."""
+        captures = tuple(capture._replace(disputed=0, charged_back=0) for capture in self.captures)
+        return self._replace(disputed=0, charged_back=0, captures=captures).refundable
+
+    @property
     def hold_is_moving(self) -> bool:
         """Whether an operation that changes the hold as a whole is pending."""
         return bool(self.pending_increment or self.pending_decrement or self.pending_void)

@@ -151,6 +151,9 @@ class _Run:
              lambda merchant_id: self._chunks(rows.count_deliveries, rows.erase_deliveries, merchant_id, ended)),
             ("sdk_tokens", "the token ended more than a day ago",
              lambda merchant_id: self._chunks(rows.count_sdk_tokens, rows.erase_sdk_tokens, merchant_id, self._now - DAY)),
+            ("evidence", f"the dispute ended more than {policy.personal_days} days ago",
+             lambda merchant_id: self._chunks(
+                 rows.count_evidence, rows.erase_evidence, merchant_id, self._now - timedelta(days=policy.personal_days))),
             ("reports", f"the report was made more than {policy.report_days} days ago",
              lambda merchant_id: self._chunks(rows.count_reports, rows.erase_reports, merchant_id, self._now - timedelta(days=policy.report_days))),
         )
@@ -167,6 +170,7 @@ class _Run:
                 return Refused(f"Payment {payment_id} of {name.merchant} cannot be erased: {why}.")
             details = [one for one in await rows.details_due(connection, merchant_id, self._now, payment_id - 1, 1) if one[0] == payment_id]
             deliveries = await rows.count_deliveries(connection, merchant_id, self._now, payment_id)
+            evidence = await rows.count_evidence(connection, merchant_id, self._now, payment_id)
             invoices = await links.of_payment(connection, merchant_id, payment_id)
             cards = await rows.cards_of(connection, merchant_id, payment_id)
             if not self._dry:
@@ -178,6 +182,7 @@ class _Run:
                 await rows.erase_details(connection, merchant_id, [payment_id], self._now)
                 await links.erase_links(connection, merchant_id, invoices)
                 await rows.erase_deliveries(connection, merchant_id, self._now, max(1, deliveries), payment_id)
+                await rows.erase_evidence(connection, merchant_id, self._now, max(1, evidence), payment_id)
                 await rows.erase_cards(connection, merchant_id, free, datetime.now(UTC))
         needed = len(free) < len(cards)
         return Report(self._now, self._policy, self._dry, (
@@ -185,6 +190,7 @@ class _Run:
             *([Line("authentications", "it was asked for", len(proofs))] if proofs else []),
             Line("details", "it was asked for", sum(count for _, count in details)),
             *([Line("links", "it was asked for", len(invoices))] if invoices else []),
+            *([Line("evidence", "it was asked for", evidence)] if evidence else []),
             Line("deliveries", "it was asked for", deliveries),
         ), payment_id)
 
@@ -266,7 +272,7 @@ async def _open(connection: asyncpg.Connection, merchant_id: int, payment_id: in
         return "an operation on it is under way"
     if rest := payment.open + payment.unsecured:
         return f"{format_minor(rest, payment.currency)} of its hold are open; void or capture them first"
-    if payment.disputed:
+    if payment.disputed or await rows.disputes_open(connection, merchant_id, payment_id):
         return "a dispute about it is open"
     if await rows.reversals_owed(connection, merchant_id, payment_id):
         return "the processor has not acknowledged a reversal of it"

@@ -19,7 +19,7 @@ from ringfence.core.money import format_minor
 from ringfence.core.outcomes import Silence
 from ringfence.core.proof import receipt_text
 from ringfence.core.response_codes import ADVICE, meaning_of
-from ringfence.engine import authentication_story
+from ringfence.engine import authentication_story, dispute_story
 from ringfence.engine.outcome_batch import LEGS_PER_ATTEMPT
 from ringfence.storage import reports
 from ringfence.storage.reports import Life, Named, Window
@@ -70,7 +70,7 @@ class Sentence(NamedTuple):
     """One thing that happened (``at``: business time, UTC), or how things stand (``None``)."""
 
     at: datetime | None
-    what: str                       # asked, outcome, posted, event, fact, reversal, standing, next
+    what: str                       # asked, outcome, posted, event, fact, dispute, reversal, standing, next
     text: str
 
 
@@ -164,6 +164,8 @@ def _happened(life: Life, currency: str, now: datetime) -> Iterator[tuple[Place,
     for one in life.authentications:
         for at, attempt, text in authentication_story.happened(one):
             yield (at, one.payment_id, attempt, 0), Sentence(at, "authentication", text)
+    for at, event_id, text in dispute_story.happened(life.dispute_events):
+        yield (at, event_id, 0, 0), Sentence(at, "dispute", text)
     returned = {(row["operation_id"], row["leg"] // LEGS_PER_ATTEMPT + 1): row["minor"] for row in life.transfers if row["kind"] == RETURNED}
     for row in life.outcomes:
         place = (row["answered_at"], row["operation_id"], row["attempt"], 1)
@@ -290,6 +292,8 @@ def _next(life: Life, now: datetime) -> Iterator[Sentence]:
             ))
         else:
             yield Sentence(None, "next", f"The {kind} is being asked right now; its owner has until {_instant(row['ask_deadline'])} (wall time).")
+    for text in dispute_story.next_of(life.disputes):
+        yield Sentence(None, "next", text)
     yield from _decided(life.reviews, results, life.operations[0]["currency"])
     yield from _owed(life.reversals, {row["operation_id"] for row in life.reviews})
 

@@ -1,7 +1,7 @@
 """The timeline: what becomes due as business time goes on, when the next of it is, and whether all that is due is done.
 
-One table of sources answers for the database (``storage.timeline``), a function that is handed in for holds that only an issuer knows
-of.  Decides nothing and moves nothing.
+One table of sources answers for the database (``storage.timeline``), a function that is handed in for what only an issuer knows of.
+Decides nothing and moves nothing.
 """
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from ringfence.storage import timeline as rows
 from ringfence.storage.borrowing import borrowed
 from ringfence.storage.timeline import SOURCES
 
-DROPS = "issuer drops holds"
+DROPS = "issuer acts by itself"
 
 Drops = Callable[[datetime], Awaitable[Sequence[datetime]]]
-"""When an issuer will drop holds, up to an instant, the next one first; nothing that is done."""
+"""When an issuer will drop holds, or go on with disputes, up to an instant, the next one first; nothing that is done."""
 
 
 class Upcoming(NamedTuple):
@@ -45,7 +45,7 @@ class Busy(Exception):
 
 
 async def none(until: datetime) -> Sequence[datetime]:
-    """No issuer drops anything."""
+    """No issuer does anything."""
     return ()
 
 

@@ -215,6 +215,8 @@ class Life(NamedTuple):
     reversals: list[asyncpg.Record]
     jobs: list[asyncpg.Record]
     reviews: list[asyncpg.Record]
+    disputes: list[asyncpg.Record]
+    dispute_events: list[asyncpg.Record]
     authentications: list[AuthenticationRow]
     standing: asyncpg.Record | None
 
@@ -223,7 +225,7 @@ async def life(connection: asyncpg.Connection, merchant_id: int, payment_id: int
     """Every row about one payment, each table in its order."""
     tables = [
         await connection.fetch(getattr(STORY, name), merchant_id, payment_id)
-        for name in ("operations", "outcomes", "transfers", "events", "notices", "reversals", "jobs", "reviews")
+        for name in ("operations", "outcomes", "transfers", "events", "notices", "reversals", "jobs", "reviews", "disputes", "dispute_events")
     ]
     asked = [AuthenticationRow(*row) for row in await connection.fetch(STORY.authentications, merchant_id, payment_id)]
     return Life(*tables, asked, await connection.fetchrow(STORY.standing, merchant_id, payment_id))

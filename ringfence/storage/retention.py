@@ -136,6 +136,21 @@ async def erase_deliveries(connection: asyncpg.Connection, merchant_id: int, end
     return len(await connection.fetch(SQL.erase_deliveries, merchant_id, ended_by, payment_id, limit))
 
 
+async def disputes_open(connection: asyncpg.Connection, merchant_id: int, payment_id: int) -> int:
+    """How many disputes about a payment have not ended."""
+    return await connection.fetchval(SQL.disputes_open, merchant_id, payment_id)
+
+
+async def count_evidence(connection: asyncpg.Connection, merchant_id: int, ended_by: datetime, payment_id: int = 0) -> int:
+    """How many disputes that ended by ``ended_by`` still have evidence or messages; of one payment or (0) of all."""
+    return await connection.fetchval(SQL.count_evidence, merchant_id, ended_by, payment_id)
+
+
+async def erase_evidence(connection: asyncpg.Connection, merchant_id: int, ended_by: datetime, limit: int, payment_id: int = 0) -> int:
+    """Forget what was said and shown about the next ones; how many."""
+    return len(await connection.fetch(SQL.erase_evidence, merchant_id, ended_by, limit, payment_id))
+
+
 async def count_sdk_tokens(connection: asyncpg.Connection, merchant_id: int, ended_by: datetime) -> int:
     """How many tokens of devices ended by ``ended_by``."""
     return await connection.fetchval(SQL.count_sdk_tokens, merchant_id, ended_by)

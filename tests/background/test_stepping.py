@@ -119,7 +119,7 @@ async def test_what_was_told_beforehand_is_what_fires(one: Process, clock: Clock
         stepped = await advance(clock, one.pool, merchants(one), NOW + 46 * HOUR, nudge=nudge, drops=drops)
     assert stepped.fired == told
     assert [(each.what, each.count) for each in told] == [
-        ("recoveries of doubts", 2), ("reversals", 2), ("SDK tokens end", 1), ("issuer drops holds", 1)]
+        ("recoveries of doubts", 2), ("reversals", 2), ("SDK tokens end", 1), ("issuer acts by itself", 1)]
     assert [instant for _, instant in recoveries.tried] == at["recovery"][:2] == [instant for _, instant in reversals.tried]
 
 

@@ -46,7 +46,7 @@ def test_what_is_told_beforehand_fires_and_is_done_when_the_answer_comes(sandbox
     authorize(sandbox, "DUE-1", "DUE-2")
     authorize(sandbox, "DUE-3", card_number=card(sandbox, "0510"))
     status, told = call(sandbox, "/admin/clock/due?by=8d")
-    assert status == 200 and counts(told["due"]) == {"holds expire": 3, "issuer drops holds": 1}
+    assert status == 200 and counts(told["due"]) == {"holds expire": 3, "issuer acts by itself": 1}
     before = call(sandbox, "/admin/clock")[1]
     status, moved = call(sandbox, "/admin/clock", method="POST", body={"advance": "8d"})
     assert (status, moved["settled"], counts(moved["fired"])) == (200, True, counts(told["due"]))

@@ -108,6 +108,19 @@ ASKED = [
     ("get", "/admin/inbox", "/admin/inbox", None, 200),
     ("get", "/admin/inbox/{message}", "/admin/inbox/{message}", None, 200),
     ("get", "/admin/inbox/{message}", "/admin/inbox/7", None, 404),
+    ("post", "/admin/disputes", "/admin/disputes", {"payment": "PAID"}, 201),
+    ("post", "/admin/disputes", "/admin/disputes", {"payment": "PAID"}, 409),
+    ("post", "/admin/disputes", "/admin/disputes", {"payment": "NOT-PAID"}, 404),
+    ("post", "/admin/disputes", "/admin/disputes", {}, 400),
+    ("get", "/admin/disputes", "/admin/disputes?open=true", None, 200),
+    ("post", "/admin/disputes/{dispute}/messages", "/admin/disputes/{dispute}/messages", {"content": "look again"}, 201),
+    ("post", "/admin/disputes/{dispute}/files", "/admin/disputes/{dispute}/files", {
+        "name": "a.pdf", "content_type": "application/pdf", "content": "JVBERi0="}, 201),
+    ("post", "/admin/disputes/{dispute}/actions", "/admin/disputes/{dispute}/actions", {"action": "offer", "amount": 1}, 409),
+    ("post", "/admin/disputes/{dispute}/actions", "/admin/disputes/{dispute}/actions", {"action": "challenge", "message": "signed"}, 200),
+    ("get", "/admin/disputes/{dispute}", "/admin/disputes/{dispute}", None, 200),
+    ("get", "/admin/disputes/{dispute}", "/admin/disputes/7", None, 404),
+    ("get", "/admin/disputes/{dispute}/files/{file}", "/admin/disputes/{dispute}/files/{file}", None, 200),
     ("get", "/admin/retention", "/admin/retention", None, 200),
     ("post", "/admin/retention", "/admin/retention", {"dry_run": True}, 200),
 ]
@@ -121,5 +134,9 @@ def test_an_answer_is_what_its_description_says(sandbox: Sandbox, method: str, p
     asked = asked.replace("{link}", next(
         one["id"] for one in call(sandbox, "/admin/links")[1]["links"] if one["reference"] == "INV-1"))
     asked = asked.replace("{message}", call(sandbox, "/admin/inbox")[1]["messages"][0]["id"])
+    if "{dispute}" in asked:
+        dispute = call(sandbox, "/admin/disputes")[1]["disputes"][0]["dispute"]
+        files = call(sandbox, f"/admin/disputes/{dispute}")[1]["files"] if "{file}" in asked else []
+        asked = asked.replace("{dispute}", dispute).replace("{file}", files[0]["file"] if files else "7")
     given, answer = call(sandbox, asked, method=method.upper(), body=body)
     assert (given, list(differences(described(path, method, given), answer))) == (status, [])

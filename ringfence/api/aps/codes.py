@@ -60,6 +60,7 @@ REFUSAL_CODES: dict[Refusal | tuple[Refusal, Kind], str] = {
     Refusal.EXCEEDS_CAPTURABLE: "042",
     Refusal.NOTHING_TO_VOID: "034",
     Refusal.NOTHING_CAPTURED: "048",
+    Refusal.CHARGEBACK_DETECTED: "048",
     Refusal.EXCEEDS_REFUNDABLE: "048",
     Refusal.EXPIRY_NOT_DUE: "034",
     Refusal.REFUND_PERIOD_EXPIRED: "034",

@@ -16,6 +16,9 @@ from ringfence.api.ppro.names import Names
 from ringfence.engine.charges import Charges
 from ringfence.engine.code_box import CodeBox
 from ringfence.engine.directory import Credential, Directory, Merchant
+from ringfence.engine.dispute_reading import Cases
+from ringfence.engine.dispute_reports import Reports
+from ringfence.engine.disputes import Desk
 from ringfence.engine.engine import Engine
 from ringfence.engine.instruments import Instruments
 from ringfence.engine.keyed_requests import KeyedRequests, Said, Stands
@@ -68,6 +71,14 @@ def nowhere(reference: str) -> Sequence[str]:
     return ()
 
 
+class Disputes(NamedTuple):
+    """What is known of disputes, what answers them, and reports of them."""
+
+    desk: Desk
+    cases: Cases
+    reports: Reports
+
+
 async def nothing_to_give_up(merchant_id: int, payment_id: int, why: str) -> bool:
     """Nobody is awaited."""
     return False
@@ -91,6 +102,7 @@ class Service(NamedTuple):
     house: str                              # the processor whose business day counts for what nobody is asked about
     now: Callable[[], datetime]             # business time, UTC
     is_live: bool
+    disputes: Disputes
     base_url: str = ""                      # how callers reach the service
     give_up: Callable[[int, int, str], Awaitable[bool]] = nothing_to_give_up   # ends a payment whose payer is awaited; whether it was in time
     keys_elsewhere: Callable[[str], Sequence[str]] = nowhere    # what a payment of another door with this reference claimed

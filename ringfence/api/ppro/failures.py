@@ -76,6 +76,7 @@ REFUSALS: dict[Refusal, Failure] = {
     Refusal.EXCEEDS_CAPTURABLE: _ours("EXCEEDS_AUTHORIZED_AMOUNT", "More than what is still authorized"),
     Refusal.AUTHORIZATION_EXPIRED: _NO_AUTHORIZED,
     Refusal.NOTHING_CAPTURED: _NOTHING_TO_REFUND,
+    Refusal.CHARGEBACK_DETECTED: _ours("CHARGEBACK_DETECTED", "The money was charged back, or is disputed"),
     Refusal.EXCEEDS_REFUNDABLE: _ours("EXCEEDS_REFUNDABLE_AMOUNT", "More than what is left to refund"),
     Refusal.REFUND_PERIOD_EXPIRED: Failure(By.PROVIDER_DECLINE, "REFUND_PERIOD_EXPIRED", "The payment method's time for refunds is over"),
     Refusal.TOKEN_NOT_FOUND: _ours("INSTRUMENT_NOT_FOUND", "There is no such instrument"),
@@ -120,9 +121,25 @@ _RETRY = frozenset("ST")
 MESSAGES = {"51": "Insufficient funds"}
 
 
-def declined(code: str, advice: str = "") -> Failure:
-    """A decline of the issuer, by its DE 39 and merchant advice."""
+#: A wallet's own word for a decline, which is told verbatim -> what it is here (section 16.4).  Others go by their DE 39.
+_WALLET: dict[str, tuple[By, str, bool]] = {
+    "SoftDeclined": (By.PROVIDER_DECLINE, "GENERIC_DECLINE", True),
+    "HardDeclined": (By.PROVIDER_DECLINE, "IS_GENERIC_DECLINE", False),
+    "AmazonRejected": (By.PROVIDER_DECLINE, "SUS_FRAUD", False),
+    "ProcessingFailure": (By.PROVIDER_ERROR, "PROVIDER_PROCESSING_ERROR", True),
+    "TransactionTimedOut": (By.PROVIDER_ERROR, "UNRESPONSIVE_PROVIDER", True),
+    "BuyerCanceled": (By.PROVIDER_DECLINE, "CANCELED_BY_CONSUMER", False),
+}
+
+
+def declined(code: str, advice: str = "", theirs: str = "") -> Failure:
+    """A decline of the issuer, by its DE 39 and merchant advice; of a wallet by ``theirs``, its own word for it."""
     row = meaning_of(code)
+    if theirs in _WALLET:
+        by, ours, retry = _WALLET[theirs]
+        return Failure(by, ours, row.meaning.capitalize(), retry, theirs)
+    if theirs:
+        return declined(code)._replace(provider_code=theirs)
     message = MESSAGES.get(code, row.meaning.capitalize())
     if code in _ERRORS:
         return Failure(By.PROVIDER_ERROR, _ERRORS[code], message, True, code)
@@ -144,10 +161,14 @@ NOT_ASKED: dict[str, Failure] = {
     Ended.TIMEOUT: _AUTHENTICATION._replace(code="EXPIRED_SESSION", message="The consumer did not act in time", retry=True),
     Ended.MISUSED: _AUTHENTICATION,
     Ended.CODE_GONE: _AUTHENTICATION._replace(code="EXPIRED_SESSION", message="The card must be entered again", retry=True),
-    Why.CANCELED: CANCELED,
     Why.FAILED: _AUTHENTICATION,
-    Why.DECLINED: Failure(By.PROVIDER_DECLINE, "GENERIC_DECLINE", "The payment method declined"),
-    Why.CLOSED: Failure(By.PROVIDER_DECLINE, "GENERIC_DECLINE", "The payment method ended the session"),
+    # a wallet's session that ended without a payment
+    Why.CANCELED: CANCELED._replace(provider_code="BuyerCanceled"),
+    Why.DECLINED: Failure(By.PROVIDER_DECLINE, "GENERIC_DECLINE", "The wallet declined", provider_code="Declined"),
+    Why.EXPIRED: _AUTHENTICATION._replace(
+        code="EXPIRED_SESSION", message="The consumer did not act in time", retry=True, provider_code="Expired"),
+    Why.CLOSED: Failure(By.PROVIDER_DECLINE, "GENERIC_DECLINE", "The wallet cancelled the payment", provider_code="AmazonCanceled"),
+    "unreachable": _UNAVAILABLE,
     "deadline": _UNAVAILABLE, "card": PROCESSING, "database": _UNAVAILABLE, "unavailable": _UNAVAILABLE,
 }
 OURS = "ppro:"
@@ -166,20 +187,6 @@ RULES: dict[str, str] = {
     "AGREEMENT_REVOKED": "The payment agreement was revoked",
     "PAYMENT_METHOD_TIMEOUT": "The payment method did not answer in time",
 }
-
-
-#: A wallet's own words for why it ended a session, and for declines that the code of the reason alone would not tell apart.
-WALLETS: dict[str, str] = {Why.CANCELED: "BuyerCanceled", Why.DECLINED: "Declined", Why.CLOSED: "AmazonCanceled"}
-WORDS: dict[str, tuple[By, str]] = {
-    "HardDeclined": (By.PROVIDER_DECLINE, "IS_GENERIC_DECLINE"), "TransactionTimedOut": (By.PROVIDER_ERROR, "UNRESPONSIVE_PROVIDER"),
-    "BuyerCanceled": (By.PROVIDER_DECLINE, "CANCELED_BY_CONSUMER"), "CheckoutSessionCanceled": (By.PROVIDER_DECLINE, "CANCELED_BY_CONSUMER"),
-}
-
-
-def in_words(failure: Failure, word: str) -> Failure:
-    """A failure with the provider's own word for it."""
-    by, code = WORDS.get(word, (failure.by, failure.code))
-    return failure._replace(by=by, code=code, provider_code=word)
 
 
 def not_asked(why: str) -> Failure:

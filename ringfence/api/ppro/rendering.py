@@ -12,7 +12,7 @@ import msgspec
 
 from ringfence.api.ppro.answers import moment
 from ringfence.api.ppro.door import DOOR
-from ringfence.api.ppro.failures import WALLETS, Failure, declined, in_words, not_asked, refused
+from ringfence.api.ppro.failures import Failure, declined, not_asked, refused
 from ringfence.api.ppro.names import Names
 from ringfence.core.authentication import Ended
 from ringfence.core.payment import Payment, Status
@@ -96,12 +96,10 @@ def failure_of(step: Step) -> Failure | None:
     """Why an operation did not come about; ``None`` where it did, or where that is not known."""
     match step.result:
         case "declined":
-            failure = declined(step.response_code or "", step.advice or "")
-            return in_words(failure, step.scheme_reference) if step.scheme_reference else failure       # see ``outcome_values``
+            return declined(step.response_code or "", step.advice or "", step.scheme_reference or "")
         case "not_asked" if step.response_code not in DISCARDS:
-            why = step.response_code or ""
-            word = WALLETS.get(why, "") if step.processor == "amazon_pay" else ""
-            return in_words(not_asked(why), word) if word else not_asked(why)
+            failure = not_asked(step.response_code or "")
+            return failure if step.processor == "amazon_pay" else failure._replace(provider_code="")
         case "approved" if step.kind in ("authorization", "purchase") and step.answered_minor != step.minor and not step.accepts_partial:
             return declined("51")               # approved in part, which nobody asked for; given back
     return None

@@ -1,18 +1,19 @@
 """The deterministic issuer simulator: a processor for the sandbox, and the judge of every fault test.
 
 ``scenarios`` are the tables, ``issuer`` answers one message (pure), ``accounts`` counts where an answer depends on earlier ones,
-``book`` remembers every effect and ``reading`` judges by it, ``control`` changes behaviour from outside, ``access_control`` is the issuers'
-side of 3-D Secure, ``processor`` is the ``Processor``.
+``book`` remembers every effect and ``reading`` judges by it, ``cases`` says what issuers do about captured money and ``docket`` keeps that,
+``control`` changes behaviour from outside, ``access_control`` is the issuers' side of 3-D Secure, ``processor`` is the ``Processor``.
 """
 from ringfence.processors.simulator.access_control import SimulatedAccessControl
 from ringfence.processors.simulator.book import Effect, Entry
 from ringfence.processors.simulator.control import Control
+from ringfence.processors.simulator.docket import Docket
 from ringfence.processors.simulator.processor import Simulator
 from ringfence.processors.simulator.reading import double_effects, given_back, read_book, standing, totals
 from ringfence.processors.simulator.scenarios import is_test_number, test_cards
 from ringfence.processors.simulator.tails import stand_in
 
 __all__ = [
-    "Control", "Effect", "Entry", "SimulatedAccessControl", "Simulator", "double_effects", "given_back", "is_test_number", "read_book",
+    "Control", "Docket", "Effect", "Entry", "SimulatedAccessControl", "Simulator", "double_effects", "given_back", "is_test_number", "read_book",
     "stand_in", "standing", "test_cards", "totals",
 ]

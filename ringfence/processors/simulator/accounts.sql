@@ -15,6 +15,16 @@ CREATE TABLE IF NOT EXISTS counters (name TEXT PRIMARY KEY, n INTEGER NOT NULL) 
 CREATE TABLE IF NOT EXISTS tombstones (n INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, until INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS overrides (account TEXT PRIMARY KEY, card TEXT NOT NULL, scenario TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS settings (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS cases (
+    name TEXT PRIMARY KEY, operation INTEGER NOT NULL, payment INTEGER NOT NULL, merchant TEXT NOT NULL, currency TEXT NOT NULL,
+    minor INTEGER NOT NULL, scenario TEXT NOT NULL, stage TEXT NOT NULL, next_at INTEGER, told INTEGER NOT NULL, round INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS cases_next ON cases (next_at) WHERE next_at IS NOT NULL;
+CREATE TABLE IF NOT EXISTS words (
+    n INTEGER PRIMARY KEY, at INTEGER NOT NULL, name TEXT NOT NULL, said TEXT NOT NULL, number INTEGER NOT NULL, minor INTEGER NOT NULL,
+    phase TEXT NOT NULL, due_at INTEGER, note TEXT NOT NULL, taken INTEGER NOT NULL DEFAULT 0
+);
+CREATE INDEX IF NOT EXISTS words_waiting ON words (at) WHERE taken = 0;
 
 -- write --
 -- One line of the book.
@@ -140,3 +150,50 @@ DELETE FROM overrides
 -- clear_settings --
 -- Forget what was set for all accounts.
 DELETE FROM settings
+
+-- plan_case --
+-- A case that will come of what was captured or refunded, once.
+INSERT INTO cases (name, operation, payment, merchant, currency, minor, scenario, stage, next_at, told, round)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
+
+-- forget_case --
+-- What was taken back before the issuer said anything comes to nothing.
+DELETE FROM cases WHERE name = ? AND stage = 'planned'
+
+-- case --
+-- One case.
+SELECT name, operation, payment, merchant, currency, minor, scenario, stage, next_at, told, round FROM cases WHERE name = ?
+
+-- cases_due --
+-- Cases with which the issuer goes on by this instant (Unix seconds), the next first.
+SELECT name, operation, payment, merchant, currency, minor, scenario, stage, next_at, told, round FROM cases
+WHERE next_at <= ? ORDER BY next_at, name
+
+-- save_case --
+-- Where a case stands.
+UPDATE cases SET minor = ?, stage = ?, next_at = ?, told = ?, round = ? WHERE name = ?
+
+-- say --
+-- What the issuer tells of a case from an instant on.
+INSERT INTO words (at, name, said, number, minor, phase, due_at, note) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+
+-- words --
+-- What is told by this instant and was not taken, in order.
+SELECT w.n, w.at, c.name, c.operation, c.payment, c.merchant, c.currency, c.scenario, w.said, w.number, w.minor, w.phase, w.due_at, w.note
+FROM words w JOIN cases c USING (name) WHERE w.taken = 0 AND w.at <= ? ORDER BY w.n
+
+-- take --
+-- It was taken.
+UPDATE words SET taken = 1 WHERE n = ?
+
+-- acts --
+-- When the issuer goes on with cases, or has told what was not taken, up to an instant.
+SELECT next_at FROM cases WHERE next_at <= ?1 UNION ALL SELECT at FROM words WHERE taken = 0 AND at <= ?1 ORDER BY 1
+
+-- clear_cases --
+-- Forget every case.
+DELETE FROM cases
+
+-- clear_words --
+-- Forget what was to be told.
+DELETE FROM words

@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import mmap
 import os
+from datetime import datetime
 from pathlib import Path
 
 from ringfence.core.card import Pan
+from ringfence.core.commands import Kind
+from ringfence.processors.simulator import docket
 from ringfence.processors.simulator.accounts import SQL, Accounts
+from ringfence.processors.simulator.cases import RAISABLE, planned
 from ringfence.processors.simulator.issuer import Seal
 from ringfence.processors.simulator.scenarios import scenario_code, scenario_named
 
@@ -74,9 +78,9 @@ class Control:
         }
 
     def reset(self) -> None:
-        """Forget balances, holds, counters, tombstones, overrides, latency and outage.  The book keeps what happened."""
+        """Forget balances, holds, counters, tombstones, overrides, cases, latency and outage.  The book keeps what happened."""
         with self._accounts.change() as change:
-            for table in ("accounts", "holds", "counters", "tombstones", "overrides", "settings"):
+            for table in ("accounts", "holds", "counters", "tombstones", "overrides", "settings", "cases", "words"):
                 change.run(f"clear_{table}")
             change.run("set", "age", os.urandom(8).hex())
         self._page.touch()
@@ -104,6 +108,21 @@ class Control:
             else:
                 change.run("set_override", account, card.masked, code)
         self._page.touch()
+
+    def raise_case(
+        self, scenario: str, operation: int, payment: int, merchant: str, currency: str, minor: int, at: datetime
+    ) -> str | None:
+        """Have the issuer begin a case about a capture as that scenario does, now; its name, or ``None`` where the capture has one.
+
+        ``at`` is business time.  Raises ``ValueError`` for a scenario that begins none with a capture.
+        """
+        if scenario not in RAISABLE:
+            raise ValueError(f"a scenario that begins a case is one of {', '.join(RAISABLE)}")
+        case = planned(scenario, Kind.CAPTURE, operation, payment, merchant, currency, minor, at)
+        if case is None:
+            raise ValueError("there is nothing to dispute")
+        # Seconds are what the file knows; a case begins no later than it was raised.
+        return case.name if docket.raised(self._accounts, case._replace(next_at=at)) else None
 
     def offline(self) -> None:
         """Nothing reaches the issuer from now on."""

@@ -15,6 +15,7 @@ from ringfence.core.commands import Kind
 from ringfence.core.ids import made_at
 from ringfence.core.outcomes import Approved, Declined, Outcome, Reversed, Unknown
 from ringfence.processors.processor import Ask
+from ringfence.processors.simulator import docket
 from ringfence.processors.simulator.accounts import SQL, Accounts, Change
 from ringfence.processors.simulator.book import Effect, Entry, decode, search
 from ringfence.processors.simulator.control import Page
@@ -69,6 +70,8 @@ class Memory:
             outcome = outcome_of(message, said, marks, scenario)
             effect, alarm = effect_of(message, scenario, delivery, said)
             change.write(entry(effect, said, outcome, alarm))
+            if scenario.after and effect is Effect.APPROVED:
+                docket.plan(change, scenario.after, message, said.minor)
             if message.kind is Kind.CAPTURE and scenario.unanswered_captures and said.minor:
                 change.count(f"{message.key}|captures")
                 delivery = Delivery.SILENT
@@ -200,6 +203,7 @@ def _undo(change: Change, before: list[Entry], scenario: Scenario, entry: Callab
                 change.write(entry(Effect.NOTHING, scenario.reversal_answer, 0, _REVERSAL_REFUSED))
             return True
         change.write(entry(Effect.REVERSED, "00", line.minor, ""))
+        docket.forget(change, line.operation)
         if line.account and change.run("available", line.account, line.currency).fetchone() is not None:
             change.undo(line)
         return True

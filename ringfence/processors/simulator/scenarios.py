@@ -13,6 +13,7 @@ from typing import NamedTuple
 from ringfence.core.card import Brand, brand_of, check_digit, luhn_valid, security_code_length
 from ringfence.core.commands import Kind
 from ringfence.core.outcomes import Silence
+from ringfence.processors.simulator.cases import TEXTS
 
 
 class Delivery(IntEnum):
@@ -65,12 +66,13 @@ class Scenario(NamedTuple):
     address_result: str = ""
     special: str = ""                           # a part that comes with hosted pages, disputes or stores; without it, approved
     is_open: bool = False                       # magic amounts may choose the outcome
+    after: str = ""                             # what the issuer does about the captured money: a row of ``cases``
     wants_authentication: bool = False          # a cardholder's payment without the proof of an authentication is declined 1A (65)
 
     @property
     def has_account(self) -> bool:
         """Whether the answer depends on what was asked before: balances, counters, holds."""
-        return len(self.answers) > 1 or self.ten_majors >= 0 or self.drops_hold or self.unanswered_captures > 0
+        return len(self.answers) > 1 or self.ten_majors >= 0 or self.drops_hold or self.unanswered_captures > 0 or self.after != ""
 
     @property
     def is_plain(self) -> bool:
@@ -112,7 +114,7 @@ RANGES: tuple[Range, ...] = (
 _BY_PREFIX = {row.prefix: row for row in RANGES}
 VISA = RANGES[0]
 
-_DISPUTE, _STORE = "comes with disputes", "comes with store trips"
+_STORE = "comes with store trips"
 
 
 def _special(text: str, part: str) -> Scenario:
@@ -195,7 +197,9 @@ _ROWS: dict[str, Scenario] = {
     "0613": _payer("3-D Secure: the browser passes by the issuer first (3DS Method), then authenticated (Y)"),
     "0614": _payer("3-D Secure: a challenge in version 2.1.0, the newest the issuer speaks"),
     "0615": _payer("3-D Secure: a challenge whose result is of an older version than the challenge, and so is none"),
-    **{f"07{n:02}": _special("approved", _DISPUTE) for n in range(12)},
+    **{code: Scenario(text, is_open=True, after=code) for code, text in TEXTS.items()},
+    "0709": _special("approved", "comes with refunds that are told later"),
+    "0711": _special("approved", "comes with settlement"),
     **{f"090{n}": Scenario("declined 54 with merchant advice 01", ("54",), "01") for n in (1, 2, 3, 4)},
     **{f"200{n}": _special("approved", _STORE) for n in range(6)},
 }
@@ -263,9 +267,9 @@ def scenario_named(code: str) -> Scenario:
 
 
 def magic_code(minor: int) -> str:
-    """The scenario a magic amount stands for (its last four digits of minor units: 90RR, 91NN, 92NN, 94NN), or ``""``."""
+    """The scenario a magic amount stands for (its last four digits of minor units: 90RR, 91NN, 92NN, 93NN, 94NN), or ``""``."""
     family, number = divmod(minor % 10_000, 100)
-    code = {90: f"00{number:02}", 91: f"03{number:02}", 92: f"04{number:02}", 94: f"06{number:02}"}.get(family, "")
+    code = {90: f"00{number:02}", 91: f"03{number:02}", 92: f"04{number:02}", 93: f"07{number:02}", 94: f"06{number:02}"}.get(family, "")
     return code if code in SCENARIOS else ""
 
 

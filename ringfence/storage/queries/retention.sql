@@ -20,7 +20,7 @@ LIMIT $4::integer;
 -- cards_of_nobody --
 -- Which of these cards ($2) neither an active token nor a payment needs, each with the payments it was used for.  Looked for
 -- in payments newer than $3, and in those known already ($4 the card, $5 the payment); payment $6 does not count.  A payment
--- needs its card until its first outcome, while something of it is open, pending, in doubt, disputed or owed a reversal, for a
+-- needs its card until its first outcome, while something of it is open, pending, in doubt, disputed (also without money) or owed a reversal, for a
 -- day after every change (until $8), and while its captured money may come back (until $7; business times).
 WITH wanted AS MATERIALIZED (
     SELECT DISTINCT card_id FROM unnest($2::bigint[]) AS w (card_id)
@@ -42,6 +42,8 @@ HAVING NOT bool_or(u.payment_id IS NOT NULL AND u.payment_id <> $6::bigint AND (
     OR p.pending_authorization + p.pending_increment + p.pending_decrement + p.pending_capture + p.pending_void + p.pending_refund > 0
     OR p.changed_at > $8::timestamptz OR (p.captured > 0 AND p.changed_at > $7::timestamptz)
     OR EXISTS (SELECT FROM reversals r WHERE r.merchant_id = $1::integer AND r.payment_id = u.payment_id AND r.acknowledged_at IS NULL)
+    OR EXISTS (SELECT FROM disputes d WHERE d.merchant_id = $1::integer AND d.payment_id = u.payment_id
+                 AND d.status NOT IN ('reported', 'won', 'lost', 'offer_accepted'))
 ))
 ORDER BY w.card_id;
 
@@ -75,6 +77,8 @@ WHERE p.merchant_id = $1::integer AND p.payment_id > $3::bigint AND p.changed_at
               WHERE o.merchant_id = p.merchant_id AND o.payment_id = p.payment_id AND o.details IS NOT NULL)
   AND NOT EXISTS (SELECT FROM endpoints e JOIN deliveries d USING (merchant_id, endpoint_id)
                   WHERE e.merchant_id = p.merchant_id AND d.payment_id = p.payment_id AND d.state = 'waiting')
+  AND NOT EXISTS (SELECT FROM disputes d WHERE d.merchant_id = p.merchant_id AND d.payment_id = p.payment_id
+                    AND d.status NOT IN ('reported', 'won', 'lost', 'offer_accepted'))
 ORDER BY p.payment_id
 LIMIT $4::integer;
 
@@ -276,6 +280,37 @@ WHERE e.merchant_id = $1::integer AND d.payment_id = $2::bigint AND d.state = 'w
 SELECT count(*)
 FROM events e JOIN batches b USING (batch_id) LEFT JOIN follows f USING (lane)
 WHERE e.merchant_id = $1::integer AND e.payment_id = $2::bigint AND b.number > coalesce(f.number, 0);
+
+-- disputes_open --
+-- How many disputes about a payment have not ended.
+SELECT count(*) FROM disputes
+WHERE merchant_id = $1::integer AND payment_id = $2::bigint AND status NOT IN ('reported', 'won', 'lost', 'offer_accepted');
+
+-- count_evidence --
+-- How many disputes that ended, and have not changed after $2 (business time), still have evidence or messages; of one payment ($3) or of
+-- all (0).
+SELECT count(*) FROM disputes d
+WHERE d.merchant_id = $1::integer AND ($3::bigint = 0 OR d.payment_id = $3) AND d.status IN ('won', 'lost', 'offer_accepted') AND d.changed_at <= $2::timestamptz
+  AND (EXISTS (SELECT FROM dispute_files f WHERE f.merchant_id = d.merchant_id AND f.dispute_id = d.dispute_id)
+       OR EXISTS (SELECT FROM dispute_messages m WHERE m.merchant_id = d.merchant_id AND m.dispute_id = d.dispute_id));
+
+-- erase_evidence --
+-- Forget what was said and shown about the next of them that nobody holds.
+WITH batch AS MATERIALIZED (
+    SELECT d.dispute_id FROM disputes d
+    WHERE d.merchant_id = $1::integer AND ($4::bigint = 0 OR d.payment_id = $4) AND d.status IN ('won', 'lost', 'offer_accepted') AND d.changed_at <= $2::timestamptz
+      AND (EXISTS (SELECT FROM dispute_files f WHERE f.merchant_id = d.merchant_id AND f.dispute_id = d.dispute_id)
+           OR EXISTS (SELECT FROM dispute_messages m WHERE m.merchant_id = d.merchant_id AND m.dispute_id = d.dispute_id))
+    ORDER BY d.dispute_id
+    LIMIT $3::integer
+    FOR UPDATE SKIP LOCKED
+), files AS (
+    DELETE FROM dispute_files f USING batch b WHERE f.merchant_id = $1::integer AND f.dispute_id = b.dispute_id
+), messages AS (
+    DELETE FROM dispute_messages m USING batch b WHERE m.merchant_id = $1::integer AND m.dispute_id = b.dispute_id
+), answers AS (
+    UPDATE dispute_answers a SET message = '' FROM batch b WHERE a.merchant_id = $1::integer AND a.dispute_id = b.dispute_id)
+SELECT dispute_id FROM batch;
 
 -- reversals_owed --
 -- How many reversals of a payment nobody has acknowledged.

@@ -84,6 +84,17 @@ ORDER BY v.operation_id;
 -- How its payer was authenticated.
 SELECT * FROM authentications WHERE merchant_id = $1 AND payment_id = $2 AND payment_id > 0 ORDER BY authentication_id;
 
+-- disputes --
+-- The cases about it.
+SELECT dispute_id, status, due_at, minor, currency FROM disputes WHERE merchant_id = $1 AND payment_id = $2 ORDER BY dispute_id;
+
+-- dispute_events --
+-- What happened to them.
+SELECT e.event_id, e.event, e.payload, e.occurred_at
+FROM disputes d JOIN dispute_events e ON e.merchant_id = d.merchant_id AND e.subject = d.dispute_id
+WHERE d.merchant_id = $1 AND d.payment_id = $2
+ORDER BY e.event_id;
+
 -- standing --
 -- Where it stands now.
 SELECT * FROM payments WHERE merchant_id = $1 AND payment_id = $2;

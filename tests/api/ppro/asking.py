@@ -7,12 +7,18 @@ from __future__ import annotations
 import json
 import tempfile
 import time
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ringfence.api.ppro.app import GlobalApi
-from ringfence.api.ppro.door import Service
+from ringfence.api.ppro.disputes import report_words
+from ringfence.api.ppro.door import Disputes, Service
+from ringfence.api.ppro.names import Names
 from ringfence.engine.authenticating import secrets_under
+from ringfence.engine.dispute_reading import Cases
+from ringfence.engine.dispute_reports import Reports
+from ringfence.engine.disputes import Desk
 from ringfence.engine.metrics import Metrics
 from ringfence.engine.rates import Rates
 from ringfence.global_api import ENDPOINTS, ppro_service
@@ -125,4 +131,14 @@ def service_of(one: Process) -> Service:
         is_live=False, base_url=BASE_URL, engine=one.engine, reading=one.reading, vault=one.vault, directory=one.directory,
         code_box=one.code_box, keyring=one.keyring, pool=one.pool, processors=one.processors,
         new_id=one.new_id, now=one.now, challenges=one.challenges, secret_of=secrets_under(one.content_key),
-        redirects=one.redirects)
+        disputes=disputes_of(one), redirects=one.redirects)
+
+
+def disputes_of(one: Process) -> Disputes:
+    """Disputes behind the door, whose processor takes every answer."""
+    async def send(answer: object) -> bool:
+        return True
+
+    return Disputes(
+        Desk(one.pool, one.now, one.new_id, book=one.engine.notice, send={one.processor.name: send}), Cases(one.pool, one.now),
+        Reports(one.pool, one.now, one.new_id, report_words(Names(one.content_key)), timedelta(days=7)))
