@@ -99,10 +99,10 @@ async def test_the_browser_goes_back_to_the_shop(wallets: Wallets, stand: Stand,
     made, path = await wallets.charge()
     wallets.one.wallet.sessions[f"s-{stand}"] = Seen(stand)
     page = await wallets.get(f"{path.replace('/wallet/', f'/wallet/{way}/')}?{SESSION}=s-{stand}")
-    assert link(page) == f"https://shop.example/return?order=1001&payment-charge-id={made['id']}#top" and "leave.js" in page.text
+    assert link(page) == f"https://shop.example/return?order=1001&payment-charge-id={made['id']}#top" and "/static/leave." in page.text
     assert await wallets.status(made) == status
     later = await wallets.get(path)
-    assert link(later) == link(page) and "leave.js" not in later.text, "who comes later reads how it ended, and may leave"
+    assert link(later) == link(page) and "/static/leave." not in later.text, "who comes later reads how it ended, and may leave"
     assert 'action="https://wallet.example' not in later.text
 
 
