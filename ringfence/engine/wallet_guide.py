@@ -21,6 +21,8 @@ from ringfence.storage.redirections import RedirectionRow
 INTENTS = {"authorization": "Authorize", "purchase": "AuthorizeWithCapture", "": "Confirm"}
 #: Why a session was canceled.
 CANCELED = {"BuyerCanceled": Stand.CANCELED, "Declined": Stand.DECLINED, "Expired": Stand.EXPIRED}
+LEAST = 1
+"""Minor units that stand in a session which charges nothing and whose amounts vary: Amazon wants some above zero in every one."""
 ENTRY = "/amazon/checkout"
 """Where a site of our own takes what a button brings, beside its script."""
 
@@ -63,7 +65,8 @@ class AmazonGuide:
 
     async def agree(self, row: RedirectionRow, session: str) -> Seen:
         """See ``Guide``."""
-        return self._seen(row, await self._wallet.agree(self._merchant(row), session, row.minor, row.currency, self._wall() + self._seconds))
+        said = await self._wallet.agree(self._merchant(row), session, row.minor or LEAST, row.currency, self._wall() + self._seconds)
+        return self._seen(row._replace(session=session), said)
 
     async def hand_over(self, row: RedirectionRow, result_url: str, cancel_url: str) -> Handover | None:
         """See ``Guide``."""
@@ -72,7 +75,7 @@ class AmazonGuide:
             return None
         button = self._wallet.button(
             merchant.identifier, result_url=result_url, cancel_url=cancel_url, reference=self._reference_of(row), shop=merchant.name,
-            minor=row.minor, currency=row.currency, kind=Kind(row.kind) if row.kind else None,
+            minor=row.minor or LEAST, currency=row.currency, kind=Kind(row.kind) if row.kind else None,
             recurrence=None if row.agreed is None else self._recurrence_of(row.agreed), can_wait=True)
         if button is None:
             return None

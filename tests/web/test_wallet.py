@@ -4,15 +4,16 @@ from __future__ import annotations
 import html
 import json
 import re
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from starlette.applications import Starlette
 
 from ringfence.api.ppro.returning import Returning
-from ringfence.core.redirection import Redirect, Stand
+from ringfence.core.redirection import Recurrence, Redirect, Stand
 from ringfence.engine.redirects import Seen
-from ringfence.redirecting import wallet_desk
+from ringfence.redirecting import confirming, sending_away, wallet_desk, ways_to_agree
 from ringfence.web import wallet
 from tests.api.ppro.asking import Client, charge
 from tests.engine.composition import BASE_URL, Process, Shop
@@ -176,3 +177,24 @@ async def test_an_agreement_goes_back_with_its_own_name(wallets: Wallets):
     agreement = wallets.client.service.names.make("agr", 4711)
     assert link(await wallets.post(path, action="succeed")) == f"https://shop.example/return?order=1001&payment-agreement-id={agreement}#top"
     assert "Thank you" in (await wallets.get(path)).text
+
+
+async def test_what_agreements_send_away_with(wallets: Wallets):
+    """The seams that the composition hands to agreements: sending away, the ways to act, and a code."""
+    one, account = wallets.one, wallets.here.account
+    send_away, ways, confirm = sending_away(one.redirects), ways_to_agree(one.redirects, one.directory), confirming(one.redirects)
+    for number, way in ((5001, "MULTI_FACTOR"), (5002, "REDIRECT")):
+        away: Any = SimpleNamespace(
+            method="MOCK", language="en", ways=(way,), leave_url=RETURN, often="MONTHLY", every=2, minor=900 if number == 5001 else None,
+            currency="USD" if number == 5001 else "")
+        assert await send_away(account, number, away)
+    first, second = [await one.redirects.of(account.merchant_id, number) for number in (5001, 5002)]
+    assert first is not None and second is not None
+    assert (first.agreed, first.minor, first.currency, first.agreement_id, first.payment_id) == (Recurrence("Month", 2, 900), 900, "USD", 5001, 0)
+    assert (second.agreed, second.minor, second.currency) == (Recurrence("Month", 2, None), 0, "USD")
+    assert ways(account.merchant_id, 5002, ("REDIRECT",), one.now.now) == [{"type": "REDIRECT", "details": {
+        "requestUrl": one.redirects.url(account.merchant_id, 5002), "requestMethod": "GET"}}]
+    assert not await confirm(account.merchant_id, 5002, "123456") and not await confirm(account.merchant_id, 5003, "123456")
+    assert await confirm(account.merchant_id, 5001, "123456")
+    ended = await one.redirects.of(account.merchant_id, 5001)
+    assert ended is not None and ended.why == "approved" and ended.ended_at is not None

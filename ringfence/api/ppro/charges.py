@@ -74,8 +74,9 @@ async def begin(service: Service, caller: Caller, wish: Wish) -> Answer:
     if wrong := _wrong(asked) + methods.missing(asked, has_account=bool(wish.account)):
         return answers.invalid(wrong)
     held: Held | None = None
+    recurrence = wish.recurrence or (Recurrence() if wish.agreement_id else None)
     redirect = methods.redirect_of(
-        caller.merchant, asked, has_account=bool(wish.account), agreement_id=wish.agreement_id, recurrence=wish.recurrence)
+        caller.merchant, asked, has_account=bool(wish.account), agreement_id=wish.agreement_id, recurrence=recurrence)
     refused, is_repeat = wish.refused or _turned_down(service, caller, asked), False
     if not refused and methods.cannot_come_back(caller.merchant, asked, redirect, is_live=service.is_live):
         refused = "INVALID_AUTHENTICATION_SETTINGS"

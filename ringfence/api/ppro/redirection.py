@@ -6,7 +6,8 @@ Decides by the request and the merchant's settings.  Refuses to know pages and w
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
 from typing import Any
 
 from ringfence.api.ppro import answers, authentication, fields
@@ -14,29 +15,45 @@ from ringfence.api.ppro.answers import Answer, moment
 from ringfence.api.ppro.charges import find
 from ringfence.api.ppro.door import JSON, Endpoint, Request, Service, once, read
 from ringfence.api.ppro.kinds import Problem
-from ringfence.api.ppro.rendering import CHARGES, Facts
+from ringfence.api.ppro.rendering import CHARGES, Facts, facts_of
 from ringfence.core.redirection import Stand, Why
 from ringfence.engine.charges import View
-from ringfence.engine.redirects import PAGE
+from ringfence.engine.redirects import PAGE, Redirects
 
 CODE = "MULTI_FACTOR"
 _CODE = re.compile(r"\d{6}", re.ASCII)
 WRONG = "000000"
 """The mock method's code that is wrong; every other one of six digits is right."""
 _PATH = "authenticationResult"
+NO_RESULT = "This payment charge takes no authenticationResult"
 
 
 def ways(view: View, facts: Facts, url: Callable[[int, int], str]) -> list[dict[str, Any]]:
     """``authenticationMethods`` of a charge whose consumer is, or was, to act: the same list at every look."""
-    address = url(view.merchant_id, view.payment_id)
+    until = view.first.asked_at + authentication.within(facts.echo)
+    return told_ways(facts.echo.get("ways", ()), url(view.merchant_id, view.payment_id), until)
+
+
+def told_ways(named: Iterable[str], address: str, until: datetime) -> list[dict[str, Any]]:
+    """The ways of these names, with the page at ``address``, until then (business time)."""
     told: dict[str, dict[str, Any]] = {
         "REDIRECT": {"requestUrl": address, "requestMethod": "GET"},
         "SCAN_CODE": {
             "codeType": "QR", "codeImage": address.replace(PAGE, f"{PAGE}code/", 1), "codePayload": address, "codeDocument": address,
-            "scanBy": moment(view.first.asked_at + authentication.within(facts.echo))},
+            "scanBy": moment(until)},
         CODE: {},
     }
-    return [{"type": way, "details": told[way]} for way in facts.echo.get("ways", ())]
+    return [{"type": way, "details": told[way]} for way in named]
+
+
+async def brought(redirects: Redirects, merchant_id: int, subject: int, code: str) -> bool:
+    """A code of six digits for a payment or an agreement; whether one was, or had been, awaited."""
+    row = await redirects.of(merchant_id, subject)
+    if row is None or CODE not in row.ways.split(","):
+        return False
+    is_wrong = code == WRONG
+    await redirects.answer(merchant_id, subject, Stand.DECLINED if is_wrong else Stand.APPROVED, Why.FAILED if is_wrong else None)
+    return True
 
 
 async def confirm(service: Service, request: Request) -> Answer:
@@ -59,17 +76,15 @@ async def _confirm(service: Service, request: Request, result: Mapping[str, Any]
     if isinstance(charge, Answer):
         return charge
     view = charge.view
-    row = await service.redirects.of(view.merchant_id, view.payment_id) if service.redirects is not None else None
-    if row is None or CODE not in row.ways.split(","):
-        return answers.error(422, "This payment charge takes no authenticationResult")
+    if CODE not in facts_of(view.first).echo.get("ways", ()) or service.redirects is None:
+        return answers.error(422, NO_RESULT)
     if result.get("type", CODE) != CODE:
         return answers.invalid([Problem(f"{_PATH}.type", f"must be {CODE}")])
     code = result.get("details", {}).get("verificationCode", "")
     if not _CODE.fullmatch(code):
         return answers.invalid([Problem(f"{_PATH}.details.verificationCode", "must be six digits")])
-    assert service.redirects is not None
-    await service.redirects.answer(
-        view.merchant_id, view.payment_id, Stand.DECLINED if code == WRONG else Stand.APPROVED, Why.FAILED if code == WRONG else None)
+    if not await brought(service.redirects, view.merchant_id, view.payment_id, code):
+        return answers.error(422, NO_RESULT)
     after = await find(service, request)
     return after if isinstance(after, Answer) else answers.ok(service.renderer.authorization(after.view))
 
