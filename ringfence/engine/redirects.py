@@ -37,7 +37,8 @@ PAGE = "/wallet/"
 """Below it are the pages of payers who are sent away."""
 LOOK_SECONDS, LONGEST_SECONDS = 30.0, 3_600.0
 """Until the first look at a session that is known (business time), and at most between two: in between half as long as its payer was away."""
-NO_DATABASE = "database"
+NO_DATABASE, NO_ACCOUNT = "database", "no_account"
+"""Why a payment was not asked for whose payer could not be sent away."""
 APPROVED = "approved"
 
 
@@ -66,6 +67,9 @@ class Handover(NamedTuple):
 
 class Guide(Protocol):
     """A payment method's other side."""
+
+    def knows(self, merchant_id: int) -> bool:
+        """Whether the merchant has an account there."""
 
     async def look(self, row: RedirectionRow, session: str) -> Seen:
         """What it says of a session."""
@@ -134,6 +138,9 @@ class Redirects:
         """What becomes of a payment whose payer is to act first: a challenge, once all that is needed behind it is stored."""
         intent, redirect, now = reserved.intent, reserved.intent.redirect, self._now()
         assert redirect is not None
+        guide = self._guides.get(redirect.method)
+        if guide is not None and not guide.knows(intent.merchant_id):
+            return NotAsked(NO_ACCOUNT)
         row = RedirectionRow(
             intent.merchant_id, intent.payment_id, intent.payment_id, redirect.agreement_id, redirect.method, ",".join(redirect.ways),
             reserved.operation.kind, reserved.operation.minor, intent.command.currency, rows.written(redirect.recurrence), redirect.language,

@@ -58,6 +58,11 @@ class AmazonGuide:
         self._wallet, self._accounts, self._directory = wallet, accounts, directory
         self._reference_of, self._recurrence_of, self._wall, self._seconds = reference_of, recurrence_of, wall, timedelta(seconds=seconds)
 
+    def knows(self, merchant_id: int) -> bool:
+        """See ``Guide``."""
+        merchant = self._directory.by_id(merchant_id)
+        return merchant is not None and self._accounts(merchant.identifier) is not None
+
     async def look(self, row: RedirectionRow, session: str) -> Seen:
         """See ``Guide``."""
         merchant = self._merchant(row)

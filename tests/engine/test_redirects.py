@@ -296,6 +296,15 @@ async def test_where_the_row_cannot_be_stored_nobody_is_sent_away(one: Process, 
     assert made["status"] == "FAILED" and made["failure"]["isRetryable"]
 
 
+async def test_a_merchant_without_an_account_sends_nobody_away(one: Process, here: Shop):
+    """It is told at once, and not when the payer stands at the door."""
+    one.wallet.knows_all = False
+    made = (await Client(one, here.identifier).post("/payment-charges", charge(paymentMethod="AMAZON_PAY", instrument=None, authenticationSettings=[
+        {"type": "REDIRECT", "settings": {"returnUrl": RETURN}}]))).body
+    assert made["status"] == "FAILED" and made["failure"]["failureCode"] == "INVALID_PAYMENT_METHOD"
+    assert await look(one) == 0
+
+
 class Gone:
     """A pool without a database."""
 

@@ -168,7 +168,7 @@ NOT_ASKED: dict[str, Failure] = {
     Why.EXPIRED: _AUTHENTICATION._replace(
         code="EXPIRED_SESSION", message="The consumer did not act in time", retry=True, provider_code="Expired"),
     Why.CLOSED: Failure(By.PROVIDER_DECLINE, "GENERIC_DECLINE", "The wallet cancelled the payment", provider_code="AmazonCanceled"),
-    "unreachable": _UNAVAILABLE,
+    "unreachable": _UNAVAILABLE, "no_account": _ours("INVALID_PAYMENT_METHOD", "The merchant has no account with this payment method"),
     "deadline": _UNAVAILABLE, "card": PROCESSING, "database": _UNAVAILABLE, "unavailable": _UNAVAILABLE,
 }
 OURS = "ppro:"
