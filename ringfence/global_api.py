@@ -9,11 +9,15 @@ from typing import TYPE_CHECKING, Any
 import asyncpg
 
 from ringfence.api.aps.door import order_key
-from ringfence.api.ppro import charges, dispute_requests, instruments, operations, redirection
+from ringfence.api.ppro import agreements, charges, dispute_requests, instruments, operations, redirection
 from ringfence.api.ppro.app import GlobalApi
 from ringfence.api.ppro.door import Disputes, Endpoint, Service
+from ringfence.api.ppro.mandates import describing
 from ringfence.api.ppro.names import Names
+from ringfence.api.ppro.notifications import Wording
 from ringfence.api.ppro.rendering import Facts, Renderer
+from ringfence.engine.addresses import Rules, problem
+from ringfence.engine.agreements import Agreements, Close, tell
 from ringfence.engine.authenticating import PAGE, Address, SecretOf
 from ringfence.engine.challenges import Challenges
 from ringfence.engine.charges import Charges, View
@@ -28,14 +32,16 @@ from ringfence.engine.rates import Rates
 from ringfence.engine.reading import Reading
 from ringfence.engine.redirects import Redirects
 from ringfence.engine.vault import Vault
-from ringfence.processors.processor import Processor
+from ringfence.processors.processor import HasAccounts, Processor
 from ringfence.processors.simulator import stand_in
+from ringfence.redirecting import confirming, sending_away, ways_to_agree
 
 if TYPE_CHECKING:
     from ringfence.main import Foundation
 
 ENDPOINTS: tuple[Endpoint, ...] = (
-    *charges.ENDPOINTS, *operations.ENDPOINTS, *redirection.ENDPOINTS, *instruments.ENDPOINTS, *dispute_requests.ENDPOINTS)
+    *charges.ENDPOINTS, *operations.ENDPOINTS, *redirection.ENDPOINTS, *instruments.ENDPOINTS, *agreements.ENDPOINTS,
+    *dispute_requests.ENDPOINTS)
 """All that is served below ``/v1``."""
 
 
@@ -46,17 +52,22 @@ FORM_BYTES = 65_536
 def ppro_service(
     *, is_live: bool, base_url: str, engine: Engine, reading: Reading, vault: Vault, directory: Directory, code_box: CodeBox, keyring: Keyring,
     pool: asyncpg.Pool, processors: Mapping[str, Processor], new_id: Callable[[], int], now: Callable[[], datetime],
-    challenges: Challenges, secret_of: SecretOf, disputes: Disputes, redirects: Redirects,
+    challenges: Challenges, secret_of: SecretOf, disputes: Disputes, rules: Rules, redirects: Redirects,
 ) -> Service:
     """The service behind the door."""
     names, of_cards = Names(keyring.content_key), next(iter(processors))
     return Service(
         engine=engine, reading=reading, charges=Charges(pool, reading),
-        renderer=Renderer(names, methods(base_url, secret_of, redirects)), vault=vault,
+        renderer=Renderer(names, methods(base_url, secret_of, redirects.url)), vault=vault,
         instruments=Instruments(pool, keyring, vault, now), directory=directory,
         code_box=code_box, keyed=KeyedRequests(pool, new_id=new_id, now=now, wall=lambda: datetime.now(UTC)), names=names,
-        content_key=keyring.content_key, route=routing(processors, of_cards), house=of_cards, now=now, is_live=is_live,
+        content_key=keyring.content_key,
+        agreements=Agreements(
+            pool, new_id=new_id, now=now, describe=describing(names), tell=tell, close=closing(processors, directory, of_cards)),
+        route=routing(processors, of_cards), house=of_cards, now=now, is_live=is_live,
         disputes=disputes, base_url=base_url, give_up=giving_up(challenges, redirects), redirects=redirects,
+        send_away=sending_away(redirects), ways_to_agree=ways_to_agree(redirects, directory), confirm=confirming(redirects),
+        not_to_be_called=lambda url: problem(url, rules),
         keys_elsewhere=lambda reference: (order_key(reference),), stand_in=None if is_live else stand_in)
 
 
@@ -68,12 +79,12 @@ def giving_up(challenges: Challenges, redirects: Redirects) -> Callable[[int, in
     return give_up
 
 
-def methods(base_url: str, secret_of: SecretOf, redirects: Redirects) -> Callable[[View, Facts], list[dict[str, Any]]]:
+def methods(base_url: str, secret_of: SecretOf, url: Callable[[int, int], str]) -> Callable[[View, Facts], list[dict[str, Any]]]:
     """The ways in which the payer of a charge can be authenticated."""
     def ways(view: View, facts: Facts) -> list[dict[str, Any]]:
         first = view.first
         if "ways" in facts.echo:
-            return redirection.ways(view, facts, redirects.url)
+            return redirection.ways(view, facts, url)
         if first.result != "challenge" or facts.echo.get("paymentMethod") != "CARD":
             return []
         number = int(first.processor_reference or 0)
@@ -81,6 +92,11 @@ def methods(base_url: str, secret_of: SecretOf, redirects: Redirects) -> Callabl
         return [{"type": "3DS", "details": {"requestUrl": f"{base_url}{PAGE}{address}", "requestMethod": "GET"}}]
 
     return ways
+
+
+def wording(base_url: str, keyring: Keyring, secret_of: SecretOf, url: Callable[[int, int], str]) -> Wording:
+    """The door's words for events."""
+    return Wording(Names(keyring.content_key), methods(base_url, secret_of, url), base_url)
 
 
 def routing(processors: Mapping[str, Processor], of_cards: str) -> Callable[[Merchant, str, str], str | None]:
@@ -93,6 +109,18 @@ def routing(processors: Mapping[str, Processor], of_cards: str) -> Callable[[Mer
         return name if name in processors and (not allowed or method in allowed) else None
 
     return route
+
+
+def closing(processors: Mapping[str, Processor], directory: Directory, of_cards: str) -> Close:
+    """Tells a wallet that nothing will be charged to an account any more."""
+    route = routing(processors, of_cards)
+
+    async def close(merchant_id: int, method: str, account: str) -> bool:
+        merchant = directory.by_id(merchant_id)
+        wallet = processors.get((merchant and route(merchant, method, "")) or "")
+        return not isinstance(wallet, HasAccounts) or merchant is None or await wallet.close_account(merchant.identifier, account)
+
+    return close
 
 
 def global_api(base: Foundation) -> GlobalApi:

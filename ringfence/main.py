@@ -29,8 +29,10 @@ from ringfence.api.aps.door import Service as ApsService
 from ringfence.api.aps.report_rows import WORDS
 from ringfence.api.ppro.charges import card_facts as charge_facts
 from ringfence.api.ppro.door import Service as PproService
+from ringfence.api.ppro.mandates import Mandates
 from ringfence.background import (
     abandoned,
+    agreements,
     batches,
     challenges,
     deliveries,
@@ -88,7 +90,7 @@ from ringfence.failures import Exit, Failure
 from ringfence.global_api import ppro_service
 from ringfence.linking import desk_of, invoice_of, post_of
 from ringfence.opening import admin_token, clock_of, open_keyring
-from ringfence.operators import notifiers_of, plan_desk_of, policy_of, rules_of
+from ringfence.operators import base_url_of, door_headers, notifiers_of, plan_desk_of, policy_of, rules_of, secret_key
 from ringfence.processors.mock import Mock
 from ringfence.processors.processor import Ask, Processor
 from ringfence.processors.simulator import Docket, SimulatedAccessControl, Simulator, is_test_number
@@ -209,9 +211,9 @@ async def _foundation(
         ends.push_async_callback(made.close)
         return made
 
-    def outcome_lane(one: Lane) -> OutcomeLane:
+    def outcome_lane(one: Lane, *, in_bulk: bool = False) -> OutcomeLane:
         return OutcomeLane(
-            one, now=clock.now, new_id=numbering.next, chain_key=keyring.chain_key, value_date=_value_date(processors), plan=plan)
+            one, now=clock.now, new_id=numbering.next, chain_key=keyring.chain_key, value_date=_value_date(processors), plan=plan, in_bulk=in_bulk)
 
     def engine_on(intent_lane: Lane, outcomes_on: Lane) -> Engine:
         intents = IntentLane(intent_lane, now=clock.now, ask_seconds=ask_seconds)
@@ -243,7 +245,7 @@ async def _foundation(
     engine.recovery = ends_doubts
 
     # who pays, and what follows a challenge; a repeatable run tells the same addresses in every folder
-    secret_of = secrets_under(config.seed.to_bytes(8, "big") if config.frozen_at else keyring.content_key)
+    secret_of = secrets_under(secret_key(config, keyring))
     authenticating = Authenticating(
         pool, access_control, code_box, directory, new_id=numbering.next, secret_of=secret_of, now=clock.now, wall=_wall,
         seconds=config.answer_seconds)
@@ -251,9 +253,9 @@ async def _foundation(
     after_challenges = Challenges(
         pool, access_control, code_box, engine, desk.first, secret_of=secret_of, now=clock.now, wall=_wall, ask_seconds=ask_seconds)
     engine.challenged = after_challenges.at_once
-    base_url = config.base_url or f"{config.scheme}://{config.host}:{config.port}"
+    base_url = base_url_of(config)
     redirects = redirects_of(
-        config, amazon, engine, reading, pool, directory, keyring, desk.first, base_url=base_url, now=clock.now, wall=_wall,
+        config, amazon, engine, reading, pool, directory, keyring, desk.first, key=secret_key(config, keyring), base_url=base_url, now=clock.now, wall=_wall,
         ask_seconds=ask_seconds)
     ahead = Ahead(
         pool, access_control, authenticating, after_challenges, new_id=numbering.next, secret_of=secret_of, now=clock.now,
@@ -281,9 +283,11 @@ async def _foundation(
 
     service = aps_service(engine)
     global_api = ppro_service(
-        is_live=config.is_live, base_url=base_url, engine=engine, reading=reading, vault=vault, directory=directory, code_box=code_box,
-        keyring=keyring, pool=pool, processors=processors, new_id=numbering.next, now=clock.now, challenges=after_challenges,
-        secret_of=secret_of, disputes=disputes.behind_the_door, redirects=redirects)
+        is_live=config.is_live, base_url=base_url, engine=engine, reading=reading, vault=vault, directory=directory, code_box=code_box, pool=pool,
+        keyring=keyring, processors=processors, new_id=numbering.next, now=clock.now, challenges=after_challenges, secret_of=secret_of,
+        disputes=disputes.behind_the_door, rules=rules_of(config), redirects=redirects)
+    mandates = Mandates(global_api)
+    redirects.agreed, redirects.refused = mandates.agreed, mandates.refused
     aps = PaymentApi(service, directory, sandbox=not config.is_live)
     batch_doors = {DOOR: batch_door(service, lambda file: aps.account_named(file.merchant, file.access), links_of_rows(service))}
     file_desk = Batches(
@@ -298,6 +302,7 @@ async def _foundation(
     amazon_site, passing = await amazon_sandbox.served(config, amazon, clock.now, lambda: admin_token(config), directory, ends)
     chores += passing
     if works:
+        notifiers = notifiers_of(config, keyring)
         # Opened when there is something to expire.
         in_bulk = Lane(lambda: holds_due.connect(database_url, application_name=f"ringfence bulk intents {number}"), numbers=INTENT_LANES)
         ends.push_async_callback(in_bulk.close)
@@ -311,7 +316,7 @@ async def _foundation(
         rows_out = lane("batch outcomes", OUTCOME_LANES)
         ends.push_async_callback(rows_in.close)
         carrier = Carrier(
-            rows_in, CountedOutcomes(outcome_lane(rows_out).commit, counters).commit, engine, engine, due, batch_doors, now=clock.now,
+            rows_in, CountedOutcomes(outcome_lane(rows_out, in_bulk=True).commit, counters).commit, engine, engine, due, batch_doors, now=clock.now,
             ask_seconds=ask_seconds, is_stopping=lambda: background.is_stopping, hands=1 if config.frozen_at else HANDS,
             done=lambda: nudge(CHORE))
         chores += [
@@ -319,7 +324,7 @@ async def _foundation(
             expiry.chore(expirer, config.sweep_seconds),
             dropped.chore(processor.name, processor.dropped, directory, engine, due, config.sweep_seconds),
             *disputes.chores(config.sweep_seconds),
-            follower.chore(due, directory, notifiers_of(config), clock.now, nudge),
+            follower.chore(due, directory, notifiers, clock.now, nudge),
             temporary_tokens.chore(due, directory, clock.now, config.sweep_seconds), keyed_requests.chore(due, directory, clock.now),
             page_sessions.chore(sessions, directory, config.retention_delivery_days, clock.now),
             retention.chore(reporters, policy_of(config), clock.now),
@@ -335,10 +340,10 @@ async def _foundation(
         queues = [
             recovery.queue(ends_doubts), challenges.queue(after_challenges), redirections.queue(redirects),
             reversals.queue(due, desk, engine, plan, clock.now),
-            recurring.queue(runner),
+            recurring.queue(runner), agreements.queue(global_api.agreements, mandates.settle),
             deliveries.queue(
                 due, rules_of(config), now=clock.now, waiting=lambda: sum(engine.waiting),
-                count=lambda delivered: counters.add(DELIVERED if delivered else NOT_DELIVERED)),
+                headers=door_headers(directory, notifiers), count=lambda delivered: counters.add(DELIVERED if delivered else NOT_DELIVERED)),
             reports.queue(Maker(reporters, WORDS, clock.now)),
             messages.queue(due, link_desk, directory, post_of(config)), *disputes.queues(),
             hold_rest.queue(RestHolder(engine, amazon.processor, amazon.objects, directory, due, clock.now, _wall, message_seconds)),

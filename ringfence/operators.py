@@ -22,22 +22,28 @@ from ringfence.api.aps import notifications, recurring, report_formats, reportin
 from ringfence.api.aps.batch import csv_of
 from ringfence.api.aps.door import DOOR, attempt_key, order_key, verification_key
 from ringfence.api.aps.hosted import ATTEMPTS
+from ringfence.api.ppro import notifications as ppro_notifications
+from ringfence.api.ppro.door import DOOR as PPRO
 from ringfence.api.ppro.names import Names
 from ringfence.config import Config
 from ringfence.engine import addresses, timeline
+from ringfence.engine.authenticating import secrets_under
 from ringfence.engine.batches import Batches
 from ringfence.engine.clock import Clock, ClockError, WallClock
 from ringfence.engine.directory import Directory
 from ringfence.engine.feed import Notifier
 from ringfence.engine.keys import Keyring
+from ringfence.engine.link_addresses import WALLET, Addresses
 from ringfence.engine.links import Desk as LinkDesk
 from ringfence.engine.plan_notices import Desk as PlanDesk
 from ringfence.engine.plans import Plans
 from ringfence.engine.proof import Totals, prove
+from ringfence.engine.redirects import urls_under
 from ringfence.engine.reporting import Reporting
 from ringfence.engine.retention import Desk, Policy
 from ringfence.engine.story import Window, asked_about, explain
 from ringfence.engine.timeline import Drops, Stepped, Upcoming
+from ringfence.global_api import wording
 from ringfence.linking import link_states
 from ringfence.processors.mock import Mock
 from ringfence.processors.simulator import totals
@@ -80,7 +86,7 @@ def admin_of(
             raise ClockError(clocks.IS_LIVE)
         return Stepped(clock.advance(until if isinstance(until, timedelta) else until - clock.now()), 1, [], False)
 
-    guarded, notifiers, notices = guard(token), notifiers_of(config), plan_desk_of(config)
+    guarded, notifiers, notices = guard(token), notifiers_of(config, keyring), plan_desk_of(config)
     kept_plans = Plans(
         pool, clock.now, notices, recurring.judge(clock.now, sandbox=not config.is_live), partial(link_states, links))
     simulator = None if config.is_live else simulators(config.data / "simulator", config.seed, ends.callback)
@@ -114,9 +120,30 @@ def _desk(pool: asyncpg.Pool, clock: Clock | WallClock) -> Batches:
     return Batches(nobody, pool, now=clock.now, new_id=never, doors={})
 
 
-def notifiers_of(config: Config) -> Mapping[str, Notifier]:
+def notifiers_of(config: Config, keyring: Keyring) -> Mapping[str, Notifier]:
     """Each door's own words for what merchants are told."""
-    return {DOOR: notifications.notifier(config.webhook_seconds)}
+    base_url, key = base_url_of(config), secret_key(config, keyring)
+    words = wording(base_url, keyring, secrets_under(key), urls_under(base_url, Addresses(key, WALLET)))
+    return {DOOR: notifications.notifier(config.webhook_seconds), PPRO: ppro_notifications.notifier(words, lambda: datetime.now(UTC))}
+
+
+def base_url_of(config: Config) -> str:
+    """How callers reach the service."""
+    return config.base_url or f"{config.scheme}://{config.host}:{config.port}"
+
+
+def secret_key(config: Config, keyring: Keyring) -> bytes:
+    """What addresses of challenges are made under: a repeatable run tells the same ones in every folder."""
+    return config.seed.to_bytes(8, "big") if config.frozen_at else keyring.content_key
+
+
+def door_headers(directory: Directory, notifiers: Mapping[str, Notifier]) -> Callable[[int, str, bytes], Mapping[str, str]]:
+    """What a door adds to a delivery when it is sent."""
+    def headers(merchant_id: int, door: str, body: bytes) -> Mapping[str, str]:
+        merchant, notifier = directory.by_id(merchant_id), notifiers.get(door)
+        return {} if merchant is None or notifier is None else notifier.headers(merchant, body)
+
+    return headers
 
 
 def plan_desk_of(config: Config) -> PlanDesk:

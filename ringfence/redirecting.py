@@ -3,11 +3,12 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from typing import Any
 
 import asyncpg
 
 from ringfence.api.ppro import redirection
+from ringfence.api.ppro.door import Away
 from ringfence.api.ppro.names import Names
 from ringfence.api.ppro.returning import Returning
 from ringfence.config import Config
@@ -31,9 +32,9 @@ from ringfence.web.wallet import Desk
 
 def redirects_of(
     config: Config, amazon: Amazon, engine: Engine, reading: Reading, pool: asyncpg.Pool, directory: Directory, keyring: Keyring,
-    standing: Standing, *, base_url: str, now: Callable[[], datetime], wall: Callable[[], datetime], ask_seconds: float,
+    standing: Standing, *, key: bytes, base_url: str, now: Callable[[], datetime], wall: Callable[[], datetime], ask_seconds: float,
 ) -> Redirects:
-    """Built, and known to the engine.  A repeatable run tells the same addresses in every folder."""
+    """Built, and known to the engine.  ``key``: what the addresses of pages are made under."""
     names = Names(keyring.content_key)
 
     def reference_of(row: RedirectionRow) -> str:
@@ -41,25 +42,12 @@ def redirects_of(
 
     guide = AmazonGuide(
         amazon.wallet, amazon.accounts, directory, reference_of=reference_of, recurrence_of=_recurrence, wall=wall, seconds=config.answer_seconds)
-    addresses = Addresses(config.seed.to_bytes(8, "big") if config.frozen_at else keyring.content_key, WALLET)
+    addresses = Addresses(key, WALLET)
     made = Redirects(
         pool, engine, standing, {"AMAZON_PAY": guide}, addresses, base_url=base_url, now=now, wall=wall, ask_seconds=ask_seconds)
     engine.redirecting = made
     engine.rules = {amazon.processor.name: RefundPeriod(reading, directory, now)}
     return made
-
-
-class Away(Protocol):
-    """What the payer of an agreement is sent away with that nothing is charged with; ``minor`` is ``None`` where the amount varies."""
-
-    method: str
-    language: str
-    ways: tuple[str, ...]
-    leave_url: str
-    often: str
-    every: int
-    minor: int | None
-    currency: str
 
 
 UNITS = {"DAILY": "Day", "WEEKLY": "Week", "MONTHLY": "Month", "YEARLY": "Year"}

@@ -26,6 +26,7 @@ from ringfence.api.aps.returning import FromTokenization, Returning
 from ringfence.api.http import App, BodyTooLarge, CallerGone, Door, read_body, root, service_routes
 from ringfence.api.ppro import app
 from ringfence.api.ppro.door import DOOR as PPRO
+from ringfence.api.ppro.mandates import Mandates
 from ringfence.api.ppro.returning import Returning as ChargeReturning
 from ringfence.background import (
     stepping,
@@ -96,7 +97,7 @@ def doors(base: Foundation, metrics: Metrics) -> Worker:
     desk = aps_hosted.Desk(service, base.sessions, aps.account, tokenize=tokenization.tokenize)
     cashier = giving_back(desk.cashier, base.links)
     finish = finishing(base.sessions, cashier, returning.way)
-    of_charges = ChargeReturning(base.reading, directory, base.ppro.names, is_live=config.is_live)
+    of_charges = ChargeReturning(base.reading, directory, base.ppro.names, is_live=config.is_live, settle=Mandates(base.ppro).paid)
     pages = [
         *hosted.routes(hosted.Hosted(
             base.sessions, {DOOR: cashier}, {aps_pages.PATH: page.enter},
@@ -128,7 +129,8 @@ def doors(base: Foundation, metrics: Metrics) -> Worker:
     routes = [
         streaming.door("/FortAPI/reportingApi", reports_door.handle, config.body_limit), *by_file.routes(),
         *service_routes(ready=ready, metrics=metrics), *openapi.routes(), *operators, *static_files.routes(), *pages,
-        *wallet_notices.routes(base.amazon.notices(base.engine, base.pool, directory, numbers_of(directory)).receive),
+        *wallet_notices.routes(base.amazon.notices(
+            base.engine, base.pool, directory, numbers_of(directory), closed=_permission_closed(base)).receive),
         *(base.amazon_site.routes if base.amazon_site is not None else ())]
     v1 = global_api(base)
     return Worker(root(by_path, routes, base.counters, {app.PREFIX: v1}), by_path, base.counters, ready, base.ends.aclose, aps_batch.LONG_PATHS)
@@ -143,6 +145,17 @@ def _pages_of_links(base: Foundation, cashier: Cashier) -> list[BaseRoute]:
             looking(base.sessions, cashier, base.challenges.page, base.links), not base.config.is_live, is_secure, asyncio.Lock())),
         *([] if base.config.is_live else inbox.routes(base.reporters, admin_token(base.config))),
     ]
+
+
+def _permission_closed(base: Foundation) -> Callable[[str, str, str], Awaitable[None]]:
+    """What a wallet's permission that has ended means for agreements."""
+    mandates, numbers = Mandates(base.ppro), numbers_of(base.directory)
+
+    async def closed(merchant: str, permission: str, reason: str) -> None:
+        if (number := numbers(merchant)) is not None:
+            await mandates.closed(number, permission, reason)
+
+    return closed
 
 
 def _return_of_tokenization(vault: Vault) -> FromTokenization:
@@ -193,7 +206,7 @@ def _bank_desk(base: Foundation, addresses: Addresses, finish: three_d_secure.Fi
 
 def _advance(base: Foundation) -> Advance:
     """Moves business time, and has everything done that is due on the way."""
-    notifiers = notifiers_of(base.config)
+    notifiers = notifiers_of(base.config, base.keyring)
 
     async def advance(until: datetime | timedelta) -> Stepped:
         assert isinstance(base.clock, Clock), "only a sandbox is asked to"

@@ -12,7 +12,7 @@ import re
 import secrets
 import string
 from collections.abc import Awaitable, Callable
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 import msgspec
@@ -102,6 +102,7 @@ def admin_routes(guard: Callable[[Endpoint], Endpoint], services: Services) -> l
         Route("/admin/merchants", guarded(_merchants), methods=["GET", "POST"]),
         Route("/admin/merchants/{identifier}", guarded(_merchant), methods=["GET", "PATCH"]),
         Route("/admin/merchants/{identifier}/credentials", guarded(_credentials), methods=["POST"]),
+        Route("/admin/merchants/{identifier}/webhook-secret", guarded(_webhook_secret), methods=["POST"]),
         Route("/admin/payments/{name}", guarded(_payment)),
         Route("/admin/simulator", guarded(_simulator), methods=["GET", "POST"]),
     ]
@@ -214,6 +215,30 @@ async def _credentials(services: Services, request: Request) -> Response:
         raise BadInput("door", "must be aps or ppro")
     made = await services.directory.add_credential(request.path_params["identifier"], wanted)
     return await _made(services, made, 201)
+
+
+KEEP_SECONDS, KEEP_AT_MOST = 86_400, 30 * 86_400
+"""How long a replaced webhook secret signs beside the new one, unless somebody says otherwise; and at most."""
+
+
+async def _webhook_secret(services: Services, request: Request) -> Response:
+    """Another secret for a credential of the PPRO door, shown this once."""
+    given = await read_object(request)
+    only(given, "merchant_id", "keep_seconds")
+    keep = given.get("keep_seconds", KEEP_SECONDS)
+    if type(keep) is not int or not 0 <= keep <= KEEP_AT_MOST:
+        raise BadInput("keep_seconds", f"must be 0 to {KEEP_AT_MOST} seconds")
+    merchant = services.directory.merchant(request.path_params["identifier"])
+    names = [one.public_name for one in merchant.credentials if one.door == "ppro"] if merchant else []
+    name = text_of(given, "merchant_id", names[0] if names else "merch_")
+    if merchant is None or name not in names:
+        return error_response(404, "there is no such merchant with a credential of the PPRO door")
+    fresh, wall = f"whsec_{secrets.token_urlsafe(32)}", datetime.now(UTC)
+    changed = await services.directory.replace_secret(merchant.identifier, name, fresh, wall, timedelta(seconds=keep))
+    if not isinstance(changed, Merchant):
+        return await _made(services, changed, 200)
+    await services.everywhere()
+    return json_response({"merchant_id": name, "webhook_secret": fresh, "earlier_until": wall + timedelta(seconds=keep) if keep else None})
 
 
 async def _payment(services: Services, request: Request) -> Response:

@@ -112,23 +112,25 @@ def event_json(services: Services, event: Occurred, *, rendered: bool = False) -
         "operation": operation, "outcome": outcome,
     }
     if rendered:
-        shown["messages"] = [message_json(one) for one in _messages(services, merchant, event)] if merchant else []
+        shown["messages"] = _messages(services, merchant, event) if merchant else []
     return shown
 
 
-def _messages(services: Services, merchant: Merchant, event: Occurred) -> list[Message]:
+def _messages(services: Services, merchant: Merchant, event: Occurred) -> list[dict[str, Any]]:
     """The words of the door that the payment came by, and of the one that acted; none where they cannot be found."""
     doors = dict.fromkeys((event.origin, event.door))
     try:
-        return [message for door in doors if door in services.notifiers for message in services.notifiers[door].messages(merchant, event)]
+        return [message_json(message, services.notifiers[door].headers(merchant, message.body))
+                for door in doors if door in services.notifiers for message in services.notifiers[door].messages(merchant, event)]
     except Exception:                   # one event that cannot be put into words must not stop all that come after it
         log.exception("event %s of payment %d, number %d, cannot be put into words", event.event, event.payment_id, event.sequence)
         return []
 
 
-def message_json(message: Message) -> dict[str, Any]:
-    """What a merchant would be sent, whether or not it has an address for it."""
-    return {"purpose": message.purpose, "url": message.url, "content_type": message.content_type, "body": message.body.decode("utf-8")}
+def message_json(message: Message, headers: Mapping[str, str]) -> dict[str, Any]:
+    """What a merchant would be sent now, whether or not it has an address for it."""
+    return {"purpose": message.purpose, "url": message.url, "content_type": message.content_type, "headers": headers,
+            "body": message.body.decode("utf-8")}
 
 
 # ---------------------------------------------------------------------------------------------------------- described for machines
@@ -145,7 +147,8 @@ EVENT: Schema = fields({
     "outcome": {"description": "null where the event's commit wrote none", "oneOf": [{"type": "null"}, fields({
         "result": text("how it ended"), "amount": {"type": ["integer", "null"]}, "response_code": _NULLABLE})]},
     "messages": rows({"purpose": text("which of the merchant's addresses"), "url": text("empty where it has none"),
-                      "content_type": text("of the body"), "body": text("as it is sent")}),
+                      "content_type": text("of the body"), "body": text("as it is sent"),
+                      "headers": {"type": "object", "additionalProperties": {"type": "string"}, "description": "the door's own, signed now"}}),
 }, ("id", "type", "payment", "sequence", "occurred_at", "operation", "outcome"))
 
 DESCRIBED: dict[str, Schema] = {"/admin/events": {"get": operator(

@@ -5,6 +5,8 @@ paths with the routes.  Refuses to know who serves them.
 """
 from __future__ import annotations
 
+from dataclasses import replace
+
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -71,7 +73,7 @@ def _request(row: Operation) -> Schema:
 def _form(row: Operation) -> Schema:
     """One operation as a browser posts it."""
     forbidden = row.variants[0].forbidden if row.variants else frozenset()
-    return _request(row._replace(accepts=row.accepts - forbidden))
+    return _request(replace(row, accepts=row.accepts - forbidden))
 
 
 _ANSWER: Schema = fields({
@@ -270,6 +272,14 @@ _ADMIN: dict[str, Schema] = {
     "/admin/merchants/{identifier}/credentials": {"post": operator(
         "Add a credential set", answers("the merchant, with its phrases", ref("Merchant"), "400", "401", "404", status="201"),
         parameters=(_IDENTIFIER,), body=fields(_CREDENTIAL, additionalProperties=False))},
+    "/admin/merchants/{identifier}/webhook-secret": {"post": operator(
+        "Another secret for webhooks of the PPRO door; the one before signs beside it for a while",
+        answers("the secret, shown this once", fields({
+            "merchant_id": text("the credential's name"), "webhook_secret": text("the new secret"),
+            "earlier_until": {"type": ["string", "null"], "format": "date-time", "description": "until when the one before signs too (wall time)"},
+        }, ("merchant_id", "webhook_secret", "earlier_until")), "400", "401", "404"), parameters=(_IDENTIFIER,), body=fields({
+            "merchant_id": text("default: the merchant's first at that door"),
+            "keep_seconds": {"type": "integer", "minimum": 0, "maximum": 2_592_000, "default": 86_400}}, additionalProperties=False))},
     "/admin/payments/{name}": {"get": operator("The whole story of a payment", answers("the story", _STORY, "400", "401", "404"),
                                              parameters=(path("name", "its id or any reference it was given"), OF_MERCHANT))},
     "/admin/simulator": {

@@ -3,7 +3,7 @@
 One endpoint is one job, however much waits there.  So how much goes to it at once is exact, its backlog holds up nobody else's, and
 one drain may say in its own memory what began and what ended.  First attempts begin in the order of a payment's events; after
 failures in a row the endpoint is asked one thing at a time, and not sooner than its shortest pause, until something arrives.
-Refuses to know what is told: the bytes were made with the delivery.
+Refuses to know what is told: the bytes were made with the delivery, and what goes beside them is the door's.
 """
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import logging
 import ssl
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -54,6 +54,10 @@ class DeliveriesLost(CommitFailed, DatabaseUnavailable):
     """The results of attempts could not be stored; they are made again."""
 
 
+Headers = Callable[[int, str, bytes], Mapping[str, str]]
+"""Merchant, door and body -> what the door adds to a request at the moment of sending, such as signatures."""
+
+
 class Result(NamedTuple):
     """What came of one attempt.  ``state`` and ``next_at``: how its delivery goes on."""
 
@@ -68,9 +72,9 @@ class Sender:
 
     def __init__(
         self, pool: asyncpg.Pool, rules: Rules, *, now: Callable[[], datetime], waiting: Callable[[], int], count: Callable[[bool], None],
-        trust: ssl.SSLContext | None, slice_seconds: float,
+        trust: ssl.SSLContext | None, slice_seconds: float, headers: Headers,
     ) -> None:
-        self.pool, self.rules, self.now, self.waiting, self.count = pool, rules, now, waiting, count
+        self.pool, self.rules, self.now, self.waiting, self.count, self.headers = pool, rules, now, waiting, count, headers
         self.trust, self.slice_seconds = trust, slice_seconds
         self.results: Batcher[Result, bool] = Batcher(self._note)
 
@@ -79,7 +83,7 @@ class Sender:
         known = await rows.endpoint(self.pool, job.merchant_id, job.subject)
         if known is not None:
             policy = policy_from(known.policy)
-            drain = _Drain(self, job, known.url, policy, known.failures, known.probe_at)
+            drain = _Drain(self, job, known.url, policy, known.failures, known.probe_at, known.door)
             await drain.run()
             next_at = await rows.next_due(self.pool, job.merchant_id, job.subject, policy.in_order)
             if next_at is not None:
@@ -113,17 +117,19 @@ class Sender:
 def queue(
     pool: asyncpg.Pool, rules: Rules, *, now: Callable[[], datetime], waiting: Callable[[], int] = lambda: 0,
     count: Callable[[bool], None] = lambda delivered: None, trust: ssl.SSLContext | None = None, slice_seconds: float = SLICE_SECONDS,
+    headers: Headers = lambda merchant_id, door, body: {},
 ) -> Queue:
-    """``now`` is business time; ``waiting``: how many live requests wait for a commit; ``count`` is told of every attempt."""
-    sender = Sender(pool, rules, now=now, waiting=waiting, count=count, trust=trust, slice_seconds=slice_seconds)
+    """``now`` is business time; ``waiting``: how many live requests wait for a commit; ``count`` is told of every attempt; ``headers`` are
+    the door's own."""
+    sender = Sender(pool, rules, now=now, waiting=waiting, count=count, trust=trust, slice_seconds=slice_seconds, headers=headers)
     return Queue(QUEUE, sender.run, at_once=64, per_merchant=8, lease=10.0)
 
 
 class _Drain:
     """One endpoint, as long as this process has it in hand."""
 
-    def __init__(self, sender: Sender, job: Job, url: str, policy: Policy, failures: int, probe_at: datetime | None) -> None:
-        self._sender, self._job, self._url, self._policy = sender, job, url, policy
+    def __init__(self, sender: Sender, job: Job, url: str, policy: Policy, failures: int, probe_at: datetime | None, door: str) -> None:
+        self._sender, self._job, self._url, self._policy, self._door = sender, job, url, policy, door
         self._failures, self._probe_at = failures, probe_at
         self._pause = timedelta(seconds=min(policy.schedule, default=SHORTEST_PAUSE))
         self._caller = Caller(sender.rules, trust=sender.trust)
@@ -222,7 +228,9 @@ class _Drain:
         began, attempt = time.perf_counter(), one.attempts + 1
         status, answer, address, error = None, b"", "", ""
         try:
-            status, answer, address = await self._caller.post(self._url, _headers(one, attempt), one.body, self._policy.seconds)
+            status, answer, address = await self._caller.post(
+                self._url, _headers(one, attempt) | self._sender.headers(self._job.merchant_id, self._door, one.body), one.body,
+                self._policy.seconds)
         except CallFailed as failed:
             address, error = failed.address, failed.reason
         milliseconds, now = round((time.perf_counter() - began) * 1000), self._sender.now()
@@ -271,7 +279,7 @@ class _Drain:
 
 
 def _headers(one: Due, attempt: int) -> dict[str, str]:
-    """What travels beside the bytes, and is the only thing that differs between two attempts."""
+    """What travels beside the bytes, and with the door's own headers is the only thing that differs between two attempts."""
     return {
         "content-type": one.content_type, "user-agent": "Ringfence", "ringfence-event": f"{one.payment_id}-{one.sequence}",
         "ringfence-sequence": str(one.sequence), "ringfence-attempt": str(attempt),

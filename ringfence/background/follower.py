@@ -16,6 +16,8 @@ from ringfence.background.worker import Chore
 from ringfence.engine import feed, webhooks
 from ringfence.engine.directory import Directory
 from ringfence.engine.feed import Notifier
+from ringfence.engine.wording import beside
+from ringfence.storage import door_events
 from ringfence.storage import feed as rows
 from ringfence.storage.borrowing import borrowed
 
@@ -47,9 +49,9 @@ class Follower:
 
     async def run(self) -> int:
         """Hand out what was committed since; how many deliveries that made."""
-        made, until = 0, time.monotonic() + RUN_SECONDS
+        made, until = await self._beside(), time.monotonic() + RUN_SECONDS
         if not self._is_wanted() and time.monotonic() < self._moved_at + IDLE_SECONDS:
-            return 0
+            return made
         while True:
             new, more = await self._page()
             if new:
@@ -83,6 +85,22 @@ class Follower:
                 made = await webhooks.handed_out(connection, now, placed)
                 await rows.note_followed(connection, reached)
             return made, any(reached.get(lane, 0) < number for lane, number in heads.items())
+
+    async def _beside(self) -> int:
+        """What was written beside the events of payments; handed out in the transaction that says so."""
+        async with borrowed(self._pool) as connection:
+            events = await door_events.waiting(connection, webhooks.PAGE)
+            if not events:
+                return 0
+            await self._directory.refresh()
+            now, told = self._now(), beside(events, self._directory, self._notifiers)
+            placed = await webhooks.placed_at(connection, now, told)
+            async with connection.transaction():
+                await door_events.hand(connection, events)      # what another follower did first the address has already
+                made = await webhooks.handed_out(connection, now, placed)
+        if made:
+            self._nudge(webhooks.QUEUE)
+        return made
 
     def _is_wanted(self) -> bool:
         """Whether any merchant has any address."""

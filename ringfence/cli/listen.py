@@ -6,7 +6,7 @@ import ssl
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from http.client import HTTPException
 from typing import Any, NamedTuple
@@ -15,7 +15,7 @@ from urllib.parse import quote, urlencode, urlsplit
 import click
 
 from ringfence.cli.options import configuration, data_option, json_option
-from ringfence.cli.service import Running, needed, running, said
+from ringfence.cli.service import Running, admin, needed, running, said, segment
 from ringfence.config import Config
 from ringfence.core.events import Event
 from ringfence.core.money import format_minor
@@ -60,12 +60,37 @@ def listen(forward_to: str | None, merchant: str | None, types: tuple[str, ...],
         raise click.UsageError(f"--forward-to {problem}.")
     config = configuration(data)
     needed(config)
+    verifier = Verifier(config)
     try:
         for event in followed(config, cursor, merchant):
             if not types or event["type"] in types:
-                _show(event, forward_to, as_json)
+                _show(event, forward_to, as_json, verifier)
     except KeyboardInterrupt:
         return
+
+
+class Verifier:
+    """Looks at the signatures of messages as a merchant would, with the secrets that the sandbox shows."""
+
+    def __init__(self, config: Config) -> None:
+        self._config, self._secrets = config, dict[str, list[str]]()
+
+    def verdict(self, merchant: str, message: dict[str, Any]) -> str:
+        """``good`` or ``wrong``; "" for a message without such signatures, and in live mode, where nobody is shown a secret."""
+        from ringfence.api.ppro import signatures
+        given, body = message["headers"], message["body"].encode()
+        if self._config.is_live or not {signatures.CURRENT, signatures.LEGACY} & given.keys():
+            return ""
+        for is_fresh in (merchant not in self._secrets, True):
+            if is_fresh:                                    # or it was replaced meanwhile
+                shown = admin(self._config, "GET", f"/admin/merchants/{segment(merchant)}?phrases=true")
+                self._secrets[merchant] = [one["webhook_secret"] for one in shown["ppro"]]
+            secrets, now = self._secrets[merchant], int(time.time())
+            current, legacy = given.get(signatures.CURRENT), given.get(signatures.LEGACY)
+            if (current is None or signatures.is_good(current, body, secrets, now)) and (
+                    legacy is None or signatures.is_good_legacy(legacy, body, secrets)):
+                return "good"
+        return "wrong"
 
 
 def problem_of(url: str) -> str | None:
@@ -115,16 +140,21 @@ def events_behind(service: Running, cursor: str, query: dict[str, str]) -> dict[
     raise Failure(Exit.REFUSED, f"The service refused: {said(answer)}")
 
 
-def _show(event: dict[str, Any], forward_to: str | None, as_json: bool) -> None:
-    """Print an event and, where it is forwarded, what the receiver said."""
+def _show(event: dict[str, Any], forward_to: str | None, as_json: bool, verifier: Verifier) -> None:
+    """Print an event, what signatures are worth and, where it is forwarded, what the receiver said."""
     messages = event.pop("messages")
     if not as_json:
         click.echo(line_of(event))
+    for one in messages:
+        if verdict := verifier.verdict(event["merchant"], one):
+            one["signatures"] = verdict
+            if not as_json:
+                click.echo(f"         · {one['purpose']}, signatures {click.style(verdict, fg='green' if verdict == 'good' else 'red')}")
     said = []
     if forward_to is not None:
-        bodies = [(one["content_type"], one["body"].encode()) for one in messages]
-        for content_type, body in bodies or [("application/json", json.dumps(event).encode())]:
-            said.append(forward(forward_to, event, content_type, body))
+        bodies = [(one["content_type"], one["body"].encode(), one["headers"]) for one in messages]
+        for content_type, body, headers in bodies or [("application/json", json.dumps(event).encode(), {})]:
+            said.append(forward(forward_to, event, content_type, body, headers))
             if not as_json:
                 click.echo(_answer_line(said[-1]))
     if as_json:
@@ -158,9 +188,10 @@ class _Stays(urllib.request.HTTPRedirectHandler):
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}), _Stays)
 
 
-def forward(url: str, event: dict[str, Any], content_type: str, body: bytes) -> Received:
+def forward(url: str, event: dict[str, Any], content_type: str, body: bytes, headers: Mapping[str, str]) -> Received:
     """Post a message with the headers of a delivery; whatever goes wrong is what is told of it."""
     request = urllib.request.Request(url, body, {
+        **headers,
         "content-type": content_type, "user-agent": "Ringfence", "Ringfence-Event": event["id"],
         "Ringfence-Sequence": str(event["sequence"]), "Ringfence-Attempt": "1",
     })

@@ -12,7 +12,7 @@ import os
 import ssl
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -36,10 +36,11 @@ class Running(NamedTuple):
     def __repr__(self) -> str:
         return f"Running({self.base_url})"
 
-    def call(self, method: str, path: str, body: object = None) -> tuple[int, Any]:
+    def call(self, method: str, path: str, body: object = None, headers: Mapping[str, str] = {}) -> tuple[int, Any]:
         """Status and decoded JSON of one request; the admin token goes along below ``/admin`` only."""
         request = urllib.request.Request(self.base_url + path, method=method, data=None if body is None else json.dumps(body).encode())
-        request.add_header("content-type", "application/json")
+        for name, value in {"content-type": "application/json", **headers}.items():
+            request.add_header(name, value)
         if path.startswith("/admin"):
             request.add_header("authorization", f"Bearer {self.token}")
         trust = ssl.create_default_context(cafile=str(self.authority)) if self.authority else None

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import click
 
+from ringfence.cli import trigger_charges as charges
 from ringfence.cli.listen import events_behind, line_of
 from ringfence.cli.options import configuration, data_option, json_option
 from ringfence.cli.printing import print_json, print_table
@@ -65,6 +66,7 @@ WAYS: dict[str, Way] = {
 Examples:
   ringfence trigger --list
   ringfence trigger purchase_approved
+  ringfence trigger PAYMENT_CHARGE_REFUND_SUCCEEDED
   ringfence trigger authorization_expired --yes      moves the clock
   ringfence trigger refund_approved --merchant RingfenceTwo --json
 
@@ -83,13 +85,16 @@ def trigger(event: str | None, as_list: bool, merchant: str | None, yes: bool, w
     if as_list:
         _print_ways(as_json)
         return
-    way = _way(event)
+    way = None if event in charges.WAYS else _way(event)
     if wait != wait:                                        # "nan", which lies in no range and in every one
         raise click.UsageError("--wait must be 1 to 600 seconds.")
     config = configuration(data)
     service, known = needed(config), sandbox(config)
     if known is None or config.is_live:
         raise Failure(Exit.NOT_RUNNING, "There is no sandbox.json: events are triggered in the sandbox only.")
+    if way is None:
+        _print_charge(charges.made(config, service, known, merchant, str(event), wait), str(event), wait, as_json)
+        return
     shop = credential(config, known, merchant)
     identifier = shop["merchant_identifier"]
     if way.moves and not yes:
@@ -108,11 +113,21 @@ def trigger(event: str | None, as_list: bool, merchant: str | None, yes: bool, w
     sys.exit(Exit.OK if happened else Exit.CHECK_FAILED)
 
 
+def _print_charge(made: charges.Made, event: str, wait: float, as_json: bool) -> None:
+    if as_json:
+        print_json(made._asdict())
+    else:
+        click.echo(f"payment charge {made.charge}")
+        click.echo(line_of(made.event) if made.event else f"{event} was not told within {wait:g} s.")
+    sys.exit(Exit.OK if made.event else Exit.CHECK_FAILED)
+
+
 def _print_ways(as_json: bool) -> None:
     if as_json:
-        print_json({"events": {str(event): way._asdict() for event, way in WAYS.items()}})
+        print_json({"events": {str(event): way._asdict() for event, way in (*WAYS.items(), *charges.WAYS.items())}})
     else:
-        print_table(("event", "made by"), [(event, _told(way)) for event, way in WAYS.items()])
+        print_table(("event", "made by"), [
+            *((event, _told(way)) for event, way in WAYS.items()), *((event, charges.told(way)) for event, way in charges.WAYS.items())])
 
 
 def _told(way: Way) -> str:
@@ -122,7 +137,7 @@ def _told(way: Way) -> str:
 
 
 def _way(event: str | None) -> Way:
-    able = f"These can be triggered: {', '.join(WAYS)}."
+    able = f"These can be triggered: {', '.join((*WAYS, *charges.WAYS))}."
     if event is None:
         raise click.UsageError(f"Name an event. {able}")
     if event not in {*Event}:

@@ -161,3 +161,24 @@ def _health(endpoint: dict[str, Any]) -> str:
         return "well"
     why = endpoint["last_error"] or f"status {endpoint['last_status']}"
     return f"{endpoint['failures']} failures in a row ({why})" + ("; tried one at a time" if endpoint["probe_at"] else "")
+
+
+@webhooks.command(name="rotate-secret", epilog="""\b
+Examples:
+  ringfence webhooks rotate-secret RingfenceOne
+  ringfence webhooks rotate-secret RingfenceOne --keep 3600 --json
+  ringfence webhooks rotate-secret RingfenceOne --keep 0      the one before signs no more, at once""")
+@click.argument("merchant")
+@click.option("--merchant-id", metavar="ID", help="Which credential of the PPRO door.  [default: the merchant's first]")
+@click.option("--keep", type=click.IntRange(0, 2_592_000), default=86_400, show_default=True, metavar="SECONDS",
+              help="How long the secret before signs beside the new one.")
+@data_option
+@json_option
+def rotate_secret(merchant: str, merchant_id: str | None, keep: int, data: str | None, as_json: bool) -> None:
+    """Make another secret for webhooks of the PPRO door; it is shown this once."""
+    given = {"keep_seconds": keep} | ({"merchant_id": merchant_id} if merchant_id is not None else {})
+    made = admin(configuration(data), "POST", f"/admin/merchants/{segment(merchant)}/webhook-secret", given)
+    if as_json:
+        print_json(made)
+    else:
+        print_pairs([(name, value) for name, value in made.items() if value is not None])

@@ -17,7 +17,7 @@ from functools import partial
 from ringfence.core import refunds
 from ringfence.core.allotment import Capture, Captures, allot, enter, reserve
 from ringfence.core.commands import MAX_MINOR, Command, Kind, VoidReason
-from ringfence.core.events import APPROVED, DECLINED, NOT_ASKED, REVERSED, UNKNOWN, Event
+from ringfence.core.events import APPROVED, CHALLENGED, DECLINED, NOT_ASKED, REVERSED, UNKNOWN, Event
 from ringfence.core.facts import note
 from ringfence.core.ledger import DOUBT, DOUBT_ENDED, Transfer, Transferred
 from ringfence.core.notices import Notice
@@ -200,7 +200,9 @@ def _decide_answer(payment: Payment, answer: Answer, now: datetime) -> Decision:
     elif type(outcome) is Unknown:
         return _unknown(payment, operation, outcome)
     elif type(outcome) is Challenge:
-        return Decision(payment._replace(status=Status.CHALLENGED), None, outcome)
+        # Where no payer is needed nobody is told: somebody carries on at once.
+        events = (CHALLENGED[operation.kind],) if outcome.url else ()
+        return Decision(payment._replace(status=Status.CHALLENGED), None, outcome, (), events)
     else:
         decision = _ended(payment, operation, outcome)
     return _without_doubt(decision, operation) if operation.unknown and not operation.taken else decision

@@ -118,7 +118,9 @@ def port_of(parts: SplitResult) -> int:
     return parts.port or DEFAULT_PORTS[parts.scheme]
 
 
-def judge(rules: Rules, rows: Iterable[str] = ("feedback_url", "notification_url", "plan_url")) -> Callable[[Settings, Settings], list[SettingError]]:
+def judge(rules: Rules, rows: Iterable[str] = (
+    "feedback_url", "notification_url", "plan_url", "ppro_webhook_url", "ppro_dispute_webhook_url",
+)) -> Callable[[Settings, Settings], list[SettingError]]:
     """What the directory asks before it stores a change: every address that is new is judged, in every channel."""
     assert set(rows) <= ROWS.keys()
 

@@ -5,12 +5,16 @@ Reads the primary; the one thing it writes is an operation that was refused.  Re
 from __future__ import annotations
 
 import asyncio
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import asyncpg
 
+from ringfence.engine.door_events import tell
 from ringfence.engine.reading import Reading, Step, View
+from ringfence.storage import agreements
 from ringfence.storage import charges as rows
+from ringfence.storage.borrowing import borrowed
 from ringfence.storage.charges import RefusedRow
 
 __all__ = ["Charge", "Charges", "RefusedRow", "Step", "View"]
@@ -21,6 +25,15 @@ class Charge(NamedTuple):
 
     view: View
     refused: tuple[RefusedRow, ...] = ()
+
+
+class Told(NamedTuple):
+    """What is told of an operation that was turned down, in the words of its door."""
+
+    door: str
+    type: str
+    data: Mapping[str, Any]
+    webhooks_url: str
 
 
 class Charges:
@@ -41,7 +54,7 @@ class Charges:
 
     async def of_agreement(self, merchant_id: int, agreement_id: int | None, before: int | None, most: int) -> list[int]:
         """Payments made under an agreement, newest first, older than ``before``."""
-        return []
+        return [] if agreement_id is None else await agreements.payments(self._pool, merchant_id, agreement_id, before, most)
 
     async def as_first_said(self, merchant_id: int, payment_id: int, operation_id: int) -> tuple[bytes, Step, Step] | None:
         """The digest of what an operation was asked with; the operation with what was said of it first; and as it is known now."""
@@ -52,9 +65,15 @@ class Charges:
             return None
         return said.content, step._replace(**{name: getattr(said, name) for name in said._fields[1:]}), step
 
-    async def keep_refused(self, merchant_id: int, payment_id: int, row: RefusedRow, key: str | None, actor: str) -> RefusedRow:
-        """Keep what was turned down; what the key stands for already comes back instead."""
-        if await rows.keep_refused(self._pool, merchant_id, payment_id, row, key, actor) or key is None:
+    async def keep_refused(
+        self, merchant_id: int, payment_id: int, row: RefusedRow, key: str | None, actor: str, told: Told | None = None,
+    ) -> RefusedRow:
+        """Keep what was turned down, and tell of it; what the key stands for already comes back instead."""
+        async with borrowed(self._pool) as connection, connection.transaction():
+            is_new = await rows.keep_refused(connection, merchant_id, payment_id, row, key, actor)
+            if is_new and told is not None:
+                await tell(connection, merchant_id, told.door, "charge", payment_id, told.type, told.data, told.webhooks_url, row.refused_at)
+        if is_new or key is None:
             return row
         return await rows.refused_by_key(self._pool, merchant_id, key) or row
 

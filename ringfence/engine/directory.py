@@ -11,7 +11,8 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 import asyncpg
@@ -30,8 +31,22 @@ _PHRASE = re.compile(r"[!-~]{4,64}", re.ASCII)
 _PPRO_NAME = re.compile(r"merch_[A-Za-z0-9]{21}", re.ASCII)
 _API_KEY = re.compile(r"[A-Za-z0-9_.\-]{8,128}", re.ASCII)
 MAX_TITLE = 100
+MAX_EARLIER = 3
+"""Webhook secrets of one credential that were replaced and still sign."""
 PROVED_BY_KEY = frozenset({"ppro"})
 """Doors whose callers show their key, instead of signing with it."""
+
+
+class Earlier(NamedTuple):
+    """A webhook secret that was replaced, and until when (wall time) it signs beside the one in force.  Prints without the secret."""
+
+    secret: str
+    until: datetime
+
+    def __repr__(self) -> str:
+        return f"Earlier({self.until.isoformat()})"
+
+    __str__ = __repr__
 
 
 class Credential(NamedTuple):
@@ -48,6 +63,7 @@ class Credential(NamedTuple):
     request_phrase: str
     response_phrase: str
     algorithm: str
+    earlier: tuple[Earlier, ...] = ()
 
     def __repr__(self) -> str:
         return f"Credential({self.identifier}, {self.door}, {self.public_name}, {self.algorithm})"
@@ -70,7 +86,8 @@ class NewCredential(NamedTuple):
     __str__ = __repr__
 
 
-class Merchant(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Merchant:
     """One merchant as the doors see it."""
 
     merchant_id: int
@@ -211,6 +228,32 @@ class Directory:
         await self.load()
         return self._merchants[identifier]
 
+    async def replace_secret(self, identifier: str, public_name: str, secret: str, wall: datetime, keep: timedelta) -> Merchant | Rejected | None:
+        """Give a credential of the PPRO door another webhook secret; the one before signs beside it for so long (wall time).
+
+        ``None`` where there is no such merchant or credential.
+        """
+        form, problem = _FORMS["ppro"][2]
+        if not form.fullmatch(secret):
+            return Rejected((SettingError("webhook_secret", problem),))
+        async with self._pool.acquire() as connection, connection.transaction():
+            stored = await rows.for_change(connection, identifier)
+            if stored is None:
+                return None
+            await rows.begin_change(connection)
+            row = await rows.credential(connection, stored.merchant_id, "ppro", public_name)
+            if row is None:
+                return None
+            before = self._open(row, {stored.merchant_id: identifier})
+            earlier = [Earlier(before.response_phrase, wall + keep), *before.earlier] if keep else list(before.earlier)
+            earlier = [one for one in earlier if wall < one.until and one.secret != secret]
+            if len(earlier) > MAX_EARLIER:
+                return Rejected((SettingError("keep", f"would leave more than {MAX_EARLIER} earlier secrets in force"),))
+            fresh = NewCredential("ppro", public_name, before.request_phrase, secret, before.algorithm)
+            await rows.update_credential(connection, self._row(stored.merchant_id, fresh, earlier))
+        await self.load()
+        return self._merchants[identifier]
+
     async def change(
         self, identifier: str, changes: Mapping[str, str], *, name: str | None = None, active: bool | None = None,
     ) -> Merchant | Rejected | None:
@@ -245,13 +288,17 @@ class Directory:
             return known[1]
         phrases = json.loads(open_text(self._keyring, PURPOSE, row.merchant_id, row.sealed))
         credential = Credential(row.merchant_id, identifiers[row.merchant_id], row.door, row.public_name,
-                                phrases["request"], phrases["response"], row.algorithm)
+                                phrases["request"], phrases["response"], row.algorithm,
+                                tuple(Earlier(secret, datetime.fromisoformat(until)) for secret, until in phrases.get("earlier", ())))
         self._opened[key] = (row.sealed, credential)
         return credential
 
-    def _row(self, merchant_id: int, one: NewCredential) -> CredentialRow:
-        phrases = json.dumps({"request": one.request_phrase, "response": one.response_phrase})
-        return CredentialRow(merchant_id, one.door, one.public_name, seal_text(self._keyring, PURPOSE, merchant_id, phrases), one.algorithm)
+    def _row(self, merchant_id: int, one: NewCredential, earlier: Sequence[Earlier] = ()) -> CredentialRow:
+        phrases: dict[str, object] = {"request": one.request_phrase, "response": one.response_phrase}
+        if earlier:
+            phrases["earlier"] = [(before.secret, before.until.isoformat()) for before in earlier]
+        sealed = seal_text(self._keyring, PURPOSE, merchant_id, json.dumps(phrases))
+        return CredentialRow(merchant_id, one.door, one.public_name, sealed, one.algorithm)
 
     def _merchant(self, row: MerchantRow, credentials: tuple[Credential, ...]) -> Merchant:
         known = self._read.get(row.merchant_id)

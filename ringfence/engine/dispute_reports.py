@@ -15,6 +15,7 @@ from typing import NamedTuple
 import asyncpg
 import msgspec
 
+from ringfence.engine import dispute_events
 from ringfence.engine.lane import CONNECTION_LOST
 from ringfence.storage import disputes as rows
 from ringfence.storage import jobs
@@ -120,7 +121,8 @@ class Reports:
         """Store how it stands, and that the merchant is to be told."""
         await rows.end_report(
             connection, job.merchant_id, report.report_id, report.state, report.rows, content, report.changed_at, report.expires_at)
-        await rows.tell(connection, job.merchant_id, report.report_id, 0, EventRow(self._new_id(), f"report_{report.state}", _ENCODE({
+        said = EventRow(self._new_id(), f"report_{report.state}", _ENCODE({
             "report": str(report.report_id), "status": report.state, "since": report.since, "until": report.until,
             "webhook_url": report.webhook_url, "bytes": len(content or b""),
-        }), report.changed_at))
+        }), report.changed_at)
+        await dispute_events.tell(connection, job.merchant_id, "report", report.report_id, 0, said, report.webhook_url)

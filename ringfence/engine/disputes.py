@@ -34,6 +34,7 @@ from ringfence.core.dispute import (
 from ringfence.core.dispute_reasons import Reason, code_of
 from ringfence.core.notices import Notice
 from ringfence.core.refusals import Refusal as Refused
+from ringfence.engine import dispute_events
 from ringfence.engine.batcher import CommitFailed
 from ringfence.engine.intents import Result
 from ringfence.storage import disputes as rows
@@ -316,7 +317,7 @@ class Desk:
             await rows.book(connection, row, self._new_id(), noticed, minor, now)
         moved = decision.bookings[0].minor if decision.bookings else 0
         for happened in decision.events:
-            await rows.tell(connection, row.merchant_id, row.dispute_id, row.payment_id, EventRow(
+            await dispute_events.tell(connection, row.merchant_id, "dispute", row.dispute_id, row.payment_id, EventRow(
                 self._new_id(), happened, _ENCODE(_told(row, moved)), now))
         if decision.bookings or decision.answer:
             due: datetime | None = now

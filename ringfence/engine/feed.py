@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import asyncpg
 
 from ringfence.storage import feed as rows
+from ringfence.storage.door_events import DoorEvent
 from ringfence.storage.feed import EventKey, LinkRow, Occurred
 
 if TYPE_CHECKING:
@@ -59,20 +60,37 @@ class Policy(NamedTuple):
 
 
 class Message(NamedTuple):
-    """What a merchant is told of one event: the bytes, and where they go.  ``url`` is empty where it has no address for it."""
+    """What a merchant is told of one event: the bytes, and where they go.  ``url`` is empty where it has no address for it.
+
+    ``part``: which of the messages it is that an event may be told in, from 0.
+    """
 
     purpose: str
     url: str
     content_type: str
     body: bytes
     policy: Policy
+    part: int = 0
+
+
+def without_headers(merchant: Merchant, body: bytes) -> dict[str, str]:
+    """The signature stands in the body."""
+    return {}
+
+
+def without_words(merchant: Merchant, event: DoorEvent) -> list[Message]:
+    """The door knows of nothing but payments."""
+    return []
 
 
 class Notifier(NamedTuple):
-    """A door's words for events.  Both are pure; ``messages`` has at most one message for an address."""
+    """A door's words for events.  All but ``headers`` are pure; no two messages of an event are the same part."""
 
     wants: Callable[[Merchant], bool]           # whether the merchant has any address at this door
     messages: Callable[[Merchant, Occurred], list[Message]]
+    beside: Callable[[Merchant, DoorEvent], list[Message]] = without_words    # of what is no event of a payment
+    headers: Callable[[Merchant, bytes], Mapping[str, str]] = without_headers   # made at the moment of sending, over the very bytes
+    parts: int = 1                              # into so many messages an event may be told at most
 
 
 async def heads(connection: asyncpg.Connection) -> dict[int, int]:

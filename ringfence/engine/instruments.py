@@ -5,14 +5,14 @@ Refuses to know the forms of details.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Any, NamedTuple
 
 import asyncpg
 
 from ringfence.engine.keys import Keyring, open_text, seal_text
-from ringfence.engine.vault import StoredCard, Vault
+from ringfence.engine.vault import Also, StoredCard, Vault
 from ringfence.storage import cards as card_rows
 from ringfence.storage import instruments as rows
 from ringfence.storage.borrowing import borrowed
@@ -40,26 +40,32 @@ class Instruments:
         """``now``: business time."""
         self._pool, self._keyring, self._vault, self._now = pool, keyring, vault, now
 
-    async def keep(self, merchant_id: int, instrument_id: int, kind: str, details: dict[str, Any]) -> None:
-        """Make one; the same number again changes nothing."""
-        await rows.keep(self._pool, merchant_id, instrument_id, kind, self._sealed(merchant_id, details), self._now())
+    async def keep(self, merchant_id: int, instrument_id: int, kind: str, details: dict[str, Any], also: Also | None = None) -> None:
+        """Make one; the same number again changes nothing.  ``also``, here and below, is done in the commit of a change."""
+        sealed, now = self._sealed(merchant_id, details), self._now()
+        await self._changed(lambda connection: rows.keep(connection, merchant_id, instrument_id, kind, sealed, now), also)
 
     async def find(self, merchant_id: int, instrument_id: int) -> Account | None:
         """One that was not deleted."""
         found = await rows.find(self._pool, merchant_id, instrument_id)
         return found and Account(found[0], json.loads(open_text(self._keyring, PURPOSE, merchant_id, found[1])))
 
-    async def replace(self, merchant_id: int, instrument_id: int, kind: str, details: dict[str, Any]) -> bool:
+    async def replace(self, merchant_id: int, instrument_id: int, kind: str, details: dict[str, Any], also: Also | None = None) -> bool:
         """Give it other details; false where there is none of that kind."""
-        return await rows.replace(self._pool, merchant_id, instrument_id, kind, self._sealed(merchant_id, details), self._now())
+        sealed, now = self._sealed(merchant_id, details), self._now()
+        return await self._changed(lambda connection: rows.replace(connection, merchant_id, instrument_id, kind, sealed, now), also)
 
-    async def delete(self, merchant_id: int, instrument_id: int) -> bool:
+    async def delete(self, merchant_id: int, instrument_id: int, also: Also | None = None) -> bool:
         """End it; false where there is none."""
-        return await rows.delete(self._pool, merchant_id, instrument_id, self._now())
+        now = self._now()
+        return await self._changed(lambda connection: rows.delete(connection, merchant_id, instrument_id, now), also)
 
-    async def put_card(self, merchant_id: int, token_name: str, card: StoredCard, expiry: str, holder: str) -> bool:
+    async def put_card(
+        self, merchant_id: int, token_name: str, card: StoredCard, expiry: str, holder: str, also: Also | None = None,
+    ) -> bool:
         """Put another card behind a token; false where there is no active one of that name."""
-        changed = await rows.put_card(self._pool, merchant_id, token_name, card.card_id, expiry, holder)
+        changed = await self._changed(
+            lambda connection: rows.put_card(connection, merchant_id, token_name, card.card_id, expiry, holder), also)
         self._vault.forget(merchant_id, token_name)
         return changed
 
@@ -70,6 +76,19 @@ class Instruments:
             await card_rows.lock_cards(connection, [(merchant_id, card.card_id)])
             await card_rows.note_first_references(connection, [(merchant_id, card.card_id, reference)])
         self._vault.forget(merchant_id, token_name)
+
+    async def note(self, also: Also) -> None:
+        """Do what goes with a change that was made before."""
+        async with borrowed(self._pool) as connection, connection.transaction():
+            await also(connection)
+
+    async def _changed(self, change: Callable[[asyncpg.Connection], Awaitable[bool]], also: Also | None) -> bool:
+        """Make a change, and what goes with it; whether there was one."""
+        async with borrowed(self._pool) as connection, connection.transaction():
+            is_changed = await change(connection)
+            if is_changed and also is not None:
+                await also(connection)
+        return is_changed
 
     def _sealed(self, merchant_id: int, details: dict[str, Any]) -> bytes:
         return seal_text(self._keyring, PURPOSE, merchant_id, json.dumps(details))

@@ -16,6 +16,7 @@ from enum import StrEnum
 from typing import NamedTuple, Protocol
 
 import asyncpg
+from msgspec.structs import replace
 
 from ringfence.core.outcomes import Challenge, NotAsked, Outcome
 from ringfence.core.redirection import ENDS, Redirect, Stand, Why
@@ -107,6 +108,11 @@ Refused = Callable[[int, int, str], Awaitable[None]]
 
 async def nobody_hears(merchant_id: int, agreement_id: int, said: str) -> None:
     """Where there are no agreements."""
+
+
+def urls_under(base_url: str, addresses: Addresses) -> Callable[[int, int], str]:
+    """The addresses of payers' pages, by merchant and payment or agreement: always the same, and kept nowhere."""
+    return lambda merchant_id, subject: f"{base_url}{PAGE}{addresses.make(merchant_id, subject)}"
 
 
 class Redirects:
@@ -278,7 +284,7 @@ class Redirects:
             return Progress(Stands.ENDING if result is None else Stands.ENDED)
         reserved = await self._standing(row.merchant_id, row.payment_id)
         assert reserved is not None, "its intent is stored"
-        reserved = reserved._replace(deadline=deadline, intent=reserved.intent._replace(account=session or row.session))
+        reserved = reserved._replace(deadline=deadline, intent=replace(reserved.intent, account=session or row.session))
         if why == APPROVED:
             result_of = await self._engine.carry_on(reserved, None)
         else:

@@ -154,6 +154,27 @@ LIMITS = Rule(_read_limits, lambda value: ",".join(f"{one.brand}:{one.most}/{one
 ORIGINS = Rule(_read_origins, ",".join, "addresses without a path such as https://shop.example, separated by commas; empty for any")
 
 
+_HEADER = re.compile(r"([A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}) *: *([!-:<-~](?:[ -:<-~]{0,254}[!-:<-~])?)", re.ASCII)
+_NOT_THEIRS = re.compile(
+    r"host|content-.*|transfer-encoding|connection|keep-alive|te|trailer|upgrade|expect|user-agent|proxy-.*|ringfence-.*|webhook-signature|ppro-signature",
+    re.IGNORECASE)
+
+
+def _read_headers(text: str) -> tuple[tuple[str, str], ...]:
+    headers = []
+    for part in filter(None, map(str.strip, text.split(";"))):
+        found = _HEADER.fullmatch(part)
+        if found is None or _NOT_THEIRS.fullmatch(found[1]):
+            raise ValueError
+        headers.append((found[1], found[2]))
+    if len(headers) > 20 or len({name.lower() for name, _ in headers}) < len(headers):
+        raise ValueError
+    return tuple(headers)
+
+
+HEADERS = Rule(_read_headers, lambda value: ";".join(f"{name}:{one}" for name, one in value),
+               "at most 20 of NAME:VALUE separated by semicolons, each once, none that HTTP or the service needs; empty for none")
+
 _PATTERN = re.compile(r"([A-Za-z0-9_/\\\-.#$%&@*]{1,255}):(required|flexible|off)")
 
 
@@ -274,6 +295,16 @@ class Settings:
         whole(1, 604_800, "seconds"), 1_800, "how long a payer of another method may take elsewhere; then DISCARDED (business time)")
     requests_per_second: int = setting(
         whole(1, 100_000, "requests a second"), 50, "PPRO door: how often one key may ask, for each group of endpoints; twice as many at once")
+    ppro_webhook_url: str = setting(ADDRESS, "", "PPRO door: webhooks of what names no webhooksUrl go here")
+    ppro_dispute_webhook_url: str = setting(ADDRESS, "", "PPRO door: webhooks of disputes go here; empty: where the others go")
+    ppro_webhook_headers: tuple[tuple[str, str], ...] = setting(HEADERS, (), "PPRO door: what every webhook carries beside its signatures")
+    ppro_webhook_signature: bool = setting(FLAG, True, "PPRO door: webhooks carry PPRO-Signature")
+    ppro_webhook_legacy_signature: bool = setting(FLAG, True, "PPRO door: webhooks carry the older Webhook-Signature")
+    ppro_webhook_order: str = setting(
+        one_of("payment", "strict"), "payment",
+        "PPRO door: strict: a webhook waits until the one before it of its charge is delivered or given up, not only tried once")
+    ppro_charge_webhooks: bool = setting(
+        FLAG, False, "PPRO door: some charge or agreement names a webhooksUrl of its own; the first that does switches this on")
 
     # how answers look, and where they go
     card_mask: str = setting(one_of("6-4", "8-4"), "6-4", "digits of the card number shown at its start and end")

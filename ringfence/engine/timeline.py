@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import asyncpg
 
-from ringfence.storage import feed
+from ringfence.storage import door_events, feed
 from ringfence.storage import timeline as rows
 from ringfence.storage.borrowing import borrowed
 from ringfence.storage.timeline import SOURCES
@@ -82,7 +82,7 @@ async def is_settled(
 ) -> bool:
     """Whether nothing is left to do that is due by ``now`` (business time).
 
-    With ``heads``, a cursor of the feed, everything up to there must have been handed out as well.
+    With ``heads``, a cursor of the feed, everything up to there must have been handed out as well, and all that is told beside it.
     """
     if await drops(now):
         return False
@@ -92,7 +92,7 @@ async def is_settled(
                 return False
         if heads:
             followed = await feed.followed(connection)
-            return all(followed.get(lane, 0) >= number for lane, number in heads.items())
+            return all(followed.get(lane, 0) >= number for lane, number in heads.items()) and not await door_events.waiting(connection, 1)
     return True
 
 

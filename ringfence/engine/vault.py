@@ -9,6 +9,7 @@ from __future__ import annotations
 import secrets
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple, TypeVar
 
@@ -41,7 +42,12 @@ TRIES = 10
 """How often a card is looked for and stored in turn; each further try means that another process was quicker, or that keys rotate."""
 
 
-class StoredCard(NamedTuple):
+Also = Callable[[asyncpg.Connection], Awaitable[object]]
+"""What is done in the same transaction."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredCard:
     """A card as the vault has it.  ``sealed`` is ``None`` where only first and last digits are kept."""
 
     merchant_id: int
@@ -59,7 +65,8 @@ class StoredCard(NamedTuple):
         return f"{self.bin[:6]}******{self.last4}"
 
 
-class Token(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Token:
     """A merchant's name for a stored card.  ``expiry`` is YYMM; ``created_at`` business time.
 
     ``version`` grows with every change of the token or of what its card may do: an intent that was made with an older one is
@@ -86,7 +93,8 @@ class Tokenized(NamedTuple):
     created: bool
 
 
-class _Open(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class _Open:
     """What opens a record quickly: the cipher under its data key, and for the card it was last asked for, the number."""
 
     card: StoredCard
@@ -163,7 +171,7 @@ class Vault:
         known = self._ciphers.get(sealed.wrapped_key)
         if known is not None and known.card is card:        # the same value, so the same place: what cached tokens hand out
             return known.number()
-        merchant_id, card_id = card[:2]
+        merchant_id, card_id = card.merchant_id, card.card_id
         cipher = self._ring.key(sealed.key_id).cipher(merchant_id, card_id, sealed) if known is None else known.cipher
         number = opener(cipher, merchant_id, card_id, sealed)
         pan = number()                                      # only what opens is remembered
@@ -245,14 +253,14 @@ class Vault:
 
     async def tokenize(
         self, merchant_id: int, card: StoredCard, *, name: str | None, expiry: str, holder: str, unique: bool = False,
-        flow: Flow | None = None, once: tuple[str, str, str] | None = None, source: str = "", reference: str = "",
+        flow: Flow | None = None, once: tuple[str, str, str] | None = None, source: str = "", reference: str = "", also: Also | None = None,
     ) -> Tokenized | NameTaken | AlreadyUsed | CardErased:
         """A token for a card that was presented (``name`` ``None``: one of 32 upper-case hexadecimal digits).
 
         With a ``flow`` it is temporary, and a name that is there gets the card; without one it is there to stay, and a name that is there
         is taken.  ``unique``: the card has one token; a card that has it already keeps it, unless a name of another token is asked for
         (``NameTaken``).  ``once``: door, service and reference of the request, used up in the same commit; where no token is made,
-        it is not.  Raises ``DatabaseUnavailable``.
+        it is not.  ``also`` is done in the commit of the token.  Raises ``DatabaseUnavailable``.
         """
         asked = Presented(merchant_id, card.card_id, name, expiry, holder, unique, flow, source, reference)
         try:
@@ -262,6 +270,8 @@ class Vault:
                 made = await make(connection, asked, self._now(), self._new_name)
                 if not isinstance(made, Made):
                     raise _NotMade(made)
+                if also is not None:
+                    await also(connection)
         except _NotMade as why:                 # raised, so that the reference is free again
             return why.told
         token = await self.token(merchant_id, made.name, fresh=True)
@@ -270,9 +280,10 @@ class Vault:
 
     async def create_token(
         self, merchant_id: int, card: StoredCard, *, name: str | None, expiry: str, holder: str, once: tuple[str, str, str] | None = None,
+        also: Also | None = None,
     ) -> Token | NameTaken | AlreadyUsed | CardErased:
         """A token that is there to stay; see ``tokenize``."""
-        made = await self.tokenize(merchant_id, card, name=name, expiry=expiry, holder=holder, once=once)
+        made = await self.tokenize(merchant_id, card, name=name, expiry=expiry, holder=holder, once=once, also=also)
         return made.token if isinstance(made, Tokenized) else made
 
     async def tokenization(self, merchant_id: int, reference: str, name: str | None = None) -> FlowRow | None:
@@ -288,12 +299,13 @@ class Vault:
 
     async def update_token(
         self, merchant_id: int, name: str, *, active: bool | None = None, expiry: str | None = None, holder: str | None = None,
-        new_name: str | None = None, unique: bool = False,
+        new_name: str | None = None, unique: bool = False, also: Also | None = None,
     ) -> Token | NotFound | NameTaken:
         """Change a token; ``None`` leaves as it is.
 
         Switching it off keeps the card, while something else needs it; a token whose card was erased meanwhile, or a temporary one, is
-        not found by whoever wants it on again.  ``unique``: one whose card has another token is not switched on.
+        not found by whoever wants it on again.  ``unique``: one whose card has another token is not switched on.  ``also`` is done in the
+        commit of the change.
         Raises ``DatabaseUnavailable``.
         """
         self.forget(merchant_id, name)
@@ -304,6 +316,8 @@ class Vault:
                 changed = await rows.update_token(
                     connection, merchant_id, name, active=active, expiry=expiry, holder=holder, new_name=new_name
                 )
+                if changed and also is not None:
+                    await also(connection)
         except asyncpg.UniqueViolationError:
             return NameTaken(new_name or name)
         self.forget(merchant_id, name)          # again: it may have been read while the change was on its way

@@ -5,8 +5,6 @@ endpoint's job in the same transaction, so that nothing waits unseen.  Refuses t
 """
 from __future__ import annotations
 
-import asyncio
-import logging
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
@@ -15,15 +13,14 @@ import asyncpg
 
 from ringfence.engine import feed
 from ringfence.engine.addresses import Rules, problem
-from ringfence.engine.directory import Directory, Merchant
-from ringfence.engine.feed import Notifier, Occurred, Policy
-from ringfence.storage import jobs
+from ringfence.engine.directory import Directory
+from ringfence.engine.feed import Notifier, Policy
+from ringfence.engine.wording import Told, beside, in_words
+from ringfence.storage import door_events, jobs
 from ringfence.storage import webhooks as rows
 from ringfence.storage.borrowing import borrowed
 from ringfence.storage.jobs import JobRow
 from ringfence.storage.webhooks import AttemptRow, DeliveryKey, DeliveryRow, Place, PolicyRow
-
-log = logging.getLogger(__name__)
 
 QUEUE = "delivery"
 """The queue of endpoints that have something to tell; a job's subject is the endpoint's number."""
@@ -32,8 +29,6 @@ NOWHERE = 0
 STATES = ("waiting", "delivered", "given_up")
 PAGE = 2_000
 """Events that are handed out together: many, because each page waits for its turn between live requests a dozen times."""
-AT_A_STRETCH = 250
-"""Events put into words before others on the loop have their turn."""
 MAX_LISTED = 500
 
 
@@ -225,71 +220,28 @@ async def replay(
             async with connection.transaction(isolation="repeatable_read", readonly=True):
                 events, reached = await feed.committed(connection, since, until, behind, PAGE)
             if reached == behind:
-                return made
+                break
             behind = reached
             told = await in_words(
                 [one for one in events if merchant in (None, one.merchant_id) and event in (None, one.event)], directory, notifiers)
             placed = await placed_at(connection, now, told)
             async with connection.transaction():
                 made += await handed_out(connection, now, placed)
+        seen = 0
+        while page := await door_events.written(connection, since, until, merchant, seen, PAGE):
+            seen += len(page)
+            wanted = [one for one in page if event in (None, one.type)]
+            placed = await placed_at(connection, now, beside(wanted, directory, notifiers))
+            async with connection.transaction():
+                made += await handed_out(connection, now, placed)
+        return made
 
 
 # ------------------------------------------------------------------------------------------------------ making deliveries
 
-class Told(NamedTuple):
-    """An event in a door's words.  ``url`` is empty where the words could not be found."""
-
-    occurred: Occurred
-    door: str
-    purpose: str
-    url: str
-    content_type: str
-    body: bytes
-    policy: Policy
-
-
-_UNSPOKEN = Policy((), frozenset(), 1, False, 1.0)
-
-
-async def in_words(events: Sequence[Occurred], directory: Directory, notifiers: Mapping[str, Notifier]) -> list[Told]:
-    """``rendered``, a stretch at a time."""
-    told: list[Told] = []
-    for begin in range(0, len(events), AT_A_STRETCH):
-        told += rendered(events[begin:begin + AT_A_STRETCH], directory, notifiers)
-        await asyncio.sleep(0)
-    return told
-
-
-def rendered(events: Iterable[Occurred], directory: Directory, notifiers: Mapping[str, Notifier]) -> list[Told]:
-    """What merchants shall be told of these events: by the door where the payment began, and by the one where it was acted."""
-    told: list[Told] = []
-    wants: dict[tuple[int, str], bool] = {}
-    for one in events:
-        merchant = directory.by_id(one.merchant_id)
-        if merchant is None:
-            continue
-        for door in (one.origin,) if one.door in (None, one.origin) else (one.origin, one.door):
-            notifier = notifiers.get(door or "")
-            if notifier is None:
-                continue
-            if (is_wanted := wants.get((one.merchant_id, door or ""))) is None:
-                is_wanted = wants[one.merchant_id, door or ""] = notifier.wants(merchant)
-            if is_wanted:
-                told += _in_words(one, door or "", merchant, notifier)
-    return told
-
-
-def _in_words(one: Occurred, door: str, merchant: Merchant, notifier: Notifier) -> list[Told]:
-    try:
-        return [Told(one, door, *message) for message in notifier.messages(merchant, one) if message.url]
-    except Exception:                   # one event that cannot be told must not stop all that come after it
-        log.exception("event %s of payment %d, number %d, cannot be told at the door %s", one.event, one.payment_id, one.sequence, door)
-        return [Told(one, door, "", "", "", b"", _UNSPOKEN)]
-
-
 async def placed_at(connection: asyncpg.Connection, now: datetime, told: Sequence[Told]) -> list[tuple[Told, int]]:
     """Each with its endpoint's number.  Endpoints that are new are made, and those that are told otherwise now are changed."""
-    places = [(one.occurred.merchant_id, one.door, one.url) for one in told]
+    places = [(one.merchant_id, one.door, one.url) for one in told]
     policies = {place: one.policy for place, one in zip(places, told, strict=True) if one.url}
     numbers = await _kept(connection, now, {place: _row(policy) for place, policy in policies.items()})
     return [(one, numbers.get(place, NOWHERE)) for place, one in zip(places, told, strict=True)]
@@ -297,7 +249,7 @@ async def placed_at(connection: asyncpg.Connection, now: datetime, told: Sequenc
 
 async def handed_out(connection: asyncpg.Connection, now: datetime, placed: Sequence[tuple[Told, int]]) -> int:
     """Within a transaction: store deliveries, due at once, and wake their endpoints' jobs; how many were new."""
-    await wake(connection, now, {(one.occurred.merchant_id, number) for one, number in placed if number != NOWHERE})
+    await wake(connection, now, {(one.merchant_id, number) for one, number in placed if number != NOWHERE})
     return await rows.keep_deliveries(connection, [_delivery(one, number, now) for one, number in placed]) if placed else 0
 
 
@@ -351,9 +303,8 @@ async def wake(connection: asyncpg.Connection, now: datetime, endpoints: Iterabl
 
 
 def _delivery(one: Told, number: int, now: datetime) -> DeliveryRow:
-    of = one.occurred
     state, ended_at = ("given_up", now) if number == NOWHERE else ("waiting", None)
-    return DeliveryRow(of.merchant_id, number, of.payment_id, of.sequence, of.event, one.purpose, one.content_type, one.body, state,
+    return DeliveryRow(one.merchant_id, number, one.subject, one.place, one.event, one.purpose, one.content_type, one.body, state,
                        0, 0, now, now, ended_at)
 
 

@@ -51,7 +51,7 @@ async def first_outcome(pool: asyncpg.Pool, merchant_id: int, payment_id: int, o
 
 
 async def keep_refused(
-    pool: asyncpg.Pool, merchant_id: int, payment_id: int, row: RefusedRow, key: str | None, actor: str,
+    pool: asyncpg.Pool | asyncpg.Connection, merchant_id: int, payment_id: int, row: RefusedRow, key: str | None, actor: str,
 ) -> bool:
     """Keep an operation that was turned down; false where its key was used."""
     return await pool.fetchval(

@@ -4,7 +4,6 @@ It moves values and decides nothing: what follows from what is ``core.dispute``.
 """
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
@@ -122,17 +121,6 @@ class EventRow(NamedTuple):
     """What a merchant is to be told, as JSON."""
 
     event_id: int
-    event: str
-    payload: bytes
-    occurred_at: datetime
-
-
-class Waiting(NamedTuple):
-    """The same, for a door that takes it; ``payment_id`` is 0 for a report."""
-
-    event_id: int
-    subject: int
-    payment_id: int
     event: str
     payload: bytes
     occurred_at: datetime
@@ -307,16 +295,6 @@ async def tell(connection: asyncpg.Connection, merchant_id: int, subject: int, p
 async def events(connection: Connection, merchant_id: int, subject: int) -> list[EventRow]:
     """What was told of a case or a report, in order."""
     return [EventRow(*row) for row in await connection.fetch(SQL.events, merchant_id, subject)]
-
-
-async def waiting(connection: asyncpg.Connection, merchant_id: int, limit: int) -> list[Waiting]:
-    """What no door has taken yet, in order; held until the transaction ends."""
-    return [Waiting(*row) for row in await connection.fetch(SQL.waiting, merchant_id, limit)]
-
-
-async def hand(connection: asyncpg.Connection, merchant_id: int, event_ids: Sequence[int], at: datetime) -> None:
-    """A door took these."""
-    await connection.execute(SQL.hand, merchant_id, list(event_ids), at)
 
 
 async def ask_report(connection: asyncpg.Connection, merchant_id: int, report: ReportRow) -> None:

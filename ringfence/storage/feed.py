@@ -77,6 +77,7 @@ class Occurred(NamedTuple):
     first_kind: str
     first_reference: str | None
     first_details: bytes | None
+    moved: tuple[tuple[int, int], ...] = ()     # of a later operation: kinds of transfers and their sums, as they were then
 
 
 async def heads(connection: asyncpg.Connection) -> dict[int, int]:
@@ -109,8 +110,8 @@ async def events(connection: asyncpg.Connection, batches: Sequence[int], single:
 def _occurred(row: tuple[Any, ...]) -> Occurred:
     """What the payment began with is not read a second time where the operation is that one."""
     one = Occurred(*row)
-    first = (one.door, one.kind, one.reference, one.details) if one.operation_id == one.payment_id else row[25:]
-    return Occurred(*row[:25], first[0] or "", first[1] or "", *first[2:])
+    first = (one.door, one.kind, one.reference, one.details) if one.operation_id == one.payment_id else row[25:29]
+    return Occurred(*row[:25], first[0] or "", first[1] or "", *first[2:], tuple(map(tuple, row[29] or ())))
 
 
 async def places(connection: asyncpg.Connection, keys: Iterable[EventKey]) -> list[PlaceRow]:

@@ -75,6 +75,17 @@ async def insert_credential(connection: asyncpg.Connection, row: CredentialRow, 
     ) is not None
 
 
+async def credential(connection: asyncpg.Connection, merchant_id: int, door: str, public_name: str) -> CredentialRow | None:
+    """One credential in force.  After ``begin_change``."""
+    row = await connection.fetchrow(SQL.credential, merchant_id, door, public_name)
+    return row and CredentialRow(*row)
+
+
+async def update_credential(connection: asyncpg.Connection, row: CredentialRow) -> None:
+    """Store other phrases of a credential.  After ``begin_change``."""
+    await connection.execute(SQL.update_credential, row.merchant_id, row.door, row.public_name, row.sealed)
+
+
 async def for_change(connection: asyncpg.Connection, identifier: str) -> MerchantRow | None:
     """One merchant, locked.  Before ``begin_change``: every writer takes its merchant first, then the directory."""
     row = await connection.fetchrow(SQL.merchant_for_change, identifier)

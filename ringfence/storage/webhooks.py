@@ -75,6 +75,7 @@ class Known(NamedTuple):
     policy: PolicyRow
     failures: int
     probe_at: datetime | None
+    door: str
 
 
 class Due(NamedTuple):
@@ -127,7 +128,7 @@ async def keep_deliveries(connection: asyncpg.Connection, rows: Sequence[Deliver
 async def endpoint(connection: asyncpg.Pool | asyncpg.Connection, merchant_id: int, endpoint_id: int) -> Known | None:
     """One endpoint."""
     row = await connection.fetchrow(SQL.endpoint, merchant_id, endpoint_id)
-    return row and Known(row[0], PolicyRow(*tuple(row)[1:6]), row[6], row[7])
+    return row and Known(row[0], PolicyRow(*tuple(row)[1:6]), row[6], row[7], row[8])
 
 
 async def due(

@@ -177,7 +177,7 @@ async def test_the_payer_comes_back_and_the_payment_is_made(one: Process, here: 
         AUTHENTICATED.cavv, CARD["card_security_code"], f"{asked.answer['fort_id']}-1")
     assert await asked.code() == "02000"
     assert (await one.challenges.carry_on(*asked.name)) == (Stands.ENDED, None)
-    assert [row[0] for row in await one.fetch("SELECT event FROM events")] == ["authorization_approved"]
+    assert [row[0] for row in await one.fetch("SELECT event FROM events")] == ["authorization_challenged", "authorization_approved"]
     assert [tuple(row) for row in await one.fetch("SELECT attempt, result FROM outcomes ORDER BY attempt")] == [(0, "challenge"), (1, "approved")]
     assert (await here.capture("C-1", 1000))["response_code"] == "04000"
     row = await asked.row(one)

@@ -5,6 +5,8 @@ import json
 
 import pytest
 
+from ringfence.api.ppro import notifications
+from ringfence.cli import trigger_charges as charges
 from ringfence.cli.trigger import WAYS
 from ringfence.core.events import Event
 from ringfence.failures import Exit
@@ -38,7 +40,7 @@ def test_the_list_says_how(sandbox: Sandbox):
     """One line for an event, and the same for machines."""
     shown = sandbox.command("trigger", "--list")
     assert shown.returncode == 0 and all(event in shown.stdout for event in WAYS)
-    assert sandbox.json("trigger", "--list")["events"].keys() == WAYS.keys()
+    assert sandbox.json("trigger", "--list")["events"].keys() == WAYS.keys() | charges.WAYS.keys()
 
 
 @pytest.mark.parametrize(("event", "code"), [("chargeback_opened", Exit.REFUSED), ("purchase_aproved", Exit.USAGE), (None, Exit.USAGE)])
@@ -54,6 +56,12 @@ def test_another_merchant_can_be_chosen(sandbox: Sandbox):
     for merchant in ("RingfenceThree", "Shop7"):
         assert sandbox.json("trigger", "purchase_approved", "--merchant", merchant)["event"]["merchant"] == merchant
     assert sandbox.command("trigger", "purchase_approved", "--merchant", "Nobody").returncode == Exit.REFUSED
+
+
+def test_every_listed_webhook_is_one():
+    """Spelled as the door spells it."""
+    said = {f"PAYMENT_CHARGE_{row.type}" for row in notifications.TOLD.values()}
+    assert charges.WAYS.keys() <= said | {"PAYMENT_CHARGE_CREATED", "PAYMENT_CHARGE_DISCARDED"}
 
 
 def test_every_listed_event_is_one():

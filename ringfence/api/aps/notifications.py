@@ -69,7 +69,7 @@ TOLD: dict[str, Row] = {
 UNTOLD: frozenset[str] = frozenset({
     *(event for event in Event if event.endswith("_not_asked") and not event.startswith(("authorization_", "purchase_"))),
     Event.CAPTURE_UNKNOWN, Event.VOID_UNKNOWN, Event.REFUND_UNKNOWN, Event.REFUND_TAKEN,
-    *(event for event in Event if event.startswith(("increment_", "decrement_"))),
+    *(event for event in Event if event.startswith(("increment_", "decrement_"))), Event.AUTHORIZATION_CHALLENGED, Event.PURCHASE_CHALLENGED,
     Event.HOLD_DROPPED, Event.HELD_AGAIN, Event.CAPTURE_REJECTED, Event.REFUND_RETURNED, Event.CHARGEBACK_OPENED, Event.CHARGEBACK_RETURNED,
     Event.DISPUTE_LOST, Event.LATE_APPROVAL, Event.OVER_RETURNED, Event.NOTICE_UNMATCHED, Event.POSSIBLE_DUPLICATE,
 })

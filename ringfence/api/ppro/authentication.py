@@ -40,6 +40,13 @@ def within(echo: Mapping[str, Any]) -> timedelta:
     return timedelta(seconds=echo.get("within", 0))
 
 
+def echoed(asked: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What is kept of ``authenticationSettings`` for events: of proofs and codes nothing."""
+    return [{"type": one["type"]} | ({"settings": kept} if (kept := {
+        name: one["settings"][name] for name in ("returnUrl", "preference") if name in one.get("settings", {})}) else {})
+        for one in asked["authenticationSettings"]]
+
+
 def demand_of(
     merchant: Merchant, asked: Mapping[str, Any], brand: str, initiation: Initiation, channel: str, proof: Evidence | None,
 ) -> Demand | None:

@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import msgspec
+from msgspec.structs import replace
 
-from ringfence.api.ppro import answers, authentication, failures, fields, instruments, keys, methods
+from ringfence.api.ppro import answers, authentication, failures, fields, instruments, keys, methods, own_addresses
 from ringfence.api.ppro.answers import Answer
 from ringfence.api.ppro.door import DOOR, JSON, Caller, Endpoint, Request, Service, content_of, operation_key, read
 from ringfence.api.ppro.failures import OURS
@@ -47,7 +48,8 @@ class Wish(NamedTuple):
     """A charge to be made.  ``asked`` is what the table of a request reads; ``key`` claims the intention; ``told`` stands in the charge's
     details beside the echo.
 
-    ``refused``: the code of what this door turns down before anybody is asked, "" for nothing.
+    ``refused``: the code of what this door turns down before anybody is asked, "" for nothing.  ``held``: the card's instrument, where it is
+    in hand already; ``agreement_id``: what the payer agrees to with it, 0 for nothing.
     """
 
     asked: Mapping[str, Any]
@@ -56,6 +58,7 @@ class Wish(NamedTuple):
     told: Mapping[str, Any] = {}
     refused: str = ""
     account: str = ""                       # what stands for the payer's account at a wallet
+    held: Held | None = None
     agreement_id: int = 0                   # what the payer agrees to together with the charge, 0 for nothing ...
     recurrence: Recurrence | None = None    # ... and how that is told to him
 
@@ -71,8 +74,10 @@ async def create(service: Service, request: Request) -> Answer:
 async def begin(service: Service, caller: Caller, wish: Wish) -> Answer:
     """Make a charge, and answer with it as it stands then: 200 also where it was declined."""
     asked = wish.asked
-    if wrong := _wrong(asked) + methods.missing(asked, has_account=bool(wish.account)):
+    if wrong := missing(asked) + methods.missing(asked, has_account=bool(wish.account)):
         return answers.invalid(wrong)
+    if (refusal := await own_addresses.taken(service, caller, asked)) is not None:
+        return refusal
     held: Held | None = None
     recurrence = wish.recurrence or (Recurrence() if wish.agreement_id else None)
     redirect = methods.redirect_of(
@@ -84,14 +89,14 @@ async def begin(service: Service, caller: Caller, wish: Wish) -> Answer:
         key, is_repeat = await keys.standing(service, caller.merchant.merchant_id, wish.key)
         wish = wish._replace(key=key)
     if asked["paymentMethod"] == CARD and not refused:
-        held = await _instrument(service, caller, asked, is_repeat)
+        held = wish.held or await _instrument(service, caller, asked, is_repeat)
         if held is None:
             refused = "INSTRUMENT_NOT_FOUND"
         elif cited := asked.get("initialSchemeAuthorizationReference"):
             held = await instruments.citing(service, caller, held, cited)
     intent = intent_of(service, caller, wish, held, refused, None if refused else redirect)
     if not intent.never_asked and not authentication.may_come_back(intent.demand, asked, caller.merchant, is_live=service.is_live):
-        intent = intent._replace(never_asked=f"{OURS}INVALID_AUTHENTICATION_SETTINGS")
+        intent = replace(intent, never_asked=f"{OURS}INVALID_AUTHENTICATION_SETTINGS")
     done = await keys.execute(service, intent)
     if isinstance(done, Answer):
         return done
@@ -113,7 +118,7 @@ async def told(service: Service, caller: Caller, payment_id: int) -> Answer:
     return answers.ok(service.renderer.as_begun(caller.merchant.merchant_id, found[1]))
 
 
-def _wrong(asked: Mapping[str, Any]) -> list[Problem]:
+def missing(asked: Mapping[str, Any]) -> list[Problem]:
     """What no table of one field can say: a currency that nobody has, and what the payment method needs and is not there."""
     problems = []
     if asked["amount"]["currency"] not in CURRENCIES:
@@ -168,6 +173,8 @@ def intent_of(
         details["returnUrl"] = address
     if redirect is not None:
         details |= {"ways": redirect.ways, "within": redirect.seconds}
+    if "authenticationSettings" in asked:
+        details["authenticationSettings"] = authentication.echoed(asked)
     if held is not None:
         details |= {"instrumentId": held.instrument_id, "instrument": held.shown,
                     "card": {"expiry": held.card.expiry, "holder": held.card.holder}}

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from msgspec.structs import replace as with_changes
+
 from ringfence.api.ppro import answers, fields
 from ringfence.api.ppro.answers import Answer
 from ringfence.api.ppro.door import DOOR, JSON, Caller, Endpoint, Request, Service, content_of, once, read
 from ringfence.api.ppro.failures import declined, not_asked
+from ringfence.api.ppro.instrument_events import CREATED, DELETED, PREFIX, UPDATED, telling
 from ringfence.api.ppro.kinds import Problem
 from ringfence.core.authentication import Evidence, Status
 from ringfence.core.card import Pan, SecurityCode, brand_of, expiry_passed
@@ -18,9 +21,8 @@ from ringfence.core.commands import Command, Kind
 from ringfence.core.money import CURRENCIES
 from ringfence.core.outcomes import Approved, Declined, NotAsked
 from ringfence.engine.intents import CardInHand, Intent
-from ringfence.engine.vault import CardErased, Token
+from ringfence.engine.vault import CardErased, StoredCard, Token
 
-PREFIX = "instr"
 PATH = "/v1/payment-instruments"
 RAW_CARD, NETWORK_TOKEN, VAULTED = "RAW_CARD", "CARD_NETWORK_TOKEN", "CARD_PPRO_VAULTED"
 CARDS = (RAW_CARD, NETWORK_TOKEN)
@@ -50,10 +52,12 @@ def yymm(details: dict[str, Any]) -> str:
 
 # ------------------------------------------------------------------------------------------------------- for charges
 
-async def made(service: Service, caller: Caller, instrument: dict[str, Any], number: int | None = None) -> Held:
+async def made(
+    service: Service, caller: Caller, instrument: dict[str, Any], number: int | None = None, *, is_told: bool = False,
+) -> Held:
     """A new instrument for a card or a network token: the number goes to the vault, code and cryptogram stay in hand.
 
-    ``number`` is the instrument's own, where it was fixed before.
+    ``number`` is the instrument's own, where it was fixed before; ``is_told``: the merchant is told of it.
     """
     details, kind = instrument["details"], instrument["type"]
     merchant_id = caller.merchant.merchant_id
@@ -61,7 +65,9 @@ async def made(service: Service, caller: Caller, instrument: dict[str, Any], num
     stored = await service.vault.keep(merchant_id, pan)
     instrument_id = service.engine.new_id() if number is None else number
     name, expiry, holder = service.names.make(PREFIX, instrument_id), yymm(details), details["holderName"]
-    token = await service.vault.create_token(merchant_id, stored, name=name, expiry=expiry, holder=holder)
+    told = _vaulted(name, stored, expiry, holder, details.get("brand", ""), kind)
+    also = telling(service, caller, CREATED, instrument_id, *told) if is_told else None
+    token = await service.vault.create_token(merchant_id, stored, name=name, expiry=expiry, holder=holder, also=also)
     if not isinstance(token, Token):            # a first try under this number has made it
         assert not isinstance(token, CardErased), "it was kept in this moment"
         token = await service.vault.token(merchant_id, name, fresh=True)
@@ -109,10 +115,15 @@ def _in_hand(
 
 def shown(token: Token, brand: str = "", kind: str = RAW_CARD) -> dict[str, Any]:
     """A card's instrument as it is told: vaulted, without its number."""
-    card = token.card
-    return {"id": token.name, "type": VAULTED if kind == RAW_CARD else kind, "details": {
+    told, details = _vaulted(token.name, token.card, token.expiry, token.holder, brand, kind)
+    return {"id": token.name, "type": told, "details": details}
+
+
+def _vaulted(name: str, card: StoredCard, expiry: str, holder: str, brand: str, kind: str) -> tuple[str, dict[str, Any]]:
+    """Type and details."""
+    return VAULTED if kind == RAW_CARD else kind, {
         "brand": brand or card.brand or str(brand_of(card.bin) or ""), "bin": card.bin, "last4Digits": card.last4,
-        "expiryMonth": int(token.expiry[2:]), "expiryYear": 2000 + int(token.expiry[:2]), "holderName": token.holder, "panAlias": token.name}}
+        "expiryMonth": int(expiry[2:]), "expiryYear": 2000 + int(expiry[:2]), "holderName": holder, "panAlias": name}
 
 
 async def citing(service: Service, caller: Caller, held: Held, reference: str) -> Held:
@@ -123,13 +134,19 @@ async def citing(service: Service, caller: Caller, held: Held, reference: str) -
         return held
     await service.instruments.cite(merchant_id, token.name, token.card, reference)
     fresh = await service.vault.token(merchant_id, token.name, fresh=True)
-    return held if fresh is None else held._replace(card=held.card._replace(token=fresh, stored=fresh.card))
+    return held if fresh is None else held._replace(card=with_changes(held.card, token=fresh, stored=fresh.card))
 
 
 async def renew(service: Service, caller: Caller, held: Held) -> None:
     """The account updater's news: the card behind the instrument expires later."""
     year, month = int(held.card.expiry[:2]) + UPDATED_YEARS, held.card.expiry[2:]
-    await service.vault.update_token(caller.merchant.merchant_id, held.instrument_id, expiry=f"{year % 100:02d}{month}")
+    number = service.names.read(PREFIX, held.instrument_id)
+    also = None
+    if number is not None and held.shown:
+        details = held.shown["details"] | {"expiryYear": 2000 + year % 100}
+        also = telling(service, caller, UPDATED, number, held.shown["type"], details)
+    await service.vault.update_token(caller.merchant.merchant_id, held.instrument_id, expiry=f"{year % 100:02d}{month}", also=also)
+    await service.agreements.updated(caller.merchant.merchant_id, held.instrument_id)
 
 
 # ------------------------------------------------------------------------------------------------------------ the API
@@ -170,12 +187,15 @@ def _wrong(service: Service, asked: dict[str, Any]) -> list[Problem]:
 async def _make(service: Service, caller: Caller, asked: dict[str, Any], number: int) -> Answer:
     if asked["type"] not in CARDS:
         details = asked.get("details", {})
-        await service.instruments.keep(caller.merchant.merchant_id, number, asked["type"], details)
+        await service.instruments.keep(
+            caller.merchant.merchant_id, number, asked["type"], details, telling(service, caller, CREATED, number, asked["type"], {}))
         return answers.ok({"id": service.names.make(PREFIX, number), "type": asked["type"], "details": details})
-    held = await made(service, caller, asked, number)
+    held = await made(service, caller, asked, number, is_told="validate" not in asked)
     if (validate := asked.get("validate")) is not None and (said := await _validated(service, caller, held, validate["currency"])):
         await service.vault.update_token(caller.merchant.merchant_id, held.instrument_id, active=False)
         return answers.error(422, f"the card was not accepted: {said}")
+    if validate is not None and (also := telling(service, caller, CREATED, number, held.shown["type"], held.shown["details"])) is not None:
+        await service.instruments.note(also)
     return answers.ok(held.shown)
 
 
@@ -202,8 +222,8 @@ async def _validated(service: Service, caller: Caller, held: Held, currency: str
             view = await service.reading.view(merchant.merchant_id, payment_id)
             assert view is not None, "it was just approved"
             void_id = service.engine.new_id()
-            await service.engine.execute(intent._replace(
-                command=Command(Kind.VOID, None, currency, void_id, whole=True), original=view.original, card=await service.reading.card_of(view)))
+            void = Command(Kind.VOID, None, currency, void_id, whole=True)
+            await service.engine.execute(with_changes(intent, command=void, original=view.original, card=await service.reading.card_of(view)))
             return ""
     return "nobody knows what its issuer said"
 
@@ -242,12 +262,16 @@ async def replace(service: Service, request: Request) -> Answer:
     assert number is not None, "it was found"
     details = asked.get("details", {})
     if asked["type"] not in CARDS:
-        await service.instruments.replace(merchant_id, number, asked["type"], details)
+        await service.instruments.replace(
+            merchant_id, number, asked["type"], details, telling(service, request.caller, UPDATED, number, asked["type"], {}))
     else:
         card = await service.vault.keep(merchant_id, Pan(details["number" if asked["type"] == RAW_CARD else "tokenNumber"]))
-        await service.instruments.put_card(merchant_id, name, card, yymm(details), details["holderName"])
+        told = _vaulted(name, card, yymm(details), details["holderName"], details.get("brand", ""), asked["type"])
+        also = telling(service, request.caller, UPDATED, number, *told)
+        await service.instruments.put_card(merchant_id, name, card, yymm(details), details["holderName"], also)
         if asked["type"] == NETWORK_TOKEN:
             await service.instruments.replace(merchant_id, number, asked["type"], {"brand": details["brand"]})
+    await service.agreements.updated(merchant_id, name)
     return await show(service, request)
 
 
@@ -257,10 +281,13 @@ async def delete(service: Service, request: Request) -> Answer:
     number = service.names.read(PREFIX, name)
     if number is None:
         return answers.not_found("Payment instrument")
-    was_there = await service.instruments.delete(merchant_id, number)
+    found = await _find(service, request)
+    also = telling(service, request.caller, DELETED, number, found["type"], found["details"] if found["type"] in (VAULTED, NETWORK_TOKEN) else {}) \
+        if found is not None else None
     token = await _token(service, request.caller, name)
+    was_there = await service.instruments.delete(merchant_id, number, None if token is not None else also)
     if token is not None:
-        await service.vault.update_token(merchant_id, name, active=False)
+        await service.vault.update_token(merchant_id, name, active=False, also=also)
     return answers.NO_CONTENT if was_there or token is not None else answers.not_found("Payment instrument")
 
 

@@ -42,6 +42,16 @@ class Names:
         signs.reverse()
         return f"{prefix}_{''.join(signs)}" if prefix else "".join(signs)
 
+    def event(self, merchant_id: int, what: str, subject: int, place: int, prefix: str = "") -> str:
+        """The name of a message about a subject: the same however often it is made.  ``what`` tells rows of events apart."""
+        text = b"event:%d:%s:%d:%d" % (merchant_id, what.encode(), subject, place)
+        value = int.from_bytes(hashlib.blake2b(text, key=self._key, digest_size=24).digest(), "big")
+        signs = []
+        for _ in range(LENGTH):
+            value, sign = divmod(value, len(ALPHABET))
+            signs.append(ALPHABET[sign])
+        return f"{prefix}_{''.join(signs)}" if prefix else "".join(signs)
+
     def read(self, prefix: str, name: str) -> int | None:
         """The number of an object of that kind; ``None`` for what this never made."""
         signs = name.removeprefix(f"{prefix}_") if prefix else name

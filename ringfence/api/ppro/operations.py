@@ -16,6 +16,7 @@ from ringfence.api.ppro.charges import find
 from ringfence.api.ppro.door import DOOR, JSON, Endpoint, Handler, Request, Service, content_of, once, operation_key, read
 from ringfence.api.ppro.failures import EXCEEDS_CAPTURED, NOT_DISCARDED, OURS
 from ringfence.api.ppro.keys import Repeat
+from ringfence.api.ppro.notifications import turned_down
 from ringfence.api.ppro.rendering import CHARGES, DISCARD, DISCARDED, LISTS
 from ringfence.core.commands import Command, Kind
 from ringfence.core.payment import decide
@@ -91,7 +92,9 @@ async def _turned_down(service: Service, request: Request, view: View, row: Refu
     elif refusal is Refusal.EXCEEDS_CAPTURABLE and payment is not None and not payment.capturable:
         told = Refusal.NOTHING_TO_VOID
     caller = request.caller
-    kept = await service.charges.keep_refused(caller.merchant.merchant_id, view.payment_id, row._replace(refusal=told), key, caller.actor)
+    row = row._replace(refusal=told)
+    said = turned_down(service.names, caller.merchant, view, row)
+    kept = await service.charges.keep_refused(caller.merchant.merchant_id, view.payment_id, row, key, caller.actor, said)
     return answers.ok(service.renderer.refused(view, kept))
 
 
@@ -126,12 +129,11 @@ async def _discard(service: Service, request: Request, charge: Charge, asked: Ma
     if kept is None:
         row = RefusedRow(number, DISCARD, view.first.minor, "", _ENCODE(asked), content_of(service, asked), service.now())
         gave_up = await service.give_up(merchant_id, payment_id, f"{OURS}{DISCARDED}")
-        if gave_up:
-            refusal = DISCARDED
-        else:
-            now = await service.reading.view(merchant_id, payment_id) or view
-            refusal = Refusal.OPERATION_IN_PROGRESS if now.first.result in (None, "challenge", "unknown") else NOT_DISCARDED
-        kept = await service.charges.keep_refused(merchant_id, payment_id, row._replace(refusal=refusal), None, caller.actor)
+        now = view if gave_up else await service.reading.view(merchant_id, payment_id) or view
+        is_busy = now.first.result in (None, "challenge", "unknown")
+        row = row._replace(refusal=DISCARDED if gave_up else Refusal.OPERATION_IN_PROGRESS if is_busy else NOT_DISCARDED)
+        said = turned_down(service.names, caller.merchant, now, row)
+        kept = await service.charges.keep_refused(merchant_id, payment_id, row, None, caller.actor, said)
     return answers.ok(service.renderer.discard(payment_id, kept))
 
 

@@ -135,21 +135,12 @@ WHERE merchant_id = $1::integer AND dispute_id = $2::bigint AND place = $3::inte
 
 -- tell --
 -- Keep what a merchant is to be told.
-INSERT INTO dispute_events VALUES ($1, $2, $3, $4, $5, $6, $7, NULL);
+INSERT INTO dispute_events VALUES ($1, $2, $3, $4, $5, $6, $7);
 
 -- events --
 -- What was told of a case or a report, in order.
 SELECT event_id, event, payload, occurred_at FROM dispute_events
 WHERE merchant_id = $1::integer AND subject = $2::bigint ORDER BY event_id;
-
--- waiting --
--- What nobody took yet of a merchant, in order, at most $2; held until the commit.
-SELECT event_id, subject, payment_id, event, payload, occurred_at FROM dispute_events
-WHERE merchant_id = $1::integer AND handed_at IS NULL ORDER BY event_id LIMIT $2::integer FOR UPDATE SKIP LOCKED;
-
--- hand --
--- A door took these.
-UPDATE dispute_events SET handed_at = $3::timestamptz WHERE merchant_id = $1::integer AND event_id = ANY ($2::bigint[]);
 
 -- ask_report --
 -- Keep a report that is asked for.

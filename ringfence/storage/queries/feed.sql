@@ -45,11 +45,19 @@ ORDER BY b.batch_id LIMIT $4;
 -- events --
 -- The events of batches ($1), and single ones ($2 merchants, $3 payments, $4 sequences), each with the facts of its own
 -- commit: its operation, that attempt's outcome if the same batch wrote it, and the operation that the payment began with
--- where that is another one.
+-- where that is another one; of a later operation also the sums of the payment's transfers as they were then, by kind.
 SELECT e.merchant_id, e.payment_id, e.sequence, e.event, e.occurred_at, e.operation_id, e.attempt, e.batch_id,
        o.kind, o.minor, o.currency, o.door, o.reference, o.details, o.token_name, o.token_version, o.reason, o.actor,
        x.result, x.minor, x.response_code, x.advice, x.approval_code, x.scheme_reference, x.processor_reference,
-       f.door, f.kind, f.reference, f.details
+       f.door, f.kind, f.reference, f.details,
+       CASE WHEN e.operation_id <> e.payment_id THEN (
+           SELECT array_agg(ARRAY[m.kind, m.minor] ORDER BY m.kind)
+           FROM (SELECT t.kind::bigint AS kind, sum(t.minor)::bigint AS minor FROM transfers t
+                 WHERE t.merchant_id = e.merchant_id AND t.payment_id = e.payment_id AND EXISTS (
+                     SELECT FROM events h
+                     WHERE h.merchant_id = e.merchant_id AND h.payment_id = e.payment_id AND h.sequence <= e.sequence
+                       AND h.operation_id = t.operation_id AND h.batch_id > 0 AND h.attempt > t.leg / 10000)
+                 GROUP BY t.kind) m) END
 FROM (
     SELECT * FROM events WHERE batch_id = ANY($1::bigint[])
     UNION ALL

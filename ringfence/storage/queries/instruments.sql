@@ -1,7 +1,8 @@
 -- keep --
 -- Make an instrument, or leave the one that is there.
 INSERT INTO instruments (merchant_id, instrument_id, type, sealed, created_at, changed_at) VALUES ($1, $2, $3, $4, $5, $5)
-ON CONFLICT DO NOTHING;
+ON CONFLICT DO NOTHING
+RETURNING instrument_id;
 
 -- find --
 -- An instrument that was not deleted.

@@ -35,3 +35,12 @@ SELECT merchant_id, settings::text AS settings, name, active FROM merchants WHER
 -- update_merchant --
 -- Store a merchant's name, settings and whether it may trade.
 UPDATE merchants SET name = $2::text, settings = $3::text::jsonb, active = $4::bool WHERE merchant_id = $1::int;
+
+-- credential --
+-- One credential in force.
+SELECT merchant_id, door, public_name, sealed, algorithm FROM credentials
+WHERE merchant_id = $1 AND door = $2 AND public_name = $3 AND active;
+
+-- update_credential --
+-- Store other phrases of a credential.
+UPDATE credentials SET sealed = $4 WHERE merchant_id = $1 AND door = $2 AND public_name = $3;

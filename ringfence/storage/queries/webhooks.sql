@@ -28,7 +28,7 @@ ON CONFLICT DO NOTHING;
 
 -- endpoint --
 -- One endpoint, for whoever drains it.
-SELECT url, schedule, accepts, at_once, in_order, seconds, failures, probe_at
+SELECT url, schedule, accepts, at_once, in_order, seconds, failures, probe_at, door
 FROM endpoints WHERE merchant_id = $1 AND endpoint_id = $2;
 
 -- due --

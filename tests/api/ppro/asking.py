@@ -15,6 +15,7 @@ from ringfence.api.ppro.app import GlobalApi
 from ringfence.api.ppro.disputes import report_words
 from ringfence.api.ppro.door import Disputes, Service
 from ringfence.api.ppro.names import Names
+from ringfence.engine.addresses import rules_for
 from ringfence.engine.authenticating import secrets_under
 from ringfence.engine.dispute_reading import Cases
 from ringfence.engine.dispute_reports import Reports
@@ -131,7 +132,7 @@ def service_of(one: Process) -> Service:
         is_live=False, base_url=BASE_URL, engine=one.engine, reading=one.reading, vault=one.vault, directory=one.directory,
         code_box=one.code_box, keyring=one.keyring, pool=one.pool, processors=one.processors,
         new_id=one.new_id, now=one.now, challenges=one.challenges, secret_of=secrets_under(one.content_key),
-        disputes=disputes_of(one), redirects=one.redirects)
+        disputes=disputes_of(one), rules=rules_for(False), redirects=one.redirects)
 
 
 def disputes_of(one: Process) -> Disputes:
