@@ -255,8 +255,8 @@ async def _foundation(
     engine.challenged = after_challenges.at_once
     base_url = base_url_of(config)
     redirects = redirects_of(
-        config, amazon, engine, reading, pool, directory, keyring, desk.first, key=secret_key(config, keyring), base_url=base_url, now=clock.now, wall=_wall,
-        ask_seconds=ask_seconds)
+        config, amazon, engine, reading, pool, directory, keyring, desk.first, key=secret_key(config, keyring), base_url=base_url,
+        now=clock.now, wall=_wall, ask_seconds=ask_seconds)
     ahead = Ahead(
         pool, access_control, authenticating, after_challenges, new_id=numbering.next, secret_of=secret_of, now=clock.now,
         wall=_wall, seconds=config.answer_seconds)

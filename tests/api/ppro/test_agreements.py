@@ -279,7 +279,6 @@ async def test_golden_agreement_without_a_charge_and_a_subsequent_one(one: Proce
 
 async def test_golden_agreement_with_its_first_charge(one: Process, client: AgreeingClient):
     """Section 19.4: one approval covers both; the payer's way is the charge's."""
-    one.processor.say(Challenge("https://wallet.example", "0"))
     made = await client.agree("AMAZON_PAY", consumer={"name": "John Smith", "country": "US"}, initialPaymentCharge={
         "amount": {"value": 1000, "currency": "USD"}, "merchantPaymentChargeReference": "sub-1"})
     charge, at = made["initialPaymentChargeId"], "2026-01-05T07:09:19.000Z"
