@@ -122,3 +122,30 @@ def test_the_page_that_hands_over(shop, payer, merchant, language):
         one.look()
         one.page.click("#hand-over button")
         one.page.wait_for_selector(BUYER)
+
+
+@pytest.mark.parametrize(("action", "status"), [("approve", "ACTIVE"), ("cancel", "FAILED"), ("approve_and_walk", "ACTIVE")])
+@pytest.mark.parametrize("is_charged", [True, False])
+def test_a_payer_agrees_at_amazon(sandbox, shop, payer, merchant, action, status, is_charged):
+    """One approval covers an agreement and its first charge; later charges need nobody."""
+    first = {"initialPaymentCharge": {"amount": {"value": 1000, "currency": "USD"}}} if is_charged else {}
+    made = merchant.call("POST", "/payment-agreements", {
+        "paymentMethod": "AMAZON_PAY", "consumer": {"name": "John Smith", "country": "US"}, "startDate": "2023-03-26T20:24:27Z",
+        "authenticationSettings": [{"type": "REDIRECT", "settings": {"returnUrl": f"{shop.url}/return"}}], **first})
+    name = made["id"]
+    with payer() as one:
+        one.page.goto(made["authenticationMethods"][0]["details"]["requestUrl"])
+        sign_in(one)
+        one.page.click(f"button[value={action}]")
+        if action == "approve_and_walk":
+            one.page.wait_for_selector("h1")
+            sandbox.json("clock", "advance", "2m")
+        else:
+            one.page.wait_for_url(f"{shop.url}/return?payment-agreement-id={name}**")
+        assert merchant.call("GET", f"/payment-agreements/{name}")["status"] == status
+        if is_charged:
+            assert merchant.status(made["initialPaymentChargeId"]) == ("CAPTURED" if status == "ACTIVE" else "FAILED")
+        if status == "ACTIVE":
+            later = merchant.call("POST", f"/payment-agreements/{name}/payment-charges", {
+                "amount": {"value": 9000, "currency": "USD"}, "initiator": "MERCHANT", "scheduleType": "SCHEDULED"})
+            assert later["status"] == "CAPTURED"

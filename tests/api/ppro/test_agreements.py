@@ -10,7 +10,7 @@ import pytest
 from ringfence.api.ppro import agreements as door
 from ringfence.api.ppro.returning import Returning
 from ringfence.core.commands import Initiation, Kind
-from ringfence.core.outcomes import Challenge, Declined, Silence, Unknown
+from ringfence.core.outcomes import Declined, Silence, Unknown
 from ringfence.engine.browser import Return
 from ringfence.storage import agreements as rows
 from tests.api.ppro.agreeing import BACK, REDIRECT, AgreeingClient, agreement, history
