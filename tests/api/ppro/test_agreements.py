@@ -10,7 +10,7 @@ import pytest
 from ringfence.api.ppro import agreements as door
 from ringfence.api.ppro.returning import Returning
 from ringfence.core.commands import Initiation, Kind
-from ringfence.core.outcomes import Challenge, Declined, Silence, Unknown
+from ringfence.core.outcomes import Declined, Silence, Unknown
 from ringfence.engine.browser import Return
 from ringfence.storage import agreements as rows
 from tests.api.ppro.agreeing import BACK, REDIRECT, AgreeingClient, agreement, history
@@ -280,7 +280,6 @@ async def test_golden_agreement_without_a_charge_and_a_subsequent_one(one: Proce
 
 async def test_golden_agreement_with_its_first_charge(one: Process, client: AgreeingClient):
     """Section 19.4: one approval covers both; the payer's way is the charge's."""
-    one.processor.say(Challenge("https://wallet.example", "0"))
     made = await client.agree("AMAZON_PAY", consumer={"name": "John Smith", "country": "US"}, initialPaymentCharge={
         "amount": {"value": 1000, "currency": "USD"}, "merchantPaymentChargeReference": "sub-1"})
     charge, at = made["initialPaymentChargeId"], "2026-01-05T07:09:19.000Z"
