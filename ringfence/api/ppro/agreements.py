@@ -32,6 +32,7 @@ from ringfence.core.agreement import AmountType
 from ringfence.core.card import Pan
 from ringfence.core.mock_method import read_descriptor
 from ringfence.core.money import CURRENCIES
+from ringfence.core.redirection import Recurrence, recurrence_of
 from ringfence.engine.agreements import AgreementRow, New, Refusal, Status, Terms, What
 from ringfence.engine.return_address import may_return
 
@@ -131,9 +132,14 @@ async def _begun(service: Service, caller: Caller, asked: Mapping[str, Any], row
     if service.route(caller.merchant, method, "") is None:
         await refused("INVALID_PAYMENT_METHOD")
         return None
-    if method in BY_ACCOUNT and not _comes_back(service, caller, asked):
-        await refused("INVALID_AUTHENTICATION_SETTINGS")
-        return None
+    if method in BY_ACCOUNT:
+        if not _comes_back(service, caller, asked):
+            await refused("INVALID_AUTHENTICATION_SETTINGS")
+            return None
+        countries = caller.merchant.settings.amazon_pay_countries
+        if countries and asked["consumer"]["country"] not in countries:
+            await refused("COUNTRY_NOT_SUPPORTED")
+            return None
     if method == CARD:
         held = await _held(service, caller, asked, row)
         if held is None:
@@ -200,7 +206,13 @@ def _first(service: Service, caller: Caller, asked: Mapping[str, Any], row: Agre
     consumer = {**asked["consumer"], **wanted.get("consumer", {})}
     return Wish(
         {**shared, **wanted, "consumer": consumer}, row.payment_id, f"agreement:{row.agreement_id}", told, held=held,
-        agreement_id=row.agreement_id)
+        agreement_id=row.agreement_id, recurrence=_recurrence(asked, row))
+
+
+def _recurrence(asked: Mapping[str, Any], row: AgreementRow) -> Recurrence:
+    """What the payer is told of later payments."""
+    frequency = asked.get("frequency", {})
+    return recurrence_of(frequency.get("type", ""), frequency.get("interval", 1), row.minor if row.amount_type == AmountType.EXACT else None)
 
 
 def _comes_back(service: Service, caller: Caller, asked: Mapping[str, Any]) -> bool:
