@@ -205,9 +205,9 @@ async def _foundation(
         ends.push_async_callback(made.close)
         return made
 
-    def outcome_lane(one: Lane) -> OutcomeLane:
+    def outcome_lane(one: Lane, *, in_bulk: bool = False) -> OutcomeLane:
         return OutcomeLane(
-            one, now=clock.now, new_id=numbering.next, chain_key=keyring.chain_key, value_date=_value_date(processors), plan=plan)
+            one, now=clock.now, new_id=numbering.next, chain_key=keyring.chain_key, value_date=_value_date(processors), plan=plan, in_bulk=in_bulk)
 
     def engine_on(intent_lane: Lane, outcomes_on: Lane) -> Engine:
         intents = IntentLane(intent_lane, now=clock.now, ask_seconds=ask_seconds)
@@ -305,7 +305,7 @@ async def _foundation(
         rows_out = lane("batch outcomes", OUTCOME_LANES)
         ends.push_async_callback(rows_in.close)
         carrier = Carrier(
-            rows_in, CountedOutcomes(outcome_lane(rows_out).commit, counters).commit, engine, engine, due, batch_doors, now=clock.now,
+            rows_in, CountedOutcomes(outcome_lane(rows_out, in_bulk=True).commit, counters).commit, engine, engine, due, batch_doors, now=clock.now,
             ask_seconds=ask_seconds, is_stopping=lambda: background.is_stopping, hands=1 if config.frozen_at else HANDS,
             done=lambda: nudge(CHORE))
         chores += [

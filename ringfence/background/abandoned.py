@@ -57,6 +57,7 @@ async def sweep(pool: asyncpg.Pool, directory: Directory, engine: Engine) -> int
         if len(found) < AT_ONCE:
             await rows.note_swept(pool, JOB, until)
             break
+        since = found[-1][0].ask_deadline or since      # what lies before it has ended
     if ended:
         log.warning("%d operations lost their owner; their outcome is unknown", ended)
     return ended

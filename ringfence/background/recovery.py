@@ -5,7 +5,7 @@ from ringfence.background.worker import Queue
 from ringfence.engine.recovery import Recovery
 from ringfence.storage.recovery import RECOVERY
 
-AT_ONCE, PER_MERCHANT = 32, 8
+AT_ONCE, PER_MERCHANT = 64, 32
 """Messages in flight together, and of one merchant: a processor that is away for one holds up no other."""
 
 

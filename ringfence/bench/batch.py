@@ -97,10 +97,11 @@ def run(count: int, tokens: int, kills: int, service: Service, folder: Path, ste
         killed = _kill(service, kills, handed.fields["batch_id"], count)
         _until(shop, "71140", "")
         processed = time.monotonic()
-        codes, told = _results(shop, folder / "results.csv")
+        told = _results(shop, folder / "results.csv")
         ended = time.monotonic()
         spent = used(service.pid, postmaster).since(before)
     step("Asking the books", count / 20_000)
+    codes = _codes(told)
     faults = [*buyer.faults, *_wrong(told, count), *asyncio.run(_verified(service.dsn, count, codes)), *verify(service.dsn, acknowledged)]
     if (said := _agreed(service, handed.fields["batch_id"])) is not None:
         faults.append(said)
@@ -133,15 +134,17 @@ def _until(shop: batch_wire.Shop, while_code: str, then: str) -> None:
         time.sleep(LOOK_SECONDS)
 
 
-def _results(shop: batch_wire.Shop, file: Path) -> tuple[Counter[str], Path]:
+def _results(shop: batch_wire.Shop, file: Path) -> Path:
     """The results to their last byte."""
     with file.open("wb") as out:
         for piece in batch_wire.results(shop, REFERENCE):
             out.write(piece)
-    codes: Counter[str] = Counter()
-    with file.open(newline="", encoding="utf-8") as rows:
-        codes.update(row["response_code"] for row in csv.DictReader(rows))
-    return codes, file
+    return file
+
+
+def _codes(told: Path) -> Counter[str]:
+    with told.open(newline="", encoding="utf-8") as rows:
+        return Counter(row["response_code"] for row in csv.DictReader(rows))
 
 
 def _wrong(told: Path, count: int) -> list[str]:
@@ -177,7 +180,7 @@ def _admin(service: Service, path: str) -> Any:
 
 
 def _kill(service: Service, kills: int, batch_id: str, count: int) -> int:
-    """Kill a worker process in the middle, so often; how often that was."""
+    """Kill a worker process in the middle, so often; how often that was.  The one that has worked most: others only keep things."""
     killed, first, last = 0, *KILLS_OVER
     stuck = time.monotonic() + STUCK_SECONDS
     while killed < kills and time.monotonic() < stuck:
@@ -186,7 +189,7 @@ def _kill(service: Service, kills: int, batch_id: str, count: int) -> int:
         except (OSError, ValueError):
             done = 0                            # it was that worker's answer
         if done >= count * (first + (last - first) * killed / max(1, kills - 1 or 1)):
-            killed += kill_worker(service, killed)
+            killed += kill_worker(service)
         time.sleep(0.2)
     return killed
 

@@ -43,11 +43,12 @@ def paid_once(service: Service, count: int) -> list[str]:
         return [name for names in together.map(several, [range(start, count, TOKENS_AT_ONCE) for start in range(TOKENS_AT_ONCE)]) for name in names]
 
 
-def kill_worker(service: Service, turn: int) -> int:
-    """Kill one of the worker processes without warning, each in its turn; how many that were."""
-    workers = [number for number, one in processes().items() if one.parent == service.pid and _is_worker(number)]
+def kill_worker(service: Service) -> int:
+    """Kill the worker process that has worked most, without warning; how many that were."""
+    table = processes()
+    workers = [number for number, one in table.items() if one.parent == service.pid and _is_worker(number)]
     if workers:
-        os.kill(workers[turn % len(workers)], signal.SIGKILL)
+        os.kill(max(workers, key=lambda number: table[number].used_s), signal.SIGKILL)
     return min(1, len(workers))
 
 

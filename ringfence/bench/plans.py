@@ -116,7 +116,7 @@ async def _watch(service: Service, count: int, kills: int) -> tuple[list[int], i
             left.append(count - await connection.fetchval(QUERIES["charged"].sql))
             first, last = KILLS_OVER
             if killed < kills and count - left[-1] >= count * (first + (last - first) * killed / max(1, kills - 1)):
-                killed += kill_worker(service, killed)
+                killed += kill_worker(service)
             if left[-1] != left[-2]:
                 moved = time.monotonic()
             await asyncio.sleep(max(0.1, (time.monotonic() - looked) / LOOKS_AT_MOST))

@@ -36,7 +36,7 @@ Examples:
 @json_option
 def create(identifier: str, name: str | None, access_code: str | None, request_phrase: str | None, response_phrase: str | None, sha_type: str,
            settings: tuple[str, ...], data: str | None, as_json: bool) -> None:
-    """Make a merchant and its first APS credential set, and print the phrases: they are not shown again in live mode."""
+    """Make a merchant with its first credentials at each door, and print them: phrases, keys and secrets are not shown again in live mode."""
     given = {"identifier": identifier, "name": name, "access_code": access_code, "sha_request_phrase": request_phrase,
              "sha_response_phrase": response_phrase, "sha_type": sha_type}
     body = {key: value for key, value in given.items() if value is not None} | {"settings": _settings(settings)}
@@ -45,6 +45,7 @@ def create(identifier: str, name: str | None, access_code: str | None, request_p
         print_json(made)
     else:
         print_pairs([("name", made["name"]), *made["credentials"][0].items()], title=f"Made {identifier}")
+        print_pairs(made["ppro"][0].items(), title="\nat the PPRO door")
 
 
 @merchant.command(name="list", epilog="""\b
@@ -69,7 +70,7 @@ Examples:
   ringfence merchant show RingfenceOne
   ringfence merchant show RingfenceOne --phrases     sandbox only""")
 @click.argument("identifier")
-@click.option("--phrases", is_flag=True, help="Show the SHA phrases too (sandbox only).")
+@click.option("--phrases", is_flag=True, help="Show phrases, keys and secrets too (sandbox only).")
 @data_option
 @json_option
 def show(identifier: str, phrases: bool, data: str | None, as_json: bool) -> None:
@@ -141,4 +142,6 @@ def _print(one: dict[str, Any]) -> None:
     print_pairs([("identifier", one["identifier"]), ("name", one["name"]), ("active", "yes" if one["active"] else "no")])
     for credential in one["credentials"]:
         print_pairs([(key, value) for key, value in credential.items() if key != "merchant_identifier"], title="\ncredential set")
+    for credential in one["ppro"]:
+        print_pairs(credential.items(), title="\nat the PPRO door")
     print_table(("setting", "value"), one["settings"].items(), title="\nsettings")

@@ -26,6 +26,7 @@ from ringfence.engine.intent_lane import IntentBatch, TokenChanged
 from ringfence.engine.intents import Ended, Reserved, Result
 from ringfence.engine.lane import Lane
 from ringfence.storage import batches as rows
+from ringfence.storage.alike import NotAlike
 from ringfence.storage.batches import Line, Order, Stretch
 from ringfence.storage.borrowing import borrowed
 
@@ -60,6 +61,7 @@ class Carrier:
         self._lane, self._outcomes, self._engine, self._live, self._pool, self._doors = lane, outcomes, engine, live, pool, doors
         self._now, self._ask, self._chunk, self._hands = now, timedelta(seconds=ask_seconds), chunk, hands
         self._is_stopping, self._done = is_stopping, done
+        self._mixed: set[int] = set()           # batches with rows that were turned down
         self._taking, self._ending = asyncio.Lock(), asyncio.Lock()         # a lane commits one after the other
 
     async def run(self) -> int:
@@ -69,7 +71,7 @@ class Carrier:
             while not self._is_stopping():
                 async with borrowed(self._pool) as connection:
                     files = [one for one in await rows.open_files(connection) if one.state == PROCESSING and one.door in self._doors]
-                waiting = deque(_in_turn(files))
+                waiting = deque(_in_turn(files) * self._hands)          # so that every hand finds work, if there is only one file
                 before = carried
                 if files:
                     until = asyncio.get_running_loop().time() + ROUND_SECONDS
@@ -112,7 +114,7 @@ class Carrier:
                     self._engine.ended(one, outcome) for one, outcome in zip(taken.reserved, outcomes, strict=True)])
             for one, result in zip(taken.reserved, results, strict=True):
                 if type(result.outcome) is Approved and result.outcome.minor == one.operation.minor:
-                    approved += 1
+                    approved += 1                   # with a card whose cardholder paid before: nothing is to be forgotten or undone
                 else:
                     unknown += type(result.outcome) is Unknown
                     self._engine.after(one, result)
@@ -125,11 +127,14 @@ class Carrier:
         """Take the next lines; where they cannot be stored together, fewer and fewer, until the one to blame is alone and is refused."""
         size, refuses = self._chunk, False
         while True:
-            taking = _Taking(self._engine, file, self._doors[file.door], self._now(), self._ask, size, refuses)
+            alike = not file.forced and file.batch_id not in self._mixed
+            taking = _Taking(self._engine, file, self._doors[file.door], self._now(), self._ask, size, refuses, alike)
             try:
                 return await self._lane.run(taking.commit, taking.committed)
             except CommitFailed:
                 raise
+            except NotAlike:                    # nothing was stored: the next try asks each row
+                self._mixed.add(file.batch_id)
             except Exception:
                 if refuses:
                     raise
@@ -158,9 +163,10 @@ class Carrier:
 class _Taking:
     """Some lines on their way through the commit that takes them."""
 
-    def __init__(self, engine: Engine, file: File, door: BatchDoor, now: datetime, ask: timedelta, size: int, refuses: bool) -> None:
+    def __init__(self, engine: Engine, file: File, door: BatchDoor, now: datetime, ask: timedelta, size: int, refuses: bool,
+                 alike: bool) -> None:
         self._engine, self._file, self._door, self._now, self._ask = engine, file, door, now, ask
-        self._size, self._refuses = size, refuses
+        self._size, self._refuses, self._alike = size, refuses, alike
         self.stretch = Stretch(0, 0, 0, 0)
         self.lines: list[Line] = []
         self.reserved: list[Reserved] = []
@@ -183,7 +189,7 @@ class _Taking:
                 else:
                     await self._store(connection, self.lines, orders, FRESH_TOKENS)
                 self._noted.sort()
-                await rows.note_results(connection, merchant_id, batch_id, self._noted)
+                await rows.note_taken(connection, merchant_id, batch_id, self._noted)
             full = len(self.lines) == self._size
             await connection.execute(
                 rows.SQL.move_on, merchant_id, batch_id, stretch.part, self.lines[-1].line + 1 if full else stretch.last_line + 1)
@@ -199,7 +205,7 @@ class _Taking:
         if not self._noted:
             return None
         line, _, operation_id, code, _, _ = self._noted[0]
-        row = await connection.fetchrow(rows.SQL.operation_of, *self._file[:2], line)
+        row = await connection.fetchrow(rows.SQL.first_taken, *self._file[:2], line)
         return self if row is not None and tuple(row) == (operation_id, code) else None
 
     async def _store(
@@ -213,7 +219,7 @@ class _Taking:
             for line, one in zip(lines, prepared, strict=True) if one.intent is None]
         if not with_intent:
             return
-        replies = await IntentBatch([one.intent for _, one in with_intent], self._now, self._ask).commit(connection)
+        replies = await IntentBatch([one.intent for _, one in with_intent], self._now, self._ask, alike=self._alike).commit(connection)
         again = []
         for (line, one), reply in zip(with_intent, replies, strict=True):
             if type(reply) is Reserved:

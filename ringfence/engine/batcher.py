@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
@@ -70,11 +71,14 @@ class Batcher(Generic[Message, Reply]):
                 self._draining = asyncio.get_running_loop().create_task(self._drain())
 
     async def _let_in(self) -> None:
-        """Turn the event loop until nobody new came during a turn."""
+        """Turn the event loop until nobody new came, not even once the processor was left to whoever waits for it."""
         waiting, before = self._waiting, 0
         while before < len(waiting) < self._limit:
             before = len(waiting)
             await asyncio.sleep(0)
+            if len(waiting) == before:
+                os.sched_yield()
+                await asyncio.sleep(0)
 
     async def _commit_or_halve(self, batch: list[tuple[Message, asyncio.Future[Reply]]]) -> None:
         try:

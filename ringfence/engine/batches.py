@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import NamedTuple
 
 import asyncpg
@@ -36,8 +37,8 @@ PARTS, PART_ROWS = 8, 1_000
 """Stretches of a file, and how few rows are worth one."""
 LATER = frozenset({Kind.CAPTURE, Kind.VOID, Kind.REFUND})
 """Rows on orders; all others begin something of their own."""
-PAGE = 5_000
-"""Rows that are counted or told at once."""
+PAGE, AHEAD = 5_000, 2
+"""Lines that are counted or told at once, and pages that are on their way together."""
 FAULTS = 1_000
 DUPLICATE, FAULTY, REPEATED = "007", "136", "146"
 CONTENT_LOCKS, LOCKS, LOOKING = 11, 12, 1
@@ -94,7 +95,7 @@ class Batches:
         self._connect, self._pool, self.now, self.new_id, self._doors, self._nudge = connect, pool, now, new_id, doors, nudge
         self._uploads = asyncio.Semaphore(at_once)
         self._settled: dict[int, tuple[int, int]] = {}      # by batch: a wave, and the first line of it that may not have ended
-        self._counted: dict[int, tuple[int, Counter[tuple[str, str, str, str]]]] = {}
+        self._counted: dict[int, dict[int, list[Total]]] = {}       # by batch, by the first line of pages whose rows have all ended
 
     # -- handing in
 
@@ -175,19 +176,24 @@ class Batches:
             return await rows.faults(connection, *file[:2], limit)
 
     async def told(self, file: File) -> AsyncIterator[list[Told]]:
-        """Rows with what became of them, a page at a time; while one is put into words, the next is on its way."""
+        """Rows with what became of them, a page at a time; while one is put into words, the next ones are on their way."""
         async def page_from(line: int) -> list[Told]:
             async with borrowed(self._pool) as connection:
-                return await rows.results(connection, *file[:2], line, PAGE)
+                return await rows.results(connection, *file[:2], line, min(line + PAGE - 1, file.last_line))
 
-        coming = asyncio.ensure_future(page_from(0))
+        left = iter(range(2, file.last_line + 1, PAGE))
+        coming = deque(asyncio.ensure_future(page_from(line)) for line in islice(left, AHEAD))
         try:
-            while page := await coming:
-                coming = asyncio.ensure_future(page_from(page[-1].line + 1))
+            while coming:
+                page = await coming[0]
+                coming.popleft()
+                coming.extend(asyncio.ensure_future(page_from(line)) for line in islice(left, 1))
                 yield page
         finally:
-            coming.cancel()
-            await asyncio.wait([coming])
+            for one in coming:
+                one.cancel()
+            if coming:
+                await asyncio.wait(coming)
 
     # -- letting go, and stopping
 
@@ -280,8 +286,6 @@ class Batches:
         async with borrowed(self._pool) as connection:
             reached = await connection.fetchval(rows.SQL.reached, *file[:2]) if file.state == PROCESSING else None
         if reached is not None:
-            if file.waves == 1:
-                await self._sums(file, reached)     # what can be counted already need not be waited for at the end
             return False
         if file.state == PROCESSING and file.wave + 1 < file.waves:
             return await self._next_wave(file)
@@ -312,27 +316,29 @@ class Batches:
         self._nudge(CARRIER)
         return True
 
-    async def _sums(self, file: File, reached: int | None = None) -> list[Total] | None:
-        """What the rows came to; ``None`` while any has not ended, or is not taken yet: those from line ``reached`` on are not looked at.
+    async def _sums(self, file: File) -> list[Total] | None:
+        """What the rows came to; ``None`` while any has not ended.  Pages whose rows have all ended are counted once."""
+        counted = self._counted.setdefault(file.batch_id, {})
+        left = iter([line for line in range(2, file.last_line + 1, PAGE) if line not in counted])
 
-        Goes on where it found one the last time.
-        """
-        first, counted = self._counted.get(file.batch_id, (2, Counter()))
-        while first <= file.last_line:
-            if reached is not None and first + PAGE > reached:
-                return None
-            async with borrowed(self._pool) as connection:
-                page = await rows.sums(connection, *file[:2], first, first + PAGE - 1)
-            if any(one.ended == "unknown" or (one.ended == "waiting" and file.state == PROCESSING) for one in page):
-                return None
+        async def count() -> None:
+            for line in left:
+                async with borrowed(self._pool) as connection:
+                    page = await rows.sums(connection, *file[:2], line, min(line + PAGE - 1, file.last_line))
+                if not any(one.ended == "unknown" or (one.ended == "waiting" and file.state == PROCESSING) for one in page):
+                    counted[line] = page
+
+        await asyncio.gather(*(count() for _ in range(AHEAD)))
+        if any(line not in counted for line in range(2, file.last_line + 1, PAGE)):
+            return None
+        sums: Counter[tuple[str, str, str, str]] = Counter()
+        for page in counted.values():
             for kind, currency, many, minor, ended in page:
-                counted[kind, currency, ended, "rows"] += many
-                counted[kind, currency, ended, "minor"] += minor
-            first += PAGE
-            self._counted[file.batch_id] = first, counted
+                sums[kind, currency, ended, "rows"] += many
+                sums[kind, currency, ended, "minor"] += minor
         return [
-            Total(kind, currency, many, counted[kind, currency, ended, "minor"], ended)
-            for (kind, currency, ended, what), many in sorted(counted.items()) if what == "rows"]
+            Total(kind, currency, many, sums[kind, currency, ended, "minor"], ended)
+            for (kind, currency, ended, what), many in sorted(sums.items()) if what == "rows"]
 
     async def forget(self) -> int:
         """Erase rows of files that ended long ago; how many."""

@@ -19,6 +19,7 @@ from ringfence.storage import cards
 from ringfence.storage import tokens as token_rows
 
 _FIRST_KINDS = (Kind.AUTHORIZATION, Kind.PURCHASE)
+_CARDHOLDER = Initiation.CARDHOLDER
 
 
 class Wanted(NamedTuple):
@@ -61,7 +62,7 @@ class CardEffects(NamedTuple):
         if stored is None or operation.kind not in _FIRST_KINDS:
             return
         if type(outcome) is Approved and outcome.minor == operation.minor:
-            if outcome.scheme_reference and not stored.first_reference and intent.initiation is Initiation.CARDHOLDER:
+            if outcome.scheme_reference and not stored.first_reference and intent.initiation is _CARDHOLDER:
                 self.references.append((stored.merchant_id, stored.card_id, outcome.scheme_reference))
             if card.keep_as:
                 self.tokens.append(Wanted(
@@ -69,7 +70,7 @@ class CardEffects(NamedTuple):
                     operation.id, intent.actor, intent.reference or ""))
             elif row.token_version is not None and (card.token is None or card.token.in_flow):      # whoever recovers has no token in hand
                 self.paid.append((stored.merchant_id, row.token_name or "", stored.card_id, intent.reference or ""))
-        elif type(outcome) is Declined and intent.initiation is not Initiation.CARDHOLDER:
+        elif type(outcome) is Declined and intent.initiation is not _CARDHOLDER:
             self.declines.append((stored.merchant_id, stored.card_id, operation.id))
             if is_hard(outcome):
                 self.blocks.append((stored.merchant_id, stored.card_id, outcome.advice or outcome.response_code))

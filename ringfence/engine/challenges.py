@@ -16,6 +16,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 import asyncpg
+from msgspec.structs import replace
 
 from ringfence.core.authentication import (
     GOOD_FOR,
@@ -197,7 +198,7 @@ class Challenges:
         is_whole = card is not None and card.stored is not None and card.stored.sealed is not None
         if not is_whole or (row.has_code and code is None):
             return await self._engine.finish(Finished(reserved, NotAsked(Ended.CODE_GONE)))
-        reserved = reserved._replace(intent=reserved.intent._replace(card=card and card._replace(security_code=code)))
+        reserved = reserved._replace(intent=replace(reserved.intent, card=card and replace(card, security_code=code)))
         evidence = Evidence(said.status, said.eci, said.cavv, said.ds_id or row.ds_id, said.version or row.version)
         return await self._engine.carry_on(reserved, evidence)
 

@@ -11,6 +11,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -85,7 +86,8 @@ class NewCredential(NamedTuple):
     __str__ = __repr__
 
 
-class Merchant(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Merchant:
     """One merchant as the doors see it."""
 
     merchant_id: int

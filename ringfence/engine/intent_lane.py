@@ -11,12 +11,14 @@ from functools import partial
 from typing import NamedTuple
 
 import asyncpg
+from msgspec.structs import replace
 
 from ringfence.core.events import Event
 from ringfence.core.payment import FIRST, Decision, Operation, Payment, decide
 from ringfence.core.refusals import Refusal
 from ringfence.engine.intents import Earlier, Intent, Reserved, Result
 from ringfence.engine.lane import Lane
+from ringfence.storage import alike
 from ringfence.storage import payments as rows
 from ringfence.storage.payments import EventRow, Held, Key, Keyed, OperationRow
 
@@ -53,8 +55,10 @@ class IntentLane:
 class IntentBatch:
     """One batch on its way through one commit, which may be part of a larger one."""
 
-    def __init__(self, intents: Sequence[Intent], now: datetime, ask: timedelta) -> None:
-        self._intents, self._now, self._ask = intents, now, ask
+    def __init__(self, intents: Sequence[Intent], now: datetime, ask: timedelta, *, alike: bool = False) -> None:
+        """``alike``: new payments are stored as ``storage.alike`` does, which raises ``NotAlike`` where one is turned down; the caller
+        takes his transaction back then."""
+        self._intents, self._now, self._ask, self._alike = intents, now, ask, alike
         self._replies: list[Reply | None] = []
         self._claims: list[tuple[OperationRow, int]] = []       # row, place in the batch
 
@@ -105,6 +109,9 @@ class IntentBatch:
         if not self._claims:
             return set()
         claims = sorted([row for row, _ in self._claims], key=_in_key_order)
+        if self._alike:
+            await alike.claim(connection, claims, self._now, self._deadline)
+            return {row[2] for row in claims}
         return await rows.claim(connection, claims, self._now, self._deadline)
 
     async def _operate(self, connection: asyncpg.Connection, places: Sequence[int]) -> None:
@@ -124,7 +131,7 @@ class IntentBatch:
                 continue
             name, reply = _name_of(intent, keyed.get(key, ()))
             if reply is not None:
-                self._replies[place] = reply._replace(payment=held[key].payment)
+                self._replies[place] = replace(reply, payment=held[key].payment)
                 continue
             verdict = decide(held[key].payment, intent.command, self._now)
             if isinstance(verdict, Refusal):
@@ -166,7 +173,7 @@ class IntentBatch:
 
     async def _settled(self, connection: asyncpg.Connection, stored: set[int]) -> list[Reply]:
         """The replies; new payments that were not stored learn why."""
-        turned_down = [
+        turned_down = [] if self._alike else [
             place for row, place in self._claims if row.operation_id not in stored and row.kind in FIRST
         ]
         if turned_down:

@@ -2,12 +2,16 @@
 
 An intent is a command with everything around it: whose it is, by which door and under which key it came, what it is paid
 with.  The core never sees those; the processor sees what it needs.
+
+What is read twenty times before it is done with is a ``Struct``: made as fast as a tuple, and read at half the price of a named one.
 """
 from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
 from typing import NamedTuple
+
+from msgspec import Struct
 
 from ringfence.core.card import Pan, SecurityCode
 from ringfence.core.commands import Command, Initiation, Kind
@@ -29,7 +33,7 @@ def processor_key(operation_id: int, resubmitted: bool = False) -> str:
     return f"{operation_id}-2" if resubmitted else f"{operation_id}-1"
 
 
-class CardInHand(NamedTuple):
+class CardInHand(Struct, frozen=True, gc=False):
     """The means of payment of one request; it lives as long as the request."""
 
     pan: Pan | None                         # None: only the original payment can be cited
@@ -42,7 +46,7 @@ class CardInHand(NamedTuple):
     one_token: bool = False                 # the merchant wants one token for a card: the one that is there, before one is made
 
 
-class Intent(NamedTuple):
+class Intent(Struct, frozen=True, gc=False):
     """One command on its way.  ``payment_id`` is the operation's own id where it begins a payment."""
 
     merchant_id: int
@@ -101,7 +105,7 @@ class Ended(NamedTuple):
     reverse: bool = False
 
 
-class Result(NamedTuple):
+class Result(Struct, frozen=True, gc=False):
     """What became of an intent.
 
     Exactly one of ``refusal`` (nothing was asked) and ``outcome`` is set.  ``receipt`` names the committed batch.

@@ -19,6 +19,7 @@ from operator import itemgetter
 from typing import NamedTuple
 
 import asyncpg
+from msgspec.structs import replace
 
 from ringfence.core.chain import COVERED, Link, Row
 from ringfence.core.commands import Kind
@@ -34,8 +35,8 @@ from ringfence.engine.chaining import digest
 from ringfence.engine.intents import Ended, Reserved, Result
 from ringfence.engine.lane import Lane
 from ringfence.engine.outcome_work import Work
+from ringfence.storage import alike, recovery, refund_parts
 from ringfence.storage import payments as rows
-from ringfence.storage import recovery, refund_parts
 from ringfence.storage.jobs import JobRow
 from ringfence.storage.payments import BalanceRow, EventRow, Finished, Held, Key, NoticeRow, OperationRow, ReversalRow, TransferRow
 from ringfence.storage.recovery import HOLD_REST, RECOVERY, REVERSAL, Fence, Name
@@ -45,10 +46,11 @@ LEGS_PER_ATTEMPT = 10_000
 _FIRST_KINDS = (Kind.AUTHORIZATION, Kind.PURCHASE)          # a tuple: compared by identity, which hashing a StrEnum is not
 _CHALLENGED = Status.CHALLENGED
 _NO_LINES = (None, None, None, None)
+_NUMBERS = {kind: int(kind) for kind in Transferred}        # as they are stored: the driver converts a member for every column it is in
 _SUPERSEDED = Unknown(Silence.SUPERSEDED)                   # known by identity: nothing was written for such a message
 REVERSAL_PAUSE = timedelta(seconds=5)
 """Of business time: the first try of a reversal leaves with the answer that made it due, the next one by its job."""
-_result = partial(tuple.__new__, Result)                    # all fields at once, at a third of the price of a call
+_answer = partial(tuple.__new__, Answer)                    # all fields at once, at a third of the price of a call
 
 
 class Told(NamedTuple):
@@ -71,8 +73,10 @@ class OutcomeBatch:
 
     def __init__(
         self, lane: Lane, messages: Sequence[Ended | Told], now: datetime, batch_id: int, chain_key: bytes,
-        value_date: Callable[[str, datetime], date], plan: Plan, new_id: Callable[[], int],
+        value_date: Callable[[str, datetime], date], plan: Plan, new_id: Callable[[], int], *, in_bulk: bool = False,
     ) -> None:
+        """``in_bulk``: see ``OutcomeLane``."""
+        self._in_bulk = in_bulk
         self._lane, self._messages, self._now, self._batch_id = lane, messages, now, batch_id
         self._chain_key, self._value_date, self._plan = chain_key, value_date, plan
         self._begins = [type(message) is Ended and is_first(message.reserved) for message in messages]
@@ -87,10 +91,11 @@ class OutcomeBatch:
             _key(message) for message, begins in zip(self._messages, self._begins, strict=True) if not begins
         })
         effects = CardEffects.of(self._messages)
+        finish = alike.finish if self._in_bulk and not later else rows.finish
         if not later and not effects:
             written, work = self._write({}, frozenset(), {})
             if not work.woken and not written.reversals:    # one statement is a transaction of its own
-                await rows.finish(connection, written, self._now)
+                await finish(connection, written, self._now)
                 return self._results
         async with connection.transaction():
             held = await rows.lock(connection, later) if later else {}
@@ -106,14 +111,14 @@ class OutcomeBatch:
                 ])
             if effects and (others := await effects.apply(connection, self._now)):
                 self._results = [
-                    result._replace(kept_as=others[operation.id]) if (operation := result.operation) and operation.id in others else result
+                    replace(result, kept_as=others[operation.id]) if (operation := result.operation) and operation.id in others else result
                     for result in self._results
                 ]
             if written.reversals:
                 await rows.owe_reversals(connection, written.reversals)
             if written.parts:
                 await refund_parts.note(connection, written.parts)
-            await rows.finish(connection, written, self._now)
+            await finish(connection, written, self._now)
         return self._results
 
     async def committed(self, connection: asyncpg.Connection) -> list[Result] | None:
@@ -139,11 +144,11 @@ class OutcomeBatch:
         self.link = writing.linked(self._lane, self._chain_key)
         receipt = receipt_text(self.link)
         self._results = [
-            _result((payment, operation, outcome, refusal, None, "" if refusal else receipt, self._now, None, None))
+            Result(payment, operation, outcome, refusal, None, "" if refusal else receipt, self._now)
             for payment, operation, outcome, refusal in ends
         ]
         if writing.work.superseded:         # nothing was written for these, so they have no receipt
-            self._results = [one._replace(receipt="") if one.outcome is _SUPERSEDED else one for one in self._results]
+            self._results = [replace(one, receipt="") if one.outcome is _SUPERSEDED else one for one in self._results]
         return writing.finished(self.link), writing.work
 
     def _spare_id(self, operation_id: int) -> int:
@@ -189,26 +194,28 @@ class _Writing:
     def first(self, reserved: Reserved, outcome: Outcome, undo: bool) -> _End:
         """The outcome of a payment's first operation: one row for all of it."""
         _, operation, held, row, _ = reserved
-        decision = decide(held.payment, Answer(operation, outcome), self._now)
+        decision = decide(held.payment, _answer((operation, outcome)), self._now)
         assert type(decision) is Decision, "answers are never refused"
         payment, _, outcome, transfers, events, reverse, _ = decision
-        merchant_id, payment_id, said = row.merchant_id, row.payment_id, outcome_values(outcome)
+        merchant_id, payment_id, said = row[0], row[1], outcome_values(outcome)
         outcomes, operations, moves, _ = self._covered
         lines, day = _NO_LINES, None
         if transfers:
             day, ordinal = self._day(row.processor)
-            currency, totals = payment.currency, self._totals
+            currency, totals, numbered = payment.currency, self._totals, []
             for place, (kind, minor) in enumerate(transfers):
+                number = _NUMBERS[kind]
                 totals[merchant_id, currency, kind] += minor
-                moves.append((merchant_id, payment_id, payment_id, place, kind, minor, currency, ordinal))
-            lines = (*transfers[0], *transfers[1]) if len(transfers) == 2 else (*transfers[0], None, None)
+                moves.append((merchant_id, payment_id, payment_id, place, number, minor, currency, ordinal))
+                numbered += number, minor
+            lines = numbered if len(numbered) == 4 else (*numbered, None, None)
         self._firsts.append((
             merchant_id, payment_id, *said, *payment[1:7], payment.pending_authorization, payment.unknown, payment.expires_at,
             *lines, day, events[0] if events else None,
         ))
         # Before the issuer was asked for the first time there is attempt 0: whoever carries on behind a challenge makes the first one.
         outcomes.append((merchant_id, payment_id, payment_id, 0 if type(outcome) is Challenge else 1, *said))
-        operations.append(_operation_covered(row))
+        operations.append(_COVERED(row))        # a first operation has no allotment
         if reverse:
             self._owe_the_rest((merchant_id, payment_id, payment_id), 1)
         elif type(outcome) is Unknown:

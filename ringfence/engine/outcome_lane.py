@@ -26,12 +26,12 @@ class OutcomeLane:
     def __init__(
         self, lane: Lane, *, now: Callable[[], datetime], new_id: Callable[[], int], chain_key: bytes,
         value_date: Callable[[str, datetime], date], committed: Callable[[Link, int], None] = lambda link, size: None,
-        plan: Plan = PLAN,
+        plan: Plan = PLAN, in_bulk: bool = False,
     ) -> None:
         """``value_date``: processor and business time to its business day.  ``committed``: told of every link.  ``plan``: when
-        recovery begins with what is unknown."""
+        recovery begins with what is unknown.  ``in_bulk``: batches are large, and most of what is in one is of one sort."""
         self._lane, self._now, self._new_id, self._chain_key = lane, now, new_id, chain_key
-        self._value_date, self._told, self._plan = value_date, committed, plan
+        self._value_date, self._told, self._plan, self._in_bulk = value_date, committed, plan, in_bulk
 
     async def commit(self, batch: Sequence[Ended | Told]) -> list[Result]:
         """A result for each message, in order."""
@@ -41,7 +41,8 @@ class OutcomeLane:
             return await self._without_superseded(batch)
 
     async def _commit(self, batch: Sequence[Ended | Told]) -> list[Result]:
-        one = OutcomeBatch(self._lane, batch, self._now(), self._new_id(), self._chain_key, self._value_date, self._plan, self._new_id)
+        one = OutcomeBatch(
+            self._lane, batch, self._now(), self._new_id(), self._chain_key, self._value_date, self._plan, self._new_id, in_bulk=self._in_bulk)
         results = await self._lane.run(one.commit, one.committed)
         if one.link is not None:
             if one.link.lane == self._lane.number:      # else another was taken after a lost answer, with its own head

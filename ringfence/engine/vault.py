@@ -9,6 +9,7 @@ from __future__ import annotations
 import secrets
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple, TypeVar
 
@@ -45,7 +46,8 @@ Also = Callable[[asyncpg.Connection], Awaitable[object]]
 """What is done in the same transaction."""
 
 
-class StoredCard(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class StoredCard:
     """A card as the vault has it.  ``sealed`` is ``None`` where only first and last digits are kept."""
 
     merchant_id: int
@@ -63,7 +65,8 @@ class StoredCard(NamedTuple):
         return f"{self.bin[:6]}******{self.last4}"
 
 
-class Token(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Token:
     """A merchant's name for a stored card.  ``expiry`` is YYMM; ``created_at`` business time.
 
     ``version`` grows with every change of the token or of what its card may do: an intent that was made with an older one is
@@ -90,7 +93,8 @@ class Tokenized(NamedTuple):
     created: bool
 
 
-class _Open(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class _Open:
     """What opens a record quickly: the cipher under its data key, and for the card it was last asked for, the number."""
 
     card: StoredCard
@@ -167,7 +171,7 @@ class Vault:
         known = self._ciphers.get(sealed.wrapped_key)
         if known is not None and known.card is card:        # the same value, so the same place: what cached tokens hand out
             return known.number()
-        merchant_id, card_id = card[:2]
+        merchant_id, card_id = card.merchant_id, card.card_id
         cipher = self._ring.key(sealed.key_id).cipher(merchant_id, card_id, sealed) if known is None else known.cipher
         number = opener(cipher, merchant_id, card_id, sealed)
         pan = number()                                      # only what opens is remembered

@@ -102,6 +102,14 @@ class AsksMany(Protocol):
         """An outcome for each message, in order; each exactly as ``ask`` would give it, and all of them by their deadlines."""
 
 
+@runtime_checkable
+class AnswersAtOnce(Protocol):
+    """What a processor may offer that sometimes need not wait for anybody."""
+
+    def answer_at_once(self, message: Ask) -> Outcome | None:
+        """The outcome, exactly as ``ask`` would give it; ``None`` where it must be asked, and has not seen the message yet."""
+
+
 TOGETHER = 64
 """Questions in flight at a processor that takes one at a time."""
 

@@ -258,23 +258,32 @@ def _order(merchant_id: int, values: tuple) -> Order:
         *values[:9], *(value or "" for value in values[9:_CARD_AT]), None if card[0] is None else CardRow(merchant_id, *card), held)
 
 
-async def note_results(
+async def note_taken(
     connection: asyncpg.Connection, merchant_id: int, batch_id: int,
     results: Sequence[tuple[int, int | None, int | None, str | None, str, str]],
 ) -> None:
-    """Store what rows are: line, payment, operation, code, masked card, expiry."""
-    await connection.execute(SQL.note_results, merchant_id, batch_id, *zip(*results, strict=True))
+    """Store what rows are: line, payment, operation, code, masked card, expiry; in the order of their lines."""
+    lines, payments, operations, codes, cards, expiries = zip(*results, strict=True)
+    await connection.execute(
+        SQL.note_taken, merchant_id, batch_id, lines[0], lines[-1], lines, payments, None if operations == payments else operations,
+        codes if any(codes) else None, cards, expiries)
 
 
 async def sums(connection: Connection, merchant_id: int, batch_id: int, first: int, last: int) -> list[Total]:
     """How rows ended."""
-    found = await connection.fetch(SQL.sums, merchant_id, batch_id, first, last)
+    found = await _page(connection, SQL.sums, merchant_id, batch_id, first, last)
     return [Total(kind, currency, count, minor, ended) for kind, currency, ended, count, minor in found]
 
 
-async def results(connection: Connection, merchant_id: int, batch_id: int, first: int, limit: int) -> list[Told]:
-    """Rows from a line on, with what became of them."""
-    return [tuple.__new__(Told, row) for row in await connection.fetch(SQL.results, merchant_id, batch_id, first, limit)]
+async def results(connection: Connection, merchant_id: int, batch_id: int, first: int, last: int) -> list[Told]:
+    """Rows from a line to another, with what became of them."""
+    return [tuple.__new__(Told, row) for row in await _page(connection, SQL.results, merchant_id, batch_id, first, last)]
+
+
+async def _page(connection: asyncpg.Connection, sql: str, *what: int) -> list[asyncpg.Record]:
+    async with connection.transaction():
+        await connection.execute(SQL.in_pages)
+        return await connection.fetch(sql, *what)
 
 
 async def end(connection: Connection, file: File, state: str, at: datetime, sums: Sequence[Total], agrees: bool) -> bool:

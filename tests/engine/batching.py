@@ -30,12 +30,12 @@ PIECE = 37
 class Clerk:
     """What one process needs for batch files; ``wire`` and ``outcome_wire`` are its lanes' connections."""
 
-    def __init__(self, one: Process, *, chunk: int, ask_seconds: float, limits: Limits, links: bool) -> None:
+    def __init__(self, one: Process, *, chunk: int, ask_seconds: float, limits: Limits, links: bool, hands: int) -> None:
         self.process = one
         self.wire, self.outcome_wire = Wire(one._dsn, "batch intents"), Wire(one._dsn, "batch outcomes")
         self.lanes = Lane(self.wire.connect, numbers=INTENT_LANES), Lane(self.outcome_wire.connect, numbers=OUTCOME_LANES)
         outcomes = OutcomeLane(
-            self.lanes[1], now=one.now, new_id=one._source.next, chain_key=one.chain_key, value_date=lambda name, at: at.date())
+            self.lanes[1], now=one.now, new_id=one._source.next, chain_key=one.chain_key, value_date=lambda name, at: at.date(), in_bulk=True)
         engine = Engine(
             intents=IntentLane(self.lanes[0], now=one.now, ask_seconds=ask_seconds), outcomes=outcomes,
             processors={one.processor.name: one.processor}, vault=one.vault, pool=one.pool, new_id=one.new_id, now=one.now)
@@ -44,7 +44,7 @@ class Clerk:
         self.desk = Batches(lambda: database.connect(one._dsn, application_name="files"), one.pool, now=one.now, new_id=one.new_id, doors=doors)
         self.carrier = Carrier(
             self.lanes[0], outcomes.commit, engine, one.engine, one.pool, doors, now=one.now, ask_seconds=ask_seconds, chunk=chunk,
-            hands=1, is_stopping=lambda: self.is_stopping)
+            hands=hands, is_stopping=lambda: self.is_stopping)
         self.is_stopping = False
         self.app = Starlette(routes=BatchApi(one.api, self.desk, one.api._service.content_key, limits, links=links).routes())
 
@@ -123,10 +123,10 @@ class Clerk:
 @asynccontextmanager
 async def clerk(
     one: Process, *, chunk: int = 100, ask_seconds: float = 30.0, limits: Limits = Limits(10_000_000, 1_000_000),  # noqa: B008
-    links: bool = False,
+    links: bool = False, hands: int = 1,
 ) -> AsyncIterator[Clerk]:
     """A clerk of that process, for as long as the block runs; ``links``: one that makes payment links from files."""
-    made = Clerk(one, chunk=chunk, ask_seconds=ask_seconds, limits=limits, links=links)
+    made = Clerk(one, chunk=chunk, ask_seconds=ask_seconds, limits=limits, links=links, hands=hands)
     try:
         yield made
     finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
@@ -156,7 +157,8 @@ class World:
         self.simulators = {
             name: Simulator(folder / name, seed=7, worker=1, t1_seconds=T1, inquiry=name == "asked") for name in ("plain", "asked")}
         process.engine._processors = self.simulators
-        process.api._service = process.api._service._replace(route=lambda merchant, brand: "asked" if merchant.identifier == "Two" else "plain")
+        process.api._service = replace(
+            process.api._service, route=lambda merchant, brand: "asked" if merchant.identifier == "Two" else "plain")
         process.engine.recovery = Recovery(
             process.engine, desk_of(process), self.simulators, plan=PLAN, now=process.now, wall=lambda: datetime.now(UTC), ask_seconds=1.0,
             day=lambda name, at: at.date(),

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from datetime import timedelta
 
 import pytest
@@ -45,6 +46,27 @@ async def test_rows_of_every_kind(one, here):
         assert file.agrees and file.state == "done"
         assert {(one.kind, one.currency, one.ended): (one.rows, one.minor) for one in file.sums}["purchase", "AED", "refused"] == (2, 2000)
     assert (await here.status("a"))["transaction_code"] == "14000"
+    await one.prove()
+
+
+async def test_what_is_echoed_of_a_row_is_what_stands_in_it(one, here):
+    """Whether every cell is filled or some are not, and whatever a cell holds that JSON writes in another way."""
+    async with clerk(one) as desk:
+        token = await paid_once(here, "gold")
+        header = "command,merchant_reference,amount,currency,customer_email,eci,token_name,language,order_description"
+        said = {"a": ("RECURRING", "ar", "plain"), "b": ("", "", ""), "c": ("RECURRING", "en", "Größe 5' x 3'"), "d": ("RECURRING", "en", "")}
+        await desk.let_go(here, "M-1", [
+            f"PURCHASE,{name},1000,AED,a@shop.example,{eci},{token},{language},{text}" for name, (eci, language, text) in said.items()], header)
+        await desk.work()
+        found = {row["reference"]: json.loads(row["details"]) for row in await one.fetch(
+            "SELECT reference, details FROM operations WHERE source = 'batch'")}
+        for name, (_, language, text) in said.items():
+            card = found[name].pop("card")
+            assert card["card_number"] == "400000******0004" and card["payment_option"] == "VISA"
+            assert found[name] == {
+                "merchant_identifier": here.account.identifier, "access_code": found[name]["access_code"],
+                "command": "PURCHASE", "merchant_reference": name, "amount": "1000", "currency": "AED", "customer_email": "a@shop.example",
+                "eci": "RECURRING", "token_name": token, "language": language or "en", **({"order_description": text} if text else {})}
     await one.prove()
 
 
@@ -211,6 +233,24 @@ async def test_a_token_that_changed_meanwhile_is_read_again(one, two, here):
     await one.prove()
 
 
+async def test_one_file_is_in_every_hand(one, here):
+    """While a chunk waits for the issuer, the other hand carries out all that is left."""
+    async with clerk(one, chunk=3, hands=2) as desk:
+        token = await paid_once(here, "gold")
+        await desk.let_go(here, "M-1", [purchase(f"o-{number}", token) for number in range(12)])
+        held, before = one.processor.hold(), len(one.processor.asked)
+        running = asyncio.create_task(desk.carrier.run())
+        await held.arrived.wait()
+        while await one.value("SELECT count(*) FROM outcomes WHERE response_code = '00'") < 1 + 9:
+            await asyncio.sleep(0.01)
+        assert len(one.processor.asked) - before == 12 and not running.done()
+        held.release()
+        await running
+        await desk.work()
+        assert {row["response_code"] for row in (await desk.results(here, "M-1")).values()} == {"14000"}
+    await one.prove()
+
+
 async def test_several_merchants_take_turns(one, here):
     """A long file does not hold up a short one of somebody else."""
     there = await one.merchant("Second", access_code="codeSecond", request="ask-2", response="say-2")
@@ -276,6 +316,20 @@ async def test_bodies_that_are_no_such_form(one, here):
         assert await one.value("SELECT count(*) FROM batch_files") == 1
 
 
+async def test_rows_are_forgotten_ninety_days_behind_their_end(one, here):
+    """First what was handed in, then which operations that were; what it came to stays."""
+    async with clerk(one) as desk:
+        token = await paid_once(here, "gold")
+        await desk.let_go(here, "M-1", [purchase(f"o-{number}", token) for number in range(3)])
+        await desk.work()
+        one.now.now += timedelta(days=89)
+        assert await desk.desk.forget() == 0 and await one.value("SELECT count(*) FROM batch_taken") == 1
+        one.now.now += timedelta(days=2)
+        assert await desk.desk.forget() == 3
+        assert await desk.desk.forget() == 0 and await one.value("SELECT count(*) FROM batch_taken") == 0
+        assert (await desk.desk.named(here.account.merchant_id, "M-1")).sums[0].rows == 3
+
+
 async def test_wrong_rows_are_told_by_line_and_column_and_none_is_kept(one, here):
     """What is wrong is kept, the rows are not; nothing can be let go."""
     async with clerk(one) as desk:
@@ -306,10 +360,10 @@ async def test_a_row_that_cannot_be_stored_is_refused_alone(one, here, monkeypat
     real = batch_carrier.IntentBatch
 
     class Poisoned(real):
-        def __init__(self, intents, *rest):
+        def __init__(self, intents, *rest, **how):
             if any(intent.reference == "poison" for intent in intents):
                 raise ValueError("poison")
-            super().__init__(intents, *rest)
+            super().__init__(intents, *rest, **how)
 
     monkeypatch.setattr(batch_carrier, "IntentBatch", Poisoned)
     async with clerk(one, chunk=64) as desk:

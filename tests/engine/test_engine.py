@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import pytest
+from msgspec.structs import replace
 
 from ringfence.background import abandoned
 from ringfence.core.commands import Command, Kind
@@ -120,10 +121,10 @@ async def test_many_operations_on_one_payment_share_a_batch_and_are_decided_in_t
 
 def intent(process: Process, merchant: Shop, order: str, **changes: object) -> Intent:
     operation_id = process.new_id()
-    return Intent(
+    return replace(Intent(
         merchant.account.merchant_id, merchant.identifier, operation_id, Command(Kind.PURCHASE, 700, "AED", operation_id), "aps", "test",
         "test", b"content", order, f"aps:{order}", processor="scripted", card=CardInHand(None),
-    )._replace(**changes)
+    ), **changes)
 
 
 async def test_a_poisoned_message_fails_alone(here: Shop, one: Process):
@@ -156,6 +157,23 @@ async def test_a_processor_that_breaks_its_contract_leaves_the_outcome_unknown(h
     one.processor.say(breaks)
     assert (await here.purchase("BREAKS-1"))["response_code"] == "15777"
     assert (await here.refund("BREAKS-1", 1))["response_code"] == "07784"
+
+
+async def test_what_a_processor_answers_at_once_it_is_not_asked(here: Shop, one: Process, monkeypatch: pytest.MonkeyPatch):
+    """What it does not, it is; and an exception is no decline here either."""
+    def at_once(message):
+        if message.minor == 3_000:
+            raise ValueError("a bug")
+        return Approved(message.minor, "ATONCE") if message.minor == 1_000 else None
+
+    monkeypatch.setitem(one.engine._at_once, one.processor.name, at_once)
+    before = len(one.processor.asked)
+    assert (await here.purchase("AT-ONCE-1"))["authorization_code"] == "ATONCE"
+    assert len(one.processor.asked) == before
+    assert (await here.purchase("AT-ONCE-2", "2000"))["response_code"] == "14000"
+    assert [message.minor for message in one.processor.asked[before:]] == [2_000]
+    assert (await here.purchase("AT-ONCE-3", "3000"))["response_code"] == "15777"
+    assert len(one.processor.asked) == before + 1
 
 
 # -- one order, one payment

@@ -6,6 +6,7 @@ import inspect
 import itertools
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -43,9 +44,9 @@ async def test_a_number_has_one_record_per_merchant(one: Process):
     assert (first.brand, first.bin, first.last4, first.masked) == ("VISA", "400555", "0001", "400555******0001")
     assert one.vault.reveal(first) == one.vault.reveal(others) == PAN
     with pytest.raises(NotOpened):
-        one.vault.reveal(first._replace(merchant_id=2))
+        one.vault.reveal(replace(first, merchant_id=2))
     with pytest.raises(NotOpened):
-        one.vault.reveal(first._replace(sealed=others.sealed))
+        one.vault.reveal(replace(first, sealed=others.sealed))
 
 
 async def test_ciphers_are_kept_for_the_cards_opened_last(one: Process, monkeypatch: pytest.MonkeyPatch):
@@ -55,7 +56,7 @@ async def test_ciphers_are_kept_for_the_cards_opened_last(one: Process, monkeypa
     for _ in range(2):
         assert [one.vault.reveal(card) for card in stored] == [number(n) for n in range(5)]
     assert len(one.vault._ciphers) == 3
-    for wrong in (stored[4]._replace(merchant_id=2), stored[4]._replace(card_id=stored[3].card_id)):
+    for wrong in (replace(stored[4], merchant_id=2), replace(stored[4], card_id=stored[3].card_id)):
         with pytest.raises(NotOpened):
             one.vault.reveal(wrong)
 
@@ -66,7 +67,7 @@ async def test_a_row_moved_to_another_merchant_does_not_open(one: Process):
     await one.pool.execute("UPDATE cards SET merchant_id = 2")
     (moved,) = await one.pool.fetch("SELECT key_id, wrapped_key, ciphertext FROM cards WHERE merchant_id = 2")
     with pytest.raises(NotOpened):
-        one.vault.reveal(card._replace(merchant_id=2, sealed=sealing.Sealed(*moved)))
+        one.vault.reveal(replace(card, merchant_id=2, sealed=sealing.Sealed(*moved)))
 
 
 async def test_two_processes_that_keep_the_same_numbers_at_once_make_one_record_each(database: str):

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from ringfence.core.commands import Kind
 from ringfence.processors.simulator import double_effects, read_book
-from ringfence.processors.simulator.book import ROOM, Book, Effect, Entry, encode, search
+from ringfence.processors.simulator.book import ROOM, STRETCH, Book, Effect, Entry, Stretches, encode, search
 
 ROOT = Path(__file__).parents[2]
 
@@ -181,3 +181,39 @@ def test_every_effect_that_was_answered_survives_sigkill(tmp_path: Path):
         assert len(book) - len(answered) <= kills
     assert double_effects(tmp_path) == []
     assert [path.name for path in tmp_path.glob("book-*")] == ["book-4.jsonl"]
+
+
+def test_many_lines_at_once_are_the_same_lines(tmp_path: Path):
+    """Where they fit into the room there is, where they do not, and as the first lines of a file."""
+    for name in ("one", "many"):
+        (tmp_path / name).mkdir()
+    one, many = Book(tmp_path / "one", 0), Book(tmp_path / "many", 0)
+    lines = [line(n) for n in range(3 * ROOM // len(encode(line(0))))]
+    for entry in lines:
+        one.append(entry)
+    for start in range(0, len(lines), 70):
+        many.append_all(lines[start:start + 70])
+    one.close()
+    many.close()
+    assert (tmp_path / "many" / "book-0.jsonl").read_bytes() == (tmp_path / "one" / "book-0.jsonl").read_bytes()
+
+
+def test_who_knows_where_operations_stand_finds_the_same(tmp_path: Path):
+    """In files of many stretches, whose operations are nearly in order; also of lines that were written since he looked."""
+    book, stretches = Book(tmp_path, 0), Stretches()
+    count = 8 * STRETCH // len(encode(line(0)))
+
+    def numbered(n: int) -> Entry:
+        return Entry(**{**{name: getattr(line(n), name) for name in Entry.__struct_fields__}, "operation": 10_000 + n + n % 7 * 50})
+
+    for n in range(count):
+        book.append(numbered(n))
+    for n in (*range(0, count, 977), count - 1):
+        found = search(tmp_path, f"k{n:06}", 0, numbered(n).operation, stretches)
+        assert found == search(tmp_path, f"k{n:06}", 0) == [numbered(n)]
+    assert search(tmp_path, f"k{count:06}", 0, 10_000 + count, stretches) == []
+    for n in range(count, 2 * count):
+        book.append(numbered(n))
+    for n in range(0, 2 * count, 1_777):
+        assert search(tmp_path, f"k{n:06}", 0, numbered(n).operation, stretches) == [numbered(n)]
+    book.close()

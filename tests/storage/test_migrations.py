@@ -8,6 +8,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
+from ringfence.storage import batches
 from ringfence.storage.database import DatabaseUnavailable, connect
 from ringfence.storage.migrations import Migration, MigrationError, known, migrate, status
 
@@ -53,6 +54,21 @@ async def test_a_file_that_fails_leaves_nothing_of_itself(connection: asyncpg.Co
     assert await connection.fetchval("SELECT to_regclass('half')") is None
     assert [state.applied_at is None for state in await status(connection, broken)] == [False, True, True]
     assert [m.number for m in await migrate(connection, written(tmp_path, FILES))] == [2, 3]
+
+
+@pytest.mark.anyio
+async def test_what_rows_of_files_were_is_taken_along(connection: asyncpg.Connection):
+    """Many rows of one table become one row each for what belongs together, and are told of as before."""
+    files = known()
+    place = next(place for place, one in enumerate(files) if "CREATE TABLE batch_taken" in one.sql)
+    await migrate(connection, files[:place])
+    rows = [(line, 7 * line, 7 * line + line % 2, None, "400555******0001", "3005") if line % 3 else (line, None, None, "13044", "", "")
+            for line in range(2, 2_500)]
+    await connection.executemany("INSERT INTO batch_results VALUES (1, 5, $1, $2, $3, $4, $5, $6)", rows)
+    await connection.executemany("INSERT INTO batch_rows VALUES (1, 5, $1, 'refund', 'a', NULL, 9, 'AED', '')", [(row[0],) for row in rows])
+    await migrate(connection, files)
+    told = [one for first in range(2, 2_502, 500) for one in await batches.results(connection, 1, 5, first, first + 499)]
+    assert [(one.line, *one[6:11]) for one in told] == rows
 
 
 @pytest.mark.anyio

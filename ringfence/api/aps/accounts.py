@@ -4,6 +4,7 @@ Two values, filled by whoever keeps merchants.  Refuses to know where they are k
 """
 from __future__ import annotations
 
+from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 from typing import NamedTuple
 
@@ -11,7 +12,8 @@ CHANNELS = frozenset({"redirection", "merchant_page", "trusted", "moto", "recurr
 SERVICES = frozenset({"tokenization", "verify_card", "mobile_sdk", "reporting", "three_d_secure", "payment_links", "batch"})
 
 
-class Credential(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Credential:
     """One credential set: an access code with its phrases.  Prints without them.
 
     ``sha_type`` is ``SHA-256``, ``SHA-512``, ``HMAC-256`` or ``HMAC-512``.

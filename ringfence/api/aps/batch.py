@@ -259,23 +259,26 @@ async def _events(request: Request, form: Form) -> AsyncIterator[Event]:
 async def csv_of(desk: Batches, file: File) -> AsyncIterator[bytes]:
     """The results of a batch, page by page."""
     yield (",".join(RESULTS) + "\n").encode()
-    language = file.language
-    said: dict[str, str] = {}
+    said: dict[_Sort, str] = {}
     async for page in desk.told(file):
-        yield "".join([_row(told, said, language) for told in page]).encode()
+        yield "".join([_row(told, said, file.language) for told in page]).encode()
 
 
-def _row(told: Told, said: dict[str, str], language: str) -> str:
+_Sort = tuple[str, str | None, str | None, str | None, bool, bool]
+"""What rows that became of the same share: kind, code, result, answer, whether they have an operation, whether the answer was whole."""
+
+
+def _row(told: Told, said: dict[_Sort, str], language: str) -> str:
     """One line of the results."""
-    code = batch_intents.code_of(told)
-    middle = said.get(code)
+    line, kind, minor, currency, reference, fort_id, payment_id, operation_id, code, card_number, expiry_date, result, answered, answer = told
+    sort = kind, code, result, answer, operation_id is None, answered == minor
+    middle = said.get(sort)
     if middle is None:
-        middle = said[code] = f'"{code}","{text(codes.text_of(code[2:], language))}","{code[:2]}"'
-    number = told.payment_id or told.fort_id or ""
-    eci = "RECURRING" if told.kind == "purchase" else ""
-    amount = told.minor or ""
-    return (f'"{told.line}",{middle},"{eci}","{number}","{text(told.reference or "")}","{amount}","{told.card_number or ""}",'
-            f'"{told.expiry_date or ""}","{told.currency}"\n')
+        code = batch_intents.code_of(told)
+        middle = said[sort] = (
+            f'"{code}","{text(codes.text_of(code[2:], language))}","{code[:2]}","{"RECURRING" if kind == "purchase" else ""}"')
+    return (f'"{line}",{middle},"{payment_id or fort_id or ""}","{text(reference) if reference else ""}","{minor or ""}",'
+            f'"{card_number or ""}","{expiry_date or ""}","{currency}"\n')
 
 
 def text(cell: str) -> str:

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from ringfence.api.aps.batch_intents import Links
 from ringfence.api.aps.batch_rows import INVOICE
@@ -23,7 +24,7 @@ def links_of_rows(service: Service) -> Links:
         for place, (given, row) in enumerate(rows):
             params = {name: value for name, value in given.items() if name != "command"}    # which in files is the column of every operation
             request = unsigned({**params, OPERATION.key: OPERATION.name}, account.settings, service.now())
-            by_row = account._replace(actor=row)
+            by_row = replace(account, actor=row)
             if isinstance(request, WireError):
                 told[place] = request.code
             elif "payment_link_id" in request.given:                # one that is there is sent anew

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from hashlib import blake2b
 from typing import Any, NamedTuple
@@ -32,7 +33,8 @@ CHANNEL = "channel"
 """... and below it the channel of a payment that came over a page; no answer holds it."""
 
 
-class Account(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Account:
     """Who calls: the merchant, and the credential and settings as the wire wants them."""
 
     merchant: Merchant
@@ -41,7 +43,8 @@ class Account(NamedTuple):
     actor: str
 
 
-class Service(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Service:
     """What is behind the door.
 
     ``route`` names the processor for a merchant and brand; ``new_token_name`` makes the names of tokens.

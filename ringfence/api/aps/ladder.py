@@ -10,8 +10,9 @@ import ipaddress
 import re
 from collections.abc import Set
 from datetime import UTC, date, datetime, timedelta
-from functools import partial
 from typing import NamedTuple
+
+from msgspec import Struct
 
 from ringfence.api.aps import ambiguity, cards, operations, signature
 from ringfence.api.aps.accounts import Credential, Settings
@@ -33,7 +34,7 @@ class WireError(NamedTuple):
     language: str
 
 
-class ApsRequest(NamedTuple):
+class ApsRequest(Struct, frozen=True, gc=False):
     """A request that passed every step of the ladder up to the business rules.
 
     ``given`` are its non-empty parameters as texts, without card number, security code and signature; ``echo`` what the answer repeats
@@ -217,6 +218,10 @@ def ambiguous(pairs: str, given: dict[str, str]) -> Broken:
     return None if name is None else ("00002", name)
 
 
+_LOOKED_INTO = frozenset({"request_expiry_date", "card_number", "expiry_date", "card_security_code", "return_url"})
+"""Beside currency and amount: the parameters whose values are more than their rules say."""
+
+
 def implausible(given: dict[str, str], settings: Settings, now: datetime) -> Broken:
     """6: a currency that exists, an amount that is one, a card that can be real."""
     currency = given.get("currency")
@@ -224,6 +229,8 @@ def implausible(given: dict[str, str], settings: Settings, now: datetime) -> Bro
         return ("00013",)
     if (amount := given.get("amount")) is not None and not int(amount):
         return ("00005",)
+    if _LOOKED_INTO.isdisjoint(given):
+        return None
     if "request_expiry_date" in given and (broken := bad_link(given, now)) is not None:
         return broken
     number = given.get("card_number", "")
@@ -339,7 +346,7 @@ def accepted(
         del open_values["card_security_code"]
     if not pairs or number is not None or code is not None:
         pairs = signature.join_texts(open_values)
-    return _request((
+    return ApsRequest(
         operation,
         open_values,
         open_values if repeated_whole else echo(given, operation.echoes, settings.mask_first),
@@ -354,10 +361,7 @@ def accepted(
         value("eci", "ECOMMERCE"),
         variant,
         pairs,
-    ))
-
-
-_request = partial(tuple.__new__, ApsRequest)       # all fields at once, at a third of the price of a call
+    )
 
 
 def echo(params: dict[str, str], echoes: frozenset[str], mask_first: int = 6) -> dict[str, str]:

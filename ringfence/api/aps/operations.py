@@ -8,6 +8,7 @@ operations that client does not have echo every parameter but secrets.
 """
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from ringfence.api.aps.fields import CARD_FIELDS, FIELDS, FRAUD
@@ -22,7 +23,8 @@ RESULT = frozenset({
 """What any answer may hold beside what it repeats."""
 
 
-class Variant(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Variant:
     """One way to pay: chosen by ``eci`` and by whether the request carries a token or a card."""
 
     name: str
@@ -32,7 +34,8 @@ class Variant(NamedTuple):
     forbidden: frozenset[str] = frozenset()
 
 
-class Operation(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Operation:
     """One operation.  ``success`` is a whole response code, ``failure`` the status (two digits) that its refusals carry."""
 
     key: str
@@ -166,8 +169,8 @@ TOKENIZATION = _row(
 
 #: What a browser's form may ask of the payment page.  Payments differ in the way to pay only.
 PAGE: dict[tuple[str, str], Operation] = {(row.key, row.name): row for row in (
-    OPERATIONS["command", "AUTHORIZATION"]._replace(variants=(REDIRECTION,)),
-    OPERATIONS["command", "PURCHASE"]._replace(variants=(REDIRECTION,)),
+    replace(OPERATIONS["command", "AUTHORIZATION"], variants=(REDIRECTION,)),
+    replace(OPERATIONS["command", "PURCHASE"], variants=(REDIRECTION,)),
     TOKENIZATION, OPERATIONS["service_command", "CREATE_TOKEN"],
 )}
 

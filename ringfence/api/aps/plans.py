@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from hmac import compare_digest
-from typing import NamedTuple
 
 from ringfence.api.aps.accounts import Credential, Settings
 from ringfence.api.aps.ambiguity import LENGTHENING, LONG
@@ -29,7 +29,8 @@ Shape = tuple[tuple[str, ...], str | None, str | None, Settings]
 """What a plan is kept by: the names as sent, the two values that decide between rules, operation and ``eci``, the account's switches."""
 
 
-class Plan(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Plan:
     """How to read the requests of one shape.
 
     ``fits`` is true for values, joined by newlines, that keep their rules.  ``searched``: a second reading of the pairs must be searched

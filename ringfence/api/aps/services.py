@@ -5,6 +5,8 @@ import logging
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
+from msgspec.structs import replace
+
 from ringfence.api.aps import codes
 from ringfence.api.aps.door import (
     DOOR,
@@ -153,9 +155,9 @@ async def _give_back(service: Service, authorization: Intent) -> None:
         return
     assert view is not None
     operation_id = service.engine.new_id()
-    await service.engine.execute(authorization._replace(
-        command=Command(Kind.VOID, None, authorization.command.currency, operation_id, whole=True), key=None,
-        card=authorization.card._replace(security_code=None) if authorization.card else None, original=view.original,
+    await service.engine.execute(replace(
+        authorization, command=Command(Kind.VOID, None, authorization.command.currency, operation_id, whole=True), key=None,
+        card=replace(authorization.card, security_code=None) if authorization.card else None, original=view.original,
     ))
 
 

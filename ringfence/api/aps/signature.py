@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from hmac import compare_digest
 from operator import itemgetter
-from typing import Any, NamedTuple
+from typing import Any
 
 SHA_TYPES = ("SHA-256", "SHA-512", "HMAC-256", "HMAC-512")
 
@@ -77,7 +78,8 @@ def join_texts(signed: Mapping[str, str]) -> str:
     return "".join([f"{name}={signed[name]}" for name in sorted(signed)])
 
 
-class Spelling(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Spelling:
     """How parameters of certain names are joined: ``values`` takes their values in the order of the pairs, and ``pieces`` are the pairs
     cut at every seam, each second one waiting for its value."""
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import msgspec
+from msgspec.structs import replace
 
 from ringfence.api.ppro import answers, authentication, failures, fields, instruments, keys, own_addresses
 from ringfence.api.ppro.answers import Answer
@@ -85,7 +86,7 @@ async def begin(service: Service, caller: Caller, wish: Wish) -> Answer:
             held = await instruments.citing(service, caller, held, cited)
     intent = intent_of(service, caller, wish, held, refused)
     if not intent.never_asked and not authentication.may_come_back(intent.demand, asked, caller.merchant, is_live=service.is_live):
-        intent = intent._replace(never_asked=f"{OURS}INVALID_AUTHENTICATION_SETTINGS")
+        intent = replace(intent, never_asked=f"{OURS}INVALID_AUTHENTICATION_SETTINGS")
     done = await keys.execute(service, intent)
     if isinstance(done, Answer):
         return done

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from msgspec.structs import replace as with_changes
+
 from ringfence.api.ppro import answers, fields
 from ringfence.api.ppro.answers import Answer
 from ringfence.api.ppro.door import DOOR, JSON, Caller, Endpoint, Request, Service, content_of, once, read
@@ -132,7 +134,7 @@ async def citing(service: Service, caller: Caller, held: Held, reference: str) -
         return held
     await service.instruments.cite(merchant_id, token.name, token.card, reference)
     fresh = await service.vault.token(merchant_id, token.name, fresh=True)
-    return held if fresh is None else held._replace(card=held.card._replace(token=fresh, stored=fresh.card))
+    return held if fresh is None else held._replace(card=with_changes(held.card, token=fresh, stored=fresh.card))
 
 
 async def renew(service: Service, caller: Caller, held: Held) -> None:
@@ -219,8 +221,8 @@ async def _validated(service: Service, caller: Caller, held: Held, currency: str
             view = await service.reading.view(merchant.merchant_id, payment_id)
             assert view is not None, "it was just approved"
             void_id = service.engine.new_id()
-            await service.engine.execute(intent._replace(
-                command=Command(Kind.VOID, None, currency, void_id, whole=True), original=view.original, card=await service.reading.card_of(view)))
+            void = Command(Kind.VOID, None, currency, void_id, whole=True)
+            await service.engine.execute(with_changes(intent, command=void, original=view.original, card=await service.reading.card_of(view)))
             return ""
     return "nobody knows what its issuer said"
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
 from ringfence.api.ppro import answers
 from ringfence.api.ppro.answers import Answer
 from ringfence.api.ppro.door import Service
@@ -55,7 +57,7 @@ async def execute(service: Service, intent: Intent) -> Result | Repeat | Answer:
         content, first, now = found
         if _is_free(service, now):
             number += 1
-            intent = intent._replace(key=_numbered(key or "", number))
+            intent = replace(intent, key=_numbered(key or "", number))
         elif content != intent.content:
             return answers.error(409, answers.ALREADY_USED)
         elif now.result is None:

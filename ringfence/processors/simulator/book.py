@@ -20,6 +20,8 @@ from __future__ import annotations
 import fcntl
 import mmap
 import os
+import re
+from collections.abc import Iterator, Sequence
 from datetime import date, datetime
 from enum import StrEnum
 from itertools import count
@@ -81,6 +83,10 @@ _SLACK = 60_000_000
 ROOM = 1 << 18
 """Octets by which a file grows, and of which its writer has a mapping: some six hundred lines."""
 _NEWLINE = ord("\n")
+STRETCH, LONGEST, UNSETTLED = 1 << 17, 4_096, 2
+"""Octets of a stretch that is looked at as one, of a line at most, and how many stretches at the end of a file may still change."""
+_BLOCK, _ZEROS = 1 << 20, bytes(4_096)
+_OPERATION = re.compile(rb'"operation":(\d+)')
 
 
 class Book:
@@ -110,6 +116,25 @@ class Book:
             end = at + len(line)
         text = self._map
         text[at:end] = line             # type: ignore[index]  # there is one since the first line
+        text[end] = _NEWLINE            # type: ignore[index]
+        self._at = end + 1
+        self._fence()
+        self._unfence()
+
+    def append_all(self, entries: Sequence[Entry]) -> None:
+        """Write effects in one go, where they fit into the room there is.  Raises ``OSError`` where the file has none; some are written then.
+
+        In whichever order the machine copies them: of a process that dies meanwhile, what is not all there has zeros in it, or no newline.
+        """
+        lines = b"\n".join(map(encode, entries))
+        at = self._at
+        end = at + len(lines)
+        if end >= ROOM:
+            for entry in entries:
+                self.append(entry)
+            return
+        text = self._map
+        text[at:end] = lines            # type: ignore[index]  # there is one since the first line
         text[end] = _NEWLINE            # type: ignore[index]
         self._at = end + 1
         self._fence()
@@ -152,14 +177,50 @@ def _end(file: int) -> int:
     end = os.fstat(file).st_size
     while end > 0:
         start = max(0, end - ROOM)
-        if text := os.pread(file, end - start, start).rstrip(b"\0"):
-            return start + len(text)
+        text = os.pread(file, end - start, start)
+        for behind in range(len(text), 0, -len(_ZEROS)):        # most of it is room, and octet by octet that takes long
+            if not _ZEROS.startswith(piece := text[max(0, behind - len(_ZEROS)):behind]):
+                return start + behind - len(piece) + len(piece.rstrip(b"\0"))
         end = start
     return 0
 
 
-def search(folder: Path, key: str, since: int) -> list[Entry]:
-    """The lines of ``key`` in the workers' files, none written before ``since`` (microseconds; a minute of slack is given)."""
+class Stretches:
+    """Which operations stand in which stretch of the workers' files, as far as that was asked: their lowest and highest numbers.
+
+    A file holds its operations nearly in the order of their numbers, so that an operation is in a few stretches or in none.  What was
+    written some stretches ago does not change any more.
+    """
+
+    __slots__ = ("_known",)
+
+    def __init__(self) -> None:
+        self._known: dict[int, dict[int, tuple[int, int]]] = {}     # by file, by number of the stretch
+
+    def where(self, file: int, text: mmap.mmap, start: int, operation: int) -> Iterator[tuple[int, int]]:
+        """The stretches behind ``start`` in which a line about ``operation`` may begin; ``file`` is what the file is known by."""
+        known = self._known.setdefault(file, {})
+        last = max(0, len(text) // STRETCH - UNSETTLED)
+        for number in range(start // STRETCH, last):
+            span = known.get(number)
+            if span is None:
+                begin = number * STRETCH
+                found = _OPERATION.findall(text[begin:begin + STRETCH + LONGEST])
+                span = known[number] = (int(min(found, key=_by_number)), int(max(found, key=_by_number))) if found else (0, 0)
+            if span[0] <= operation <= span[1]:
+                yield number * STRETCH, (number + 1) * STRETCH
+        yield last * STRETCH, len(text)
+
+
+def _by_number(digits: bytes) -> tuple[int, bytes]:
+    return len(digits), digits
+
+
+def search(folder: Path, key: str, since: int, operation: int = 0, stretches: Stretches | None = None) -> list[Entry]:
+    """The lines of ``key`` in the workers' files, none written before ``since`` (microseconds; a minute of slack is given).
+
+    Where all of them are about one ``operation``, ``stretches`` saves reading most of what was written since.
+    """
     needle = b'"key":' + msgspec.json.encode(key)
     found = []
     for path in folder.glob("book-*.jsonl"):
@@ -168,16 +229,26 @@ def search(folder: Path, key: str, since: int) -> list[Entry]:
                 continue
             # Not the room behind the text: its writer may give that back while we read, and to touch it then is deadly.
             with mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ) as text:
-                at = text.find(needle, _start(text, since - _SLACK))
-                while at >= 0:
-                    end = text.find(b"\n", at)
-                    if end < 0:
-                        break
-                    entry = read_line(text[text.rfind(b"\n", 0, at) + 1:end])
-                    if entry is not None and entry.key == key:
-                        found.append(entry)
-                    at = text.find(needle, end)
+                start = _start(text, since - _SLACK)
+                where = [(start, size)] if stretches is None else stretches.where(os.fstat(file.fileno()).st_ino, text, start, operation)
+                for begin, behind in where:
+                    found += _found(text, needle, key, max(begin, start), behind)
     return found
+
+
+def _found(text: mmap.mmap, needle: bytes, key: str, begin: int, behind: int) -> Iterator[Entry]:
+    """The lines of ``key`` whose key stands from ``begin`` on, before ``behind``."""
+    for start in range(begin, behind, _BLOCK):
+        some = text[start:min(start + _BLOCK, behind) + len(needle) - 1]      # a copy: a mapping is searched octet by octet
+        at = some.find(needle)
+        while at >= 0:
+            end = text.find(b"\n", start + at)
+            if end < 0:
+                return
+            entry = read_line(text[text.rfind(b"\n", 0, start + at) + 1:end])
+            if entry is not None and entry.key == key:
+                yield entry
+            at = some.find(needle, at + 1)
 
 
 def _start(text: mmap.mmap, since: int) -> int:

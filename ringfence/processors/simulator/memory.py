@@ -17,7 +17,7 @@ from ringfence.core.outcomes import Approved, Declined, Outcome, Reversed, Unkno
 from ringfence.processors.processor import Ask
 from ringfence.processors.simulator import docket
 from ringfence.processors.simulator.accounts import SQL, Accounts, Change
-from ringfence.processors.simulator.book import Effect, Entry, decode, search
+from ringfence.processors.simulator.book import Effect, Entry, Stretches, decode, search
 from ringfence.processors.simulator.control import Page
 from ringfence.processors.simulator.issuer import ALREADY_REVERSED, REQUESTS, Answer, Marks, answer, effect_of, outcome_of
 from ringfence.processors.simulator.scenarios import NEVER_ARRIVES, OPEN, WHY, Delivery, Scenario, scenario_named
@@ -41,10 +41,11 @@ class Dropped(NamedTuple):
 class Memory:
     """The issuer's memory as one process sees it."""
 
-    __slots__ = ("_accounts", "_drop_after", "_folder", "_page")
+    __slots__ = ("_accounts", "_drop_after", "_folder", "_page", "_stretches")
 
     def __init__(self, folder: Path, page: Page, drop_after: timedelta) -> None:
         self._folder, self._page, self._accounts, self._drop_after = folder, page, Accounts(folder), drop_after
+        self._stretches = Stretches()
 
     def ask(
         self, message: Ask, digits: str, account: str, code: str, scenario: Scenario, delivery: Delivery, marks: Marks,
@@ -129,7 +130,7 @@ class Memory:
         self._accounts.close()
 
     def _in_files(self, message: Ask) -> list[Entry]:
-        return search(self._folder, message.key, int(made_at(message.operation_id).timestamp()) * 1_000_000)
+        return search(self._folder, message.key, int(made_at(message.operation_id).timestamp()) * 1_000_000, message.operation_id, self._stretches)
 
     def _weigh(
         self, change: Change, message: Ask, digits: str, account: str, code: str, scenario: Scenario, draw: int

@@ -96,25 +96,13 @@ class Simulator:
 
     async def ask(self, message: Ask) -> Outcome:
         """See ``Processor.ask``.  The effect is in the book before the answer is given."""
-        wall = self._clock()
-        if self._words[0] != self._stamp:
-            self._look_again()
-        if not self._second <= wall < self._next_second:
-            self._turn(wall)
-        if self._undisturbed and message.deadline >= self._second_ends:     # not within this second
-            try:
-                approved = self._approve(message, wall)
-            except OSError:
-                return Unknown(Silence.CONNECTION_LOST)
-            if approved is not None:
-                return approved
-        return await self._ask_the_whole_way(message, _instant(wall))
+        return self.answer_at_once(message) or await self._ask_the_whole_way(message, self._now())
 
     async def ask_many(self, messages: Sequence[Ask]) -> list[Outcome]:
         """See ``AsksMany``: what the short way answers is answered in turn, all else side by side."""
         outcomes: list[Outcome | None] = []
         for start in range(0, len(messages), _IN_TURN):
-            outcomes += [self._answered_at_once(message) for message in messages[start:start + _IN_TURN]]
+            outcomes += self._answered_at_once(messages[start:start + _IN_TURN])
             await asyncio.sleep(0)
         left = [place for place, outcome in enumerate(outcomes) if outcome is None]
         rest = await asyncio.gather(*(self._ask_the_whole_way(messages[place], self._now()) for place in left))
@@ -122,19 +110,49 @@ class Simulator:
             outcomes[place] = outcome
         return outcomes     # type: ignore[return-value]
 
-    def _answered_at_once(self, message: Ask) -> Outcome | None:
-        """The answer of the short way, where it leads to one."""
+    def answer_at_once(self, message: Ask) -> Outcome | None:
+        """See ``AnswersAtOnce``: the answer of the short way, where it leads to one.  The effect is in the book before it is given."""
         wall = self._clock()
         if self._words[0] != self._stamp:
             self._look_again()
         if not self._second <= wall < self._next_second:
             self._turn(wall)
-        if not self._undisturbed or message.deadline < self._second_ends:
+        if not self._undisturbed or message.deadline < self._second_ends:       # perhaps within this second
             return None
         try:
             return self._approve(message, wall)
         except OSError:
             return Unknown(Silence.CONNECTION_LOST)
+
+    def _answered_at_once(self, messages: Sequence[Ask]) -> list[Outcome | None]:
+        """The answers of the short way, ``None`` where it leads to none; all their lines are in the book before the first is given."""
+        wall = self._clock()
+        if self._words[0] != self._stamp:
+            self._look_again()
+        if not self._second <= wall < self._next_second:
+            self._turn(wall)
+        if not self._undisturbed:
+            return [None] * len(messages)
+        outcomes: list[Outcome | None] = []
+        entries: list[Entry] = []
+        micros, ends = wall // 1000, self._second_ends
+        for message in messages:
+            found = self._approval(message, micros) if message.deadline >= ends else None
+            if found is None:
+                outcomes.append(None)
+                continue
+            approved, entry = found
+            outcomes.append(approved)
+            entries.append(entry)
+        if entries:
+            try:
+                self._book.append_all(entries)
+            except OSError:                     # whatever is in the book now, nobody hears of it
+                return [one and Unknown(Silence.CONNECTION_LOST) for one in outcomes]
+            if self._words[0] != self._stamp:   # as ``_is_overtaken`` says
+                self._look_again()
+                outcomes = [None if message.key in self._tombstones else one for message, one in zip(messages, outcomes, strict=True)]
+        return outcomes
 
     async def _ask_the_whole_way(self, message: Ask, now: datetime) -> Outcome:
         """The same for every message, with everything that can happen to it."""
@@ -234,16 +252,22 @@ class Simulator:
 
     def _approve(self, message: Ask, wall: int) -> Approved | None:
         """The answer of the short way; ``None`` where it leads nowhere."""
+        approval = self._approval(message, wall // 1000)
+        if approval is None:
+            return None
+        approved, entry = approval
+        self._book.append(entry)
+        return None if self._words[0] != self._stamp and self._is_overtaken(message.key) else approved
+
+    def _approval(self, message: Ask, micros: int) -> tuple[Approved, Entry] | None:
+        """Answer and line of the short way, for a message that was not seen before; ``None`` where it leads nowhere."""
         key = message.key
         if message.operation_id < self._fresh_from or key in self._asked or key in self._asked_before or key in self._tombstones:
             return None
-        approval = self._approvals.approval(message, wall // 1000)
-        if approval is None:
-            return None
-        self._asked.add(key)
-        approved, entry = approval
-        self._book.append(entry)
-        return None if self._words[0] != self._stamp and self._is_overtaken(key) else approved
+        approval = self._approvals.approval(message, micros)
+        if approval is not None:
+            self._asked.add(key)
+        return approval
 
     def _ask_at_once(self, message: Ask) -> tuple[Outcome, Delivery] | None:
         """The issuer's answer where nothing needs remembering: one line, one outcome.  ``None`` where something does."""

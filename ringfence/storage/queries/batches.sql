@@ -153,14 +153,13 @@ WHERE merchant_id = $1 AND batch_id = $2 AND wave > 0 AND wave = $6 AND line BET
 -- The lines before $4 of a stretch are taken.
 UPDATE batch_parts SET next_line = $4 WHERE merchant_id = $1 AND batch_id = $2 AND part = $3;
 
--- note_results --
--- Which operations rows are, or why they are none.
-INSERT INTO batch_results
-SELECT $1, $2, r.* FROM unnest($3::integer[], $4::bigint[], $5::bigint[], $6::text[], $7::text[], $8::text[]) AS r;
+-- note_taken --
+-- Which operations lines are, or why they are none: all that one commit took.
+INSERT INTO batch_taken VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10);
 
--- operation_of --
--- The operation of a row, if it was stored.
-SELECT operation_id, code FROM batch_results WHERE merchant_id = $1 AND batch_id = $2 AND line = $3;
+-- first_taken --
+-- Operation and code of the line with which a commit began that took lines, if it was one.
+SELECT (coalesce(operation_ids, payment_ids))[1], codes[1] FROM batch_taken WHERE merchant_id = $1 AND batch_id = $2 AND first_line = $3;
 
 -- note_progress --
 -- How rows of a stretch ended.
@@ -186,18 +185,27 @@ LEFT JOIN payments p ON p.merchant_id = $1 AND p.payment_id = o.payment_id;
 -- The first line of the wave that is not taken yet, null where all are.
 SELECT min(next_line) FROM batch_parts WHERE merchant_id = $1 AND batch_id = $2 AND next_line <= last_line;
 
+-- in_pages --
+-- For the rest of the transaction two sets of a page's rows are joined as sets.  The planner, which knows nothing yet of a file that has
+-- just come, would else go through all of one for every row of the other.  What stands behind LIMIT is looked up by its key all the same.
+SELECT set_config('enable_hashjoin', 'on', true), set_config('enable_nestloop', 'off', true);
+
 -- sums --
 -- How the rows from line $3 to $4 ended, by kind and currency: asked of the operations' own outcomes, whatever was noted before.
--- What is looked up stands behind LIMIT, so that it is looked up by its key: the planner, which knows nothing yet of a file that has just
--- come, would else read all of the file for every row.
+WITH taken AS MATERIALIZED (
+    SELECT t.line, t.payment_id, coalesce(t.operation_id, t.payment_id) AS operation_id, t.code
+    FROM batch_taken k
+    CROSS JOIN LATERAL ROWS FROM (unnest(k.lines), unnest(k.payment_ids), unnest(k.operation_ids), unnest(k.codes))
+        AS t (line, payment_id, operation_id, code)
+    WHERE k.merchant_id = $1 AND k.batch_id = $2 AND k.first_line <= $4 AND k.last_line >= $3
+)
 SELECT r.kind, r.currency,
        CASE WHEN b.line IS NULL THEN 'waiting' WHEN b.operation_id IS NULL THEN CASE WHEN b.code LIKE '%000' THEN 'approved' ELSE 'refused' END
             WHEN x.result IS NULL OR x.result IN ('unknown', 'challenge') THEN 'unknown'
             WHEN x.result = 'approved' AND (r.minor = 0 OR x.minor = r.minor) THEN 'approved' ELSE 'declined' END AS ended,
        count(*)::integer AS rows, sum(r.minor)::bigint AS minor
 FROM batch_rows r
-LEFT JOIN LATERAL (SELECT * FROM batch_results k
-                   WHERE k.merchant_id = $1 AND k.batch_id = $2 AND k.line = r.line LIMIT 1) b ON true
+LEFT JOIN taken b ON b.line = r.line
 LEFT JOIN LATERAL (SELECT y.result, y.minor FROM outcomes y
                    WHERE y.merchant_id = $1 AND y.payment_id = b.payment_id AND y.operation_id = b.operation_id
                    ORDER BY y.attempt DESC LIMIT 1) x ON b.operation_id IS NOT NULL
@@ -205,17 +213,24 @@ WHERE r.merchant_id = $1 AND r.batch_id = $2 AND r.line BETWEEN $3 AND $4
 GROUP BY 1, 2, 3;
 
 -- results --
--- Rows from line $3 on, at most $4, with what became of them.
+-- Rows from line $3 to $4, with what became of them.
+WITH taken AS MATERIALIZED (
+    SELECT t.line, t.payment_id, coalesce(t.operation_id, t.payment_id) AS operation_id, t.code, t.card_number, t.expiry_date
+    FROM batch_taken k
+    CROSS JOIN LATERAL ROWS FROM (unnest(k.lines), unnest(k.payment_ids), unnest(k.operation_ids), unnest(k.codes),
+                                  unnest(k.card_numbers), unnest(k.expiry_dates))
+        AS t (line, payment_id, operation_id, code, card_number, expiry_date)
+    WHERE k.merchant_id = $1 AND k.batch_id = $2 AND k.first_line <= $4 AND k.last_line >= $3
+)
 SELECT r.line, r.kind, r.minor, r.currency, r.reference, r.fort_id, b.payment_id, b.operation_id, b.code, b.card_number, b.expiry_date,
        x.result, x.minor AS answered, x.response_code
 FROM batch_rows r
-LEFT JOIN LATERAL (SELECT * FROM batch_results k
-                   WHERE k.merchant_id = $1 AND k.batch_id = $2 AND k.line = r.line LIMIT 1) b ON true
+LEFT JOIN taken b ON b.line = r.line
 LEFT JOIN LATERAL (SELECT y.result, y.minor, y.response_code FROM outcomes y
                    WHERE y.merchant_id = $1 AND y.payment_id = b.payment_id AND y.operation_id = b.operation_id
                    ORDER BY y.attempt DESC LIMIT 1) x ON b.operation_id IS NOT NULL
-WHERE r.merchant_id = $1 AND r.batch_id = $2 AND r.line >= $3
-ORDER BY r.line LIMIT $4;
+WHERE r.merchant_id = $1 AND r.batch_id = $2 AND r.line BETWEEN $3 AND $4
+ORDER BY r.line;
 
 -- next_wave --
 -- The rows behind those that have ended may be taken.
@@ -227,7 +242,13 @@ UPDATE batch_files SET state = $3, ended_at = $4, ended = now(), sums = $5::json
 WHERE merchant_id = $1 AND batch_id = $2 AND state IN ('processing', 'cancelling') RETURNING true;
 
 -- forget --
--- Rows of batches that ended before $1 (business time), at most $2 of them, are erased; what they came to stays.
+-- Rows of batches that ended before $1 (business time), at most $2 of them, are erased, and once none is left, which operations they
+-- were; what they came to stays.
+WITH told AS (
+    DELETE FROM batch_taken k USING batch_files f
+    WHERE f.merchant_id = k.merchant_id AND f.batch_id = k.batch_id AND f.state IN ('done', 'cancelled') AND f.ended_at < $1
+      AND NOT EXISTS (SELECT FROM batch_rows q WHERE q.merchant_id = f.merchant_id AND q.batch_id = f.batch_id)
+)
 DELETE FROM batch_rows r USING (
     SELECT q.merchant_id, q.batch_id, q.line FROM batch_files f
     JOIN batch_rows q USING (merchant_id, batch_id)

@@ -16,6 +16,16 @@ WHERE i.token_version IS NULL
 ON CONFLICT (merchant_id, key) WHERE key IS NOT NULL DO NOTHING
 RETURNING operation_id;
 
+-- claim_alike --
+-- The same for new payments of one sort ($4 and on say what they share), of which none is expected to be turned down: a key already taken
+-- breaks the unique rule, and whoever finds fewer rows stored than he gave takes all of them back.
+INSERT INTO operations
+SELECT $4, i.payment_id, i.payment_id, $5, i.minor, $6, $7, i.reference, i.key, i.content, i.details, $8, $9, $10, i.card_id,
+       i.token_name, i.token_version, $11, $12, $13, $14, $15, NULL, $2, greatest($3, now())
+FROM unnest($1::own_operation[]) AS i
+WHERE i.token_version IS NULL
+   OR i.token_version = (SELECT t.version FROM tokens t WHERE t.merchant_id = $4 AND t.token_name = i.token_name AND t.active);
+
 -- key_owners --
 -- Which operations hold these keys.
 SELECT o.merchant_id, o.key, o.payment_id, o.operation_id
@@ -116,6 +126,50 @@ WITH first AS MATERIALIZED (
     INSERT INTO notices SELECT * FROM unnest($7::notices[])
 )
 INSERT INTO batches SELECT * FROM unnest($10::batches[]);
+
+-- finish_alike --
+-- The same for a batch of first operations in bulk: purchases that were approved whole, of one sort ($5 and on say what they share), each as
+-- what is its own ($2); and all others ($1).  A whole purchase uses what was promised at once (transfers 5 and 20).
+WITH other AS MATERIALIZED (
+    SELECT * FROM unnest($1::first_outcome[])
+), whole AS MATERIALIZED (
+    SELECT * FROM unnest($2::own_purchase[])
+), saved_outcomes AS (
+    INSERT INTO outcomes
+    SELECT $5::integer, payment_id, payment_id, 1::smallint, $6::text, minor, $7::text, $8::text, approval_code, scheme_reference,
+           processor_reference, $9::text, $10::text, $3::timestamptz, $4::bigint FROM whole
+    UNION ALL
+    SELECT merchant_id, payment_id, payment_id, CASE result WHEN 'challenge' THEN 0 ELSE 1 END::smallint, result, minor, response_code,
+           advice, approval_code, scheme_reference, processor_reference, security_code_result, eci, $3::timestamptz, $4::bigint FROM other
+), new_payments AS (
+    INSERT INTO payments
+    SELECT $5::integer, payment_id, $11::text, $12::text, true, minor, minor, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL::timestamptz,
+           ARRAY[payment_id, minor, 0, 0, 0, 0], 1, $3::timestamptz, NULL::bytea, NULL::timestamptz FROM whole
+    UNION ALL
+    SELECT merchant_id, payment_id, currency, status, purchase, authorized, captured, voided, 0, 0, 0, 0, 0,
+           pending_authorization, 0, 0, 0, 0, 0, unknown, expires_at,
+           CASE WHEN captured > 0 THEN ARRAY[payment_id, captured, 0, 0, 0, 0] ELSE '{}' END,
+           CASE WHEN event IS NULL THEN 0 ELSE 1 END, $3::timestamptz, NULL, NULL FROM other
+), saved_transfers AS (
+    INSERT INTO transfers
+    SELECT $5::integer, payment_id, payment_id, l.leg, l.kind, minor, $11::text, $13::date, $4::bigint, NULL::bigint, NULL::integer
+    FROM whole CROSS JOIN (VALUES (0, 5::smallint), (1, 20::smallint)) AS l (leg, kind)
+    UNION ALL
+    SELECT merchant_id, payment_id, payment_id, 0, kind_0, minor_0, currency, value_date, $4::bigint, NULL, NULL
+    FROM other WHERE kind_0 IS NOT NULL
+    UNION ALL
+    SELECT merchant_id, payment_id, payment_id, 1, kind_1, minor_1, currency, value_date, $4::bigint, NULL, NULL
+    FROM other WHERE kind_1 IS NOT NULL
+), saved_balances AS (
+    INSERT INTO balances AS b SELECT * FROM unnest($15::balances[])
+    ON CONFLICT (merchant_id, currency, account, lane) DO UPDATE SET balance = b.balance + excluded.balance
+), saved_events AS (
+    INSERT INTO events
+    SELECT $5::integer, payment_id, 1, $14::text, payment_id, 1::smallint, $3::timestamptz, $4::bigint FROM whole
+    UNION ALL
+    SELECT merchant_id, payment_id, 1, event, payment_id, 1::smallint, $3::timestamptz, $4::bigint FROM other WHERE event IS NOT NULL
+)
+INSERT INTO batches SELECT * FROM unnest($16::batches[]);
 
 -- owe_reversals --
 -- Reversals to be sent, written in the commit that made them due.

@@ -1,6 +1,8 @@
 """Rows of batch files: what a header may name, and what a row must hold."""
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -112,7 +114,7 @@ TEXT = st.text(max_size=12)
 
 def test_a_file_of_links_holds_nothing_else():
     """Where links are made from files at all; elsewhere such a file is refused."""
-    links = OPERATIONS["command", "CAPTURE"]._replace(key="service_command", name="PAYMENT_LINK", mandatory=("merchant_reference",), one_of=())
+    links = replace(OPERATIONS["command", "CAPTURE"], key="service_command", name="PAYMENT_LINK", mandatory=("merchant_reference",), one_of=())
     names = ["command", "merchant_reference", "amount", "currency"]
     link, capture = ["PAYMENT_LINK", "L-1", "100", "AED"], ["CAPTURE", "A", "5", "KWD"]
     made = Rows(columns_of(names, links), Settings(), links=links)

@@ -10,6 +10,7 @@ from ringfence.api.aps import notifications, signature
 from ringfence.api.aps.door import card_facts
 from ringfence.core.outcomes import Approved, Declined, NotAsked, Silence, Unknown
 from ringfence.engine import feed
+from ringfence.engine.directory import NewCredential
 from ringfence.engine.feed import Message, Occurred
 from tests.api.aps.dialogue import golden
 from tests.engine.composition import CARD, NOW, Process, Shop, Time, process
@@ -107,7 +108,8 @@ async def test_a_token_that_changed_while_it_was_paid_with_is_told_as_it_was_cha
 async def test_each_credential_signs_its_own_feedback(here: Shop, one: Process, sha_type: str):
     """With its response phrase, in its own way."""
     access_code = f"fb{sha_type.replace('-', '')}"
-    assert await one.directory.add_credential(here.identifier, access_code, "another-ask", "another-say", sha_type)
+    assert await one.directory.add_credential(
+        here.identifier, NewCredential("aps", access_code, "another-ask", "another-say", sha_type))
     second = Shop(one, here.identifier, access_code, "another-ask", "another-say", sha_type)
     answer = await second.purchase(f"SHA-{sha_type}")
     _, body = await last_told(second, answer["fort_id"])

@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 
 from ringfence.core.outcomes import Approved, Declined, NotAsked, Silence, Unknown
+from ringfence.engine.directory import NewCredential
 from tests.engine import recovering
 from tests.engine.composition import CARD, FOREIGN, Process, Shop, Time, process, shop
 from tests.engine.expiring import sweeper
@@ -281,7 +282,8 @@ async def test_other_merchants_see_nothing(here: Shop, stranger: Shop):
 async def test_every_credential_of_a_merchant_sees_its_orders(here: Shop, one: Process, sha_type: str):
     """Each set signs in its own way, answers are signed with the response phrase of the set that asked."""
     access_code = f"second{sha_type.replace('-', '')}"
-    assert await one.directory.add_credential(here.identifier, access_code, "another-ask", "another-say", sha_type)
+    assert await one.directory.add_credential(
+        here.identifier, NewCredential("aps", access_code, "another-ask", "another-say", sha_type))
     second = Shop(one, here.identifier, access_code, "another-ask", "another-say", sha_type)
     order = f"SET-{sha_type}"
     assert (await second.authorize(order))["response_code"] == "02000"

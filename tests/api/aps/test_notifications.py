@@ -136,9 +136,9 @@ def test_a_credential_that_is_gone_is_replaced_by_the_first_in_force():
     """Signed with its phrase, and naming it; without any there is nothing to sign with."""
     other = Credential(7, "CycHZxVj", "ppro", "p", "x", "y", "SHA-256")
     renewed = MERCHANT.credentials[0]._replace(public_name="newcode")
-    body = said(occurred("authorization_approved"), MERCHANT._replace(credentials=(other, renewed)))
+    body = said(occurred("authorization_approved"), dataclasses.replace(MERCHANT, credentials=(other, renewed)))
     assert body["access_code"] == "newcode"
-    assert NOTIFIER.messages(MERCHANT._replace(credentials=(other,)), occurred("authorization_approved")) == []
+    assert NOTIFIER.messages(dataclasses.replace(MERCHANT, credentials=(other,)), occurred("authorization_approved")) == []
 
 
 def test_what_was_erased_is_not_told():
@@ -158,7 +158,7 @@ def test_a_payment_of_the_version_before_is_told_with_what_it_kept():
 # -- where to, and how written
 
 def with_settings(**changes: Any) -> Merchant:
-    return MERCHANT._replace(settings=dataclasses.replace(DEFAULTS, **changes))
+    return dataclasses.replace(MERCHANT, settings=dataclasses.replace(DEFAULTS, **changes))
 
 
 CHANNELS = {

@@ -3,12 +3,14 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from ipaddress import ip_network
 from itertools import permutations
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import astuple
 
 from ringfence.api.aps import plans, signature, wire
 from ringfence.api.aps.accounts import CHANNELS, Settings
@@ -19,7 +21,7 @@ from ringfence.api.aps.wire import ApsRequest
 from ringfence.core.card import SecurityCode
 from tests.api.aps.dialogue import CAPTURE, CARD_PURCHASE, CREDENTIAL, EVERY_OPERATION, NOW, SETTINGS, TOKEN_PURCHASE, signed, without
 
-CREDENTIALS = [CREDENTIAL._replace(sha_type=kind) for kind in signature.SHA_TYPES]
+CREDENTIALS = [replace(CREDENTIAL, sha_type=kind) for kind in signature.SHA_TYPES]
 SHAPES = [
     *EVERY_OPERATION,
     {**TOKEN_PURCHASE, "return_url": "https://shop.example/?order=1", "customer_name": "Umm Kulthūm أم"},
@@ -50,7 +52,8 @@ def no_plans(monkeypatch):
 
 def spelled_out(outcome):
     """An outcome with all that equality overlooks: its type, the order of its parameters, and what masks itself."""
-    return type(outcome), [list(part.items()) if isinstance(part, dict) else revealed(part) for part in outcome]
+    parts = astuple(outcome) if isinstance(outcome, ApsRequest) else outcome
+    return type(outcome), [list(part.items()) if isinstance(part, dict) else revealed(part) for part in parts]
 
 
 def revealed(part):

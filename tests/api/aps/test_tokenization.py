@@ -4,6 +4,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -158,7 +159,7 @@ async def test_a_refusal_of_the_brand_leaves_the_code_where_it_waits(here: Shop,
 
 async def test_without_a_box_no_token_is_made(here: Shop, one: Process, tmp_path: Path):
     """A code that cannot wait is never simply left out: the payer hears at once that it did not work."""
-    one.api._service = one.api._service._replace(code_box=SocketCodeBox(tmp_path))
+    one.api._service = replace(one.api._service, code_box=SocketCodeBox(tmp_path))
     assert (await tokenize(here, "ORD-1"))["response_code"] == "17006"
     assert await one.value("SELECT count(*) FROM tokens") == 0
     assert await pay(here, "ORD-2", await token_of(here, "ORD-2", card_security_code=None)) == "14000"

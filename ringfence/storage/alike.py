@@ -1,0 +1,83 @@
+"""First operations in bulk: rows that say the same in most columns travel as what they share, once, and as what is their own.
+
+The driver asks of every column of every row what it is, and the server reads each of them again; of a thousand recurring purchases two columns in
+three are the same.  What is stored is what ``payments`` would store of these rows, to the letter.  Decides nothing.
+"""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from operator import itemgetter
+
+import asyncpg
+
+from ringfence.core.ledger import Transferred
+from ringfence.storage.payments import SQL, Finished, OperationRow
+
+
+class NotAlike(Exception):
+    """One of these rows is not stored as it is: its key is taken, or its token changed.  Nothing of the transaction may stay."""
+
+
+def _places(*names: str) -> itemgetter:
+    return itemgetter(*(OperationRow._fields.index(name) for name in names))
+
+
+_SHARED = _places(
+    "merchant_id", "kind", "currency", "door", "actor", "source", "processor", "initiation", "channel", "accepts_partial", "reason",
+    "hold_seconds")
+_OWN = _places("payment_id", "minor", "reference", "key", "content", "details", "card_id", "token_name", "token_version")
+
+# Places in a row of the type ``first_outcome``; of a purchase that was approved whole all five amounts are the same.
+_AMOUNTS = itemgetter(3, 14, 15, 21, 23)
+_ALWAYS, _IS_WHOLE = itemgetter(13, 16, 17, 18, 19, 20, 22), (True, 0, 0, 0, None, Transferred.USE_NOW, Transferred.CAPTURE)
+_OUTCOME_SHARED, _OUTCOME_OWN = itemgetter(0, 2, 4, 5, 9, 10, 11, 12, 24, 25), itemgetter(1, 3, 6, 7, 8)
+_NOTHING = (None,) * 10
+
+
+async def claim(
+    connection: asyncpg.Connection, operations: Sequence[OperationRow], asked_at: datetime, ask_deadline: datetime,
+) -> None:
+    """Store the intents of new payments, given in the order of their keys, in a transaction of the caller's.
+
+    Raises ``NotAlike`` where not all of them can be stored as they are; then the transaction must be taken back.
+    """
+    sorts: dict[tuple, list[tuple]] = {}
+    for row in operations:
+        shared = _SHARED(row)
+        if shared in sorts:
+            sorts[shared].append(_OWN(row))
+        else:
+            sorts[shared] = [_OWN(row)]
+    try:
+        for shared, own in sorts.items():
+            said = await connection.execute(SQL.claim_alike, own, asked_at, ask_deadline, *shared)
+            if said != f"INSERT 0 {len(own)}":
+                raise NotAlike
+    except asyncpg.UniqueViolationError as taken:
+        raise NotAlike from taken
+
+
+async def finish(connection: asyncpg.Connection, finished: Finished, now: datetime) -> None:
+    """Store a batch of outcomes of first operations, and nothing else, with its link of the chain; see ``payments.finish``.
+
+    Of purchases that were approved whole those of the most frequent sort travel as what is their own.
+    """
+    sorts: dict[tuple, list[tuple]] = {}
+    for row in finished.firsts:
+        minor, authorized, captured, used, posted = _AMOUNTS(row)
+        if minor == authorized == captured == used == posted and _ALWAYS(row) == _IS_WHOLE:
+            shared = _OUTCOME_SHARED(row)
+            if shared in sorts:
+                sorts[shared].append(row)
+            else:
+                sorts[shared] = [row]
+    sort = max(sorts, key=lambda shared: len(sorts[shared]), default=_NOTHING)
+    alike = sorts.get(sort, [])
+    others = finished.firsts
+    if alike:
+        ids = {row[1] for row in alike}
+        others = [row for row in others if row[1] not in ids] if len(alike) < len(others) else []
+    await connection.execute(
+        SQL.finish_alike, others, [_OUTCOME_OWN(row) for row in alike], now, finished.link.batch_id, *sort, finished.balances,
+        [finished.link])
