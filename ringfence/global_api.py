@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Any
 import asyncpg
 
 from ringfence.api.aps.door import order_key
-from ringfence.api.ppro import charges, dispute_requests, instruments, operations
+from ringfence.api.ppro import agreements, charges, dispute_requests, instruments, operations
 from ringfence.api.ppro.app import GlobalApi
 from ringfence.api.ppro.door import Disputes, Endpoint, Service
+from ringfence.api.ppro.mandates import describing
 from ringfence.api.ppro.names import Names
 from ringfence.api.ppro.notifications import Wording
 from ringfence.api.ppro.rendering import Facts, Renderer
 from ringfence.engine.addresses import Rules, problem
+from ringfence.engine.agreements import Agreements, Close, tell
 from ringfence.engine.authenticating import PAGE, Address, SecretOf
 from ringfence.engine.challenges import Challenges
 from ringfence.engine.charges import Charges, View
@@ -29,13 +31,14 @@ from ringfence.engine.keys import Keyring
 from ringfence.engine.rates import Rates
 from ringfence.engine.reading import Reading
 from ringfence.engine.vault import Vault
-from ringfence.processors.processor import Processor
+from ringfence.processors.processor import HasAccounts, Processor
 from ringfence.processors.simulator import stand_in
 
 if TYPE_CHECKING:
     from ringfence.main import Foundation
 
-ENDPOINTS: tuple[Endpoint, ...] = (*charges.ENDPOINTS, *operations.ENDPOINTS, *instruments.ENDPOINTS, *dispute_requests.ENDPOINTS)
+ENDPOINTS: tuple[Endpoint, ...] = (
+    *charges.ENDPOINTS, *operations.ENDPOINTS, *instruments.ENDPOINTS, *agreements.ENDPOINTS, *dispute_requests.ENDPOINTS)
 """All that is served below ``/v1``."""
 
 
@@ -54,7 +57,10 @@ def ppro_service(
         engine=engine, reading=reading, charges=Charges(pool, reading), renderer=Renderer(names, methods(base_url, secret_of)), vault=vault,
         instruments=Instruments(pool, keyring, vault, now), directory=directory,
         code_box=code_box, keyed=KeyedRequests(pool, new_id=new_id, now=now, wall=lambda: datetime.now(UTC)), names=names,
-        content_key=keyring.content_key, route=routing(processors, of_cards), house=of_cards, now=now, is_live=is_live,
+        content_key=keyring.content_key,
+        agreements=Agreements(
+            pool, new_id=new_id, now=now, describe=describing(names), tell=tell, close=closing(processors, directory, of_cards)),
+        route=routing(processors, of_cards), house=of_cards, now=now, is_live=is_live,
         disputes=disputes, base_url=base_url, give_up=challenges.give_up, not_to_be_called=lambda url: problem(url, rules),
         keys_elsewhere=lambda reference: (order_key(reference),), stand_in=None if is_live else stand_in)
 
@@ -87,6 +93,18 @@ def routing(processors: Mapping[str, Processor], of_cards: str) -> Callable[[Mer
         return name if name in processors and (not allowed or method in allowed) else None
 
     return route
+
+
+def closing(processors: Mapping[str, Processor], directory: Directory, of_cards: str) -> Close:
+    """Tells a wallet that nothing will be charged to an account any more."""
+    route = routing(processors, of_cards)
+
+    async def close(merchant_id: int, method: str, account: str) -> bool:
+        merchant = directory.by_id(merchant_id)
+        wallet = processors.get((merchant and route(merchant, method, "")) or "")
+        return not isinstance(wallet, HasAccounts) or merchant is None or await wallet.close_account(merchant.identifier, account)
+
+    return close
 
 
 def global_api(base: Foundation) -> GlobalApi:

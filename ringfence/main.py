@@ -29,8 +29,10 @@ from ringfence.api.aps.door import Service as ApsService
 from ringfence.api.aps.report_rows import WORDS
 from ringfence.api.ppro.charges import card_facts as charge_facts
 from ringfence.api.ppro.door import Service as PproService
+from ringfence.api.ppro.mandates import Mandates
 from ringfence.background import (
     abandoned,
+    agreements,
     batches,
     challenges,
     deliveries,
@@ -328,7 +330,7 @@ async def _foundation(
             waiting=lambda: sum(engine.waiting))
         queues = [
             recovery.queue(ends_doubts), challenges.queue(after_challenges), reversals.queue(due, desk, engine, plan, clock.now),
-            recurring.queue(runner),
+            recurring.queue(runner), agreements.queue(global_api.agreements, Mandates(global_api).settle),
             deliveries.queue(
                 due, rules_of(config), now=clock.now, waiting=lambda: sum(engine.waiting),
                 headers=door_headers(directory, notifiers), count=lambda delivered: counters.add(DELIVERED if delivered else NOT_DELIVERED)),

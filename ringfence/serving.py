@@ -26,6 +26,7 @@ from ringfence.api.aps.returning import FromTokenization, Returning
 from ringfence.api.http import App, BodyTooLarge, CallerGone, Door, read_body, root, service_routes
 from ringfence.api.ppro import app
 from ringfence.api.ppro.door import DOOR as PPRO
+from ringfence.api.ppro.mandates import Mandates
 from ringfence.api.ppro.returning import Returning as ChargeReturning
 from ringfence.background import (
     stepping,
@@ -95,7 +96,7 @@ def doors(base: Foundation, metrics: Metrics) -> Worker:
     desk = aps_hosted.Desk(service, base.sessions, aps.account, tokenize=tokenization.tokenize)
     cashier = giving_back(desk.cashier, base.links)
     finish = finishing(base.sessions, cashier, returning.way)
-    of_charges = ChargeReturning(base.reading, directory, base.ppro.names, is_live=config.is_live)
+    of_charges = ChargeReturning(base.reading, directory, base.ppro.names, is_live=config.is_live, settle=Mandates(base.ppro).paid)
     pages = [
         *hosted.routes(hosted.Hosted(
             base.sessions, {DOOR: cashier}, {aps_pages.PATH: page.enter},

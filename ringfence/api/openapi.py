@@ -5,6 +5,8 @@ paths with the routes.  Refuses to know who serves them.
 """
 from __future__ import annotations
 
+from dataclasses import replace
+
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -71,7 +73,7 @@ def _request(row: Operation) -> Schema:
 def _form(row: Operation) -> Schema:
     """One operation as a browser posts it."""
     forbidden = row.variants[0].forbidden if row.variants else frozenset()
-    return _request(row._replace(accepts=row.accepts - forbidden))
+    return _request(replace(row, accepts=row.accepts - forbidden))
 
 
 _ANSWER: Schema = fields({

@@ -12,6 +12,7 @@ import asyncpg
 
 from ringfence.engine.door_events import tell
 from ringfence.engine.reading import Reading, Step, View
+from ringfence.storage import agreements
 from ringfence.storage import charges as rows
 from ringfence.storage.borrowing import borrowed
 from ringfence.storage.charges import RefusedRow
@@ -53,7 +54,7 @@ class Charges:
 
     async def of_agreement(self, merchant_id: int, agreement_id: int | None, before: int | None, most: int) -> list[int]:
         """Payments made under an agreement, newest first, older than ``before``."""
-        return []
+        return [] if agreement_id is None else await agreements.payments(self._pool, merchant_id, agreement_id, before, most)
 
     async def as_first_said(self, merchant_id: int, payment_id: int, operation_id: int) -> tuple[bytes, Step, Step] | None:
         """The digest of what an operation was asked with; the operation with what was said of it first; and as it is known now."""

@@ -190,7 +190,9 @@ class Engine:
         return self._intents.waiting, self._outcomes.waiting
 
     async def _may_initiate(self, intent: Intent) -> Refusal | None:
-        """Whether the merchant may start this payment."""
+        """Whether the merchant may start this payment.  What is paid without a card stands on an agreement, which its door looks at."""
+        if intent.card is None:
+            return None
         token = intent.card.token if intent.card else None
         if token is not None and may_initiate(token):     # perhaps no longer so: only the good news may come from the cache
             token = await self._vault.token(intent.merchant_id, token.name, fresh=True)

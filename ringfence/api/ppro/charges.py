@@ -47,7 +47,8 @@ class Wish(NamedTuple):
     """A charge to be made.  ``asked`` is what the table of a request reads; ``key`` claims the intention; ``told`` stands in the charge's
     details beside the echo.
 
-    ``refused``: the code of what this door turns down before anybody is asked, "" for nothing.
+    ``refused``: the code of what this door turns down before anybody is asked, "" for nothing.  ``held``: the card's instrument, where it is
+    in hand already; ``agreement_id``: what the payer agrees to with it, 0 for nothing.
     """
 
     asked: Mapping[str, Any]
@@ -56,6 +57,8 @@ class Wish(NamedTuple):
     told: Mapping[str, Any] = {}
     refused: str = ""
     account: str = ""                       # what stands for the payer's account at a wallet
+    held: Held | None = None
+    agreement_id: int = 0
 
 
 async def create(service: Service, request: Request) -> Answer:
@@ -69,7 +72,7 @@ async def create(service: Service, request: Request) -> Answer:
 async def begin(service: Service, caller: Caller, wish: Wish) -> Answer:
     """Make a charge, and answer with it as it stands then: 200 also where it was declined."""
     asked = wish.asked
-    if wrong := _wrong(asked):
+    if wrong := missing(asked):
         return answers.invalid(wrong)
     if (refusal := await own_addresses.taken(service, caller, asked)) is not None:
         return refusal
@@ -79,7 +82,7 @@ async def begin(service: Service, caller: Caller, wish: Wish) -> Answer:
         key, is_repeat = await keys.standing(service, caller.merchant.merchant_id, wish.key)
         wish = wish._replace(key=key)
     if asked["paymentMethod"] == CARD and not refused:
-        held = await _instrument(service, caller, asked, is_repeat)
+        held = wish.held or await _instrument(service, caller, asked, is_repeat)
         if held is None:
             refused = "INSTRUMENT_NOT_FOUND"
         elif cited := asked.get("initialSchemeAuthorizationReference"):
@@ -108,7 +111,7 @@ async def told(service: Service, caller: Caller, payment_id: int) -> Answer:
     return answers.ok(service.renderer.as_begun(caller.merchant.merchant_id, found[1]))
 
 
-def _wrong(asked: Mapping[str, Any]) -> list[Problem]:
+def missing(asked: Mapping[str, Any]) -> list[Problem]:
     """What no table of one field can say: a currency that nobody has, and what the payment method needs and is not there."""
     problems = []
     if asked["amount"]["currency"] not in CURRENCIES:

@@ -13,6 +13,7 @@ from ringfence.api.ppro.answers import Answer
 from ringfence.api.ppro.decoding import decode
 from ringfence.api.ppro.kinds import Kind, Problem, Problems
 from ringfence.api.ppro.names import Names
+from ringfence.engine.agreements import Agreements
 from ringfence.engine.charges import Charges
 from ringfence.engine.code_box import CodeBox
 from ringfence.engine.directory import Credential, Directory, Merchant
@@ -83,6 +84,38 @@ async def nothing_to_give_up(merchant_id: int, payment_id: int, why: str) -> boo
     return False
 
 
+class Away(NamedTuple):
+    """That a payer is to be sent away to agree, without a charge.
+
+    ``ways``: how he may act; ``leave_url``: where his browser goes behind it; ``often``: DAILY, WEEKLY, MONTHLY or YEARLY, "" for no rhythm,
+    every so many of them; ``minor`` in minor units of ``currency``, ``None`` where the amount varies.
+    """
+
+    method: str
+    language: str
+    ways: tuple[str, ...]
+    leave_url: str
+    often: str = ""
+    every: int = 1
+    minor: int | None = None
+    currency: str = ""
+
+
+async def nobody_is_sent_away(merchant: Merchant, agreement_id: int, away: Away) -> bool:
+    """There is nowhere to go."""
+    return False
+
+
+def no_ways(merchant_id: int, agreement_id: int, ways: tuple[str, ...], made_at: datetime) -> list[dict[str, Any]]:
+    """Nobody may act."""
+    return []
+
+
+async def nothing_to_confirm(merchant_id: int, subject: int, code: str) -> bool:
+    """Nobody waits for a code."""
+    return False
+
+
 class Service(NamedTuple):
     """What is behind the door.  ``route`` names the processor for a merchant, a payment method and a card's brand; ``None``: there is none."""
 
@@ -97,6 +130,7 @@ class Service(NamedTuple):
     keyed: KeyedRequests
     names: Names
     content_key: bytes
+    agreements: Agreements
     route: Callable[[Merchant, str, str], str | None]
     house: str                              # the processor whose business day counts for what nobody is asked about
     now: Callable[[], datetime]             # business time, UTC
@@ -106,6 +140,9 @@ class Service(NamedTuple):
     give_up: Callable[[int, int, str], Awaitable[bool]] = nothing_to_give_up   # ends a payment whose payer is awaited; whether it was in time
     not_to_be_called: Callable[[str], str | None] = lambda url: None           # why webhooks must not go to an address
     keys_elsewhere: Callable[[str], Sequence[str]] = nowhere    # what a payment of another door with this reference claimed
+    send_away: Callable[[Merchant, int, Away], Awaitable[bool]] = nobody_is_sent_away   # by agreement; whether it could be done
+    ways_to_agree: Callable[[int, int, tuple[str, ...], datetime], list[dict[str, Any]]] = no_ways  # authenticationMethods, without a charge
+    confirm: Callable[[int, int, str], Awaitable[bool]] = nothing_to_confirm    # a code for a payment or an agreement; whether one was awaited
     stand_in: Callable[[str], tuple[str, bool]] | None = None   # sandbox: the test number that any number stands for, and whether it has news
 
 

@@ -146,6 +146,7 @@ async def renew(service: Service, caller: Caller, held: Held) -> None:
         details = held.shown["details"] | {"expiryYear": 2000 + year % 100}
         also = telling(service, caller, UPDATED, number, held.shown["type"], details)
     await service.vault.update_token(caller.merchant.merchant_id, held.instrument_id, expiry=f"{year % 100:02d}{month}", also=also)
+    await service.agreements.updated(caller.merchant.merchant_id, held.instrument_id)
 
 
 # ------------------------------------------------------------------------------------------------------------ the API
@@ -270,6 +271,7 @@ async def replace(service: Service, request: Request) -> Answer:
         await service.instruments.put_card(merchant_id, name, card, yymm(details), details["holderName"], also)
         if asked["type"] == NETWORK_TOKEN:
             await service.instruments.replace(merchant_id, number, asked["type"], {"brand": details["brand"]})
+    await service.agreements.updated(merchant_id, name)
     return await show(service, request)
 
 

@@ -164,6 +164,10 @@ class Renderer:
         }
         return told
 
+    def methods(self, view: View) -> list[dict[str, Any]]:
+        """The ways in which the payer of a charge may still act."""
+        return self._methods(view, facts_of(view.first))
+
     def authorization(self, view: View) -> dict[str, Any]:
         """The charge's authorization: its first operation."""
         first, facts = view.first, facts_of(view.first)

@@ -6,6 +6,7 @@ list of origins as it is now.  Refuses to know why the browser was away.
 from __future__ import annotations
 
 import logging
+from collections.abc import Awaitable, Callable
 
 import msgspec
 
@@ -18,15 +19,22 @@ from ringfence.engine.return_address import may_return, origin_of
 from ringfence.engine.sessions import Ending
 
 log = logging.getLogger(__name__)
-CHARGE = "payment-charge-id"
+CHARGE, AGREEMENT = "payment-charge-id", "payment-agreement-id"
+
+Settle = Callable[[int, int], Awaitable[object]]
+"""Merchant and agreement: the payment that proves it has gone on."""
+
+
+async def nothing_to_settle(merchant_id: int, agreement_id: int) -> None:
+    """There are no agreements."""
 _DECODE = msgspec.json.Decoder().decode
 
 
 class Returning:
     """The way back for charges of this door."""
 
-    def __init__(self, reading: Reading, directory: Directory, names: Names, *, is_live: bool) -> None:
-        self._reading, self._directory, self._names, self._is_live = reading, directory, names, is_live
+    def __init__(self, reading: Reading, directory: Directory, names: Names, *, is_live: bool, settle: Settle = nothing_to_settle) -> None:
+        self._reading, self._directory, self._names, self._is_live, self._settle = reading, directory, names, is_live, settle
 
     async def way(self, merchant_id: int, payment_id: int) -> Return | Ending | None:
         """Where the browser goes now, or how the charge ended where its address is no longer allowed; ``None``: it is none of this door's."""
@@ -39,7 +47,15 @@ class Returning:
             log.warning("a consumer of merchant %s is not sent to %s", merchant.identifier, origin_of(url) or "what is no address")
             return Ending(_how(view))
         language = "ar" if echo.get("consumer", {}).get("locale", "").startswith("ar") else "en"
-        return Return(url, "GET", {CHARGE: self._names.make("charge", payment_id)}, language)
+        told = {}
+        if (agreement := echo.get("agreementId")) is not None:
+            told[AGREEMENT] = agreement
+            number = self._names.read("agr", agreement)
+            if number is not None and view.first.result != "challenge":
+                await self._settle(merchant_id, number)
+        if echo.get("purpose") is None:                 # nobody was told of a payment that only proves something
+            told[CHARGE] = self._names.make("charge", payment_id)
+        return Return(url, "GET", told, language)
 
     async def address(self, merchant_id: int, payment_id: int) -> str:
         """The address itself, "" for none: whose pages may frame what the consumer is shown meanwhile."""

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import re
 from collections.abc import Callable
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 from ringfence.core.commands import Kind
@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 FIRST = (Kind.AUTHORIZATION, Kind.PURCHASE)
 PENDING_SECONDS = 86_400.0
 """How long an authorization may stay undecided at Amazon."""
+CLOSE_SECONDS = 8.0
+"""How long a permission may take to be closed (wall time)."""
 _PERMISSION = re.compile(r"[A-Z][0-9]{2}-[0-9]{7}-[0-9]{7}", re.ASCII)
 _NOT_SUPPORTED = Declined("40")
 
@@ -96,6 +98,16 @@ class AmazonPay:
     async def close(self) -> None:
         """Close the connections."""
         await self._client.close()
+
+    async def close_account(self, merchant: str, account: str) -> bool:
+        """See ``HasAccounts``.  What is authorized stays capturable; a permission that is closed already is as good."""
+        known = self._accounts(merchant)
+        if known is None or _PERMISSION.fullmatch(account) is None:
+            return False
+        body = {"closureReason": "The agreement was revoked by the merchant.", "cancelPendingCharges": False}
+        deadline = self._wall() + timedelta(seconds=CLOSE_SECONDS)
+        said = await self._client.send(known, "DELETE", f"/chargePermissions/{account}/close", body, deadline)
+        return type(said) is Said and (said.is_good or said.reason == "InvalidChargePermissionStatus")
 
     async def _in_time(self, message: Ask, answer: Any) -> Outcome:
         try:
