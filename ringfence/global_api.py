@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Any
 import asyncpg
 
 from ringfence.api.aps.door import order_key
-from ringfence.api.ppro import agreements, charges, dispute_requests, instruments, operations
+from ringfence.api.ppro import agreements, charges, dispute_requests, instruments, mandates, operations
 from ringfence.api.ppro.app import GlobalApi
-from ringfence.api.ppro.door import Disputes, Endpoint, Service
+from ringfence.api.ppro.door import DOOR, Disputes, Endpoint, Service
 from ringfence.api.ppro.mandates import describing
 from ringfence.api.ppro.names import Names
 from ringfence.api.ppro.notifications import Wording
 from ringfence.api.ppro.rendering import Facts, Renderer
+from ringfence.engine import door_events
 from ringfence.engine.addresses import Rules, problem
-from ringfence.engine.agreements import Agreements, Close, tell
+from ringfence.engine.agreements import Agreements, Close
 from ringfence.engine.authenticating import PAGE, Address, SecretOf
 from ringfence.engine.challenges import Challenges
 from ringfence.engine.charges import Charges, View
@@ -59,10 +60,17 @@ def ppro_service(
         code_box=code_box, keyed=KeyedRequests(pool, new_id=new_id, now=now, wall=lambda: datetime.now(UTC)), names=names,
         content_key=keyring.content_key,
         agreements=Agreements(
-            pool, new_id=new_id, now=now, describe=describing(names), tell=tell, close=closing(processors, directory, of_cards)),
+            pool, new_id=new_id, now=now, describe=describing(names), tell=tell_of_agreement, close=closing(processors, directory, of_cards)),
         route=routing(processors, of_cards), house=of_cards, now=now, is_live=is_live,
         disputes=disputes, base_url=base_url, give_up=challenges.give_up, not_to_be_called=lambda url: problem(url, rules),
         keys_elsewhere=lambda reference: (order_key(reference),), stand_in=None if is_live else stand_in)
+
+
+async def tell_of_agreement(
+    connection: asyncpg.Connection, merchant_id: int, agreement_id: int, type: str, data: Mapping[str, Any], webhooks_url: str, at: datetime,
+) -> int:
+    """On its way to the merchant, in the transaction of the change."""
+    return await door_events.tell(connection, merchant_id, DOOR, mandates.PREFIX, agreement_id, type, data, webhooks_url, at)
 
 
 def methods(base_url: str, secret_of: SecretOf) -> Callable[[View, Facts], list[dict[str, Any]]]:

@@ -218,13 +218,6 @@ class Agreements:
             await self._tell(connection, row.merchant_id, row.agreement_id, *told, row.webhooks_url, row.changed_at)
 
 
-async def tell(
-    connection: asyncpg.Connection, merchant_id: int, agreement_id: int, type: str, data: Mapping[str, Any], webhooks_url: str, at: datetime,
-) -> int:
-    """Keep what is told, for whoever hands it to the merchant."""
-    return await rows.tell(connection, merchant_id, agreement_id, type, _ENCODE(data), webhooks_url, at)
-
-
 async def nobody_to_tell(merchant_id: int, method: str, account: str) -> bool:
     """There is no wallet."""
     return True

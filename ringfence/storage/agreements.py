@@ -62,16 +62,6 @@ class Entry(NamedTuple):
     at: datetime
 
 
-class ToldRow(NamedTuple):
-    """What a merchant was told of an agreement; ``payload`` is JSON."""
-
-    sequence: int
-    type: str
-    payload: bytes
-    webhooks_url: str
-    occurred_at: datetime
-
-
 async def make(connection: asyncpg.Connection, row: AgreementRow) -> bool:
     """Make one; false where it is there."""
     return await connection.fetchval(SQL.make, *row) is not None
@@ -143,18 +133,6 @@ async def of_account(connection: Connection, merchant_id: int, account: str) -> 
 async def of_instrument(connection: Connection, merchant_id: int, instrument: str) -> list[int]:
     """Agreements that are paid with an instrument."""
     return [row["agreement_id"] for row in await connection.fetch(SQL.of_instrument, merchant_id, instrument)]
-
-
-async def tell(
-    connection: asyncpg.Connection, merchant_id: int, agreement_id: int, type: str, payload: bytes, webhooks_url: str, at: datetime,
-) -> int:
-    """What is told of one that is held; its place, from 1."""
-    return await connection.fetchval(SQL.tell, merchant_id, agreement_id, type, payload, webhooks_url, at)
-
-
-async def told(connection: Connection, merchant_id: int, agreement_id: int) -> list[ToldRow]:
-    """What was told of it, in order."""
-    return [ToldRow(*row) for row in await connection.fetch(SQL.told, merchant_id, agreement_id)]
 
 
 def _row(row: asyncpg.Record | None) -> AgreementRow | None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from ringfence.api.ppro import answers, authentication, charges, fields, instruments, keys
+from ringfence.api.ppro import answers, authentication, charges, fields, instruments, keys, own_addresses
 from ringfence.api.ppro.answers import Answer
 from ringfence.api.ppro.charges import CARD, MOCK, Wish
 from ringfence.api.ppro.door import DOOR, JSON, Away, Caller, Endpoint, Request, Service, once, operation_key, read
@@ -53,6 +53,8 @@ async def create(service: Service, request: Request) -> Answer:
         return asked
     if wrong := _wrong(asked):
         return answers.invalid(wrong)
+    if (refusal := await own_addresses.taken(service, request.caller, asked)) is not None:
+        return refusal
     content = await _content(service, request.caller, asked)
 
     async def work(number: int) -> Answer:

@@ -116,12 +116,15 @@ class AgreeingClient(Client):
 
     async def told(self, made: dict[str, Any]) -> list[str]:
         """What the merchant is told of it, in order: the events' words."""
-        found = await rows.told(self.process.pool, self.merchant_id, self.number(made))
-        return [row.type.removeprefix("PAYMENT_AGREEMENT_") for row in found]
+        return [row["type"].removeprefix("PAYMENT_AGREEMENT_") for row in await self._told(made)]
 
     async def data(self, made: dict[str, Any]) -> list[dict[str, Any]]:
         """The same: what the events say."""
-        return [json.loads(row.payload) for row in await rows.told(self.process.pool, self.merchant_id, self.number(made))]
+        return [json.loads(row["data"]) for row in await self._told(made)]
+
+    async def _told(self, made: dict[str, Any]) -> list[Any]:
+        return await self.process.fetch(
+            "SELECT type, data FROM door_events WHERE merchant_id = $1 AND subject_id = $2 ORDER BY sequence", self.merchant_id, self.number(made))
 
     async def look(self) -> int:
         """One look at every agreement that is due; how many."""
