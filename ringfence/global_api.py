@@ -2,17 +2,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
 
 from ringfence.api.aps.door import order_key
-from ringfence.api.ppro import agreements, charges, dispute_requests, instruments, mandates, operations
+from ringfence.api.ppro import agreements, charges, dispute_requests, instruments, operations, redirection
 from ringfence.api.ppro.app import GlobalApi
 from ringfence.api.ppro.door import DOOR, Disputes, Endpoint, Service
-from ringfence.api.ppro.mandates import describing
+from ringfence.api.ppro.mandates import PREFIX, describing
 from ringfence.api.ppro.names import Names
 from ringfence.api.ppro.notifications import Wording
 from ringfence.api.ppro.rendering import Facts, Renderer
@@ -31,15 +31,18 @@ from ringfence.engine.keyed_requests import KeyedRequests
 from ringfence.engine.keys import Keyring
 from ringfence.engine.rates import Rates
 from ringfence.engine.reading import Reading
+from ringfence.engine.redirects import Redirects
 from ringfence.engine.vault import Vault
 from ringfence.processors.processor import HasAccounts, Processor
 from ringfence.processors.simulator import stand_in
+from ringfence.redirecting import confirming, sending_away, ways_to_agree
 
 if TYPE_CHECKING:
     from ringfence.main import Foundation
 
 ENDPOINTS: tuple[Endpoint, ...] = (
-    *charges.ENDPOINTS, *operations.ENDPOINTS, *instruments.ENDPOINTS, *agreements.ENDPOINTS, *dispute_requests.ENDPOINTS)
+    *charges.ENDPOINTS, *operations.ENDPOINTS, *redirection.ENDPOINTS, *instruments.ENDPOINTS, *agreements.ENDPOINTS,
+    *dispute_requests.ENDPOINTS)
 """All that is served below ``/v1``."""
 
 
@@ -50,33 +53,39 @@ FORM_BYTES = 65_536
 def ppro_service(
     *, is_live: bool, base_url: str, engine: Engine, reading: Reading, vault: Vault, directory: Directory, code_box: CodeBox, keyring: Keyring,
     pool: asyncpg.Pool, processors: Mapping[str, Processor], new_id: Callable[[], int], now: Callable[[], datetime],
-    challenges: Challenges, secret_of: SecretOf, disputes: Disputes, rules: Rules,
+    challenges: Challenges, secret_of: SecretOf, disputes: Disputes, rules: Rules, redirects: Redirects,
 ) -> Service:
     """The service behind the door."""
     names, of_cards = Names(keyring.content_key), next(iter(processors))
     return Service(
-        engine=engine, reading=reading, charges=Charges(pool, reading), renderer=Renderer(names, methods(base_url, secret_of)), vault=vault,
+        engine=engine, reading=reading, charges=Charges(pool, reading),
+        renderer=Renderer(names, methods(base_url, secret_of, redirects.url)), vault=vault,
         instruments=Instruments(pool, keyring, vault, now), directory=directory,
         code_box=code_box, keyed=KeyedRequests(pool, new_id=new_id, now=now, wall=lambda: datetime.now(UTC)), names=names,
         content_key=keyring.content_key,
         agreements=Agreements(
-            pool, new_id=new_id, now=now, describe=describing(names), tell=tell_of_agreement, close=closing(processors, directory, of_cards)),
+            pool, new_id=new_id, now=now, describe=describing(names), tell=telling, close=closing(processors, directory, of_cards)),
         route=routing(processors, of_cards), house=of_cards, now=now, is_live=is_live,
-        disputes=disputes, base_url=base_url, give_up=challenges.give_up, not_to_be_called=lambda url: problem(url, rules),
+        disputes=disputes, base_url=base_url, give_up=giving_up(challenges, redirects), redirects=redirects,
+        send_away=sending_away(redirects), ways_to_agree=ways_to_agree(redirects, directory), confirm=confirming(redirects),
+        not_to_be_called=lambda url: problem(url, rules),
         keys_elsewhere=lambda reference: (order_key(reference),), stand_in=None if is_live else stand_in)
 
 
-async def tell_of_agreement(
-    connection: asyncpg.Connection, merchant_id: int, agreement_id: int, type: str, data: Mapping[str, Any], webhooks_url: str, at: datetime,
-) -> int:
-    """On its way to the merchant, in the transaction of the change."""
-    return await door_events.tell(connection, merchant_id, DOOR, mandates.PREFIX, agreement_id, type, data, webhooks_url, at)
+def giving_up(challenges: Challenges, redirects: Redirects) -> Callable[[int, int, str], Awaitable[bool]]:
+    """Ends what waits for a payer, at his bank or elsewhere."""
+    async def give_up(merchant_id: int, payment_id: int, why: str) -> bool:
+        return await challenges.give_up(merchant_id, payment_id, why) or await redirects.discard(merchant_id, payment_id, why)
+
+    return give_up
 
 
-def methods(base_url: str, secret_of: SecretOf) -> Callable[[View, Facts], list[dict[str, Any]]]:
+def methods(base_url: str, secret_of: SecretOf, url: Callable[[int, int], str]) -> Callable[[View, Facts], list[dict[str, Any]]]:
     """The ways in which the payer of a charge can be authenticated."""
     def ways(view: View, facts: Facts) -> list[dict[str, Any]]:
         first = view.first
+        if "ways" in facts.echo:
+            return redirection.ways(view, facts, url)
         if first.result != "challenge" or facts.echo.get("paymentMethod") != "CARD":
             return []
         number = int(first.processor_reference or 0)
@@ -86,9 +95,9 @@ def methods(base_url: str, secret_of: SecretOf) -> Callable[[View, Facts], list[
     return ways
 
 
-def wording(base_url: str, keyring: Keyring, secret_of: SecretOf) -> Wording:
+def wording(base_url: str, keyring: Keyring, secret_of: SecretOf, url: Callable[[int, int], str]) -> Wording:
     """The door's words for events."""
-    return Wording(Names(keyring.content_key), methods(base_url, secret_of), base_url)
+    return Wording(Names(keyring.content_key), methods(base_url, secret_of, url), base_url)
 
 
 def routing(processors: Mapping[str, Processor], of_cards: str) -> Callable[[Merchant, str, str], str | None]:
@@ -101,6 +110,13 @@ def routing(processors: Mapping[str, Processor], of_cards: str) -> Callable[[Mer
         return name if name in processors and (not allowed or method in allowed) else None
 
     return route
+
+
+async def telling(
+    connection: asyncpg.Connection, merchant_id: int, agreement_id: int, type: str, data: Mapping[str, Any], webhooks_url: str, at: datetime,
+) -> int:
+    """Tells merchants of their agreements."""
+    return await door_events.tell(connection, merchant_id, DOOR, PREFIX, agreement_id, type, data, webhooks_url, at)
 
 
 def closing(processors: Mapping[str, Processor], directory: Directory, of_cards: str) -> Close:

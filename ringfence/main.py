@@ -44,6 +44,7 @@ from ringfence.background import (
     messages,
     recovery,
     recurring,
+    redirections,
     reports,
     retention,
     reversals,
@@ -80,6 +81,7 @@ from ringfence.engine.numbering import RENEW_SECONDS, Counted, NoNumberFree, Num
 from ringfence.engine.outcome_lane import OutcomeLane
 from ringfence.engine.reading import Reading
 from ringfence.engine.recovery import PostgresDesk, Recovery
+from ringfence.engine.redirects import Redirects
 from ringfence.engine.reporting import Maker
 from ringfence.engine.sessions import Sessions
 from ringfence.engine.timeline import Drops
@@ -92,6 +94,7 @@ from ringfence.operators import base_url_of, door_headers, notifiers_of, plan_de
 from ringfence.processors.mock import Mock
 from ringfence.processors.processor import Ask, Processor
 from ringfence.processors.simulator import Docket, SimulatedAccessControl, Simulator, is_test_number
+from ringfence.redirecting import redirects_of
 from ringfence.storage import database
 from ringfence.storage import expiry as holds_due
 from ringfence.storage.jobs import IN_ORDER
@@ -132,6 +135,7 @@ class Foundation:
     reading: Reading
     access_control: SimulatedAccessControl
     challenges: Challenges
+    redirects: Redirects
     sessions: Sessions
     links: LinkDesk
     service: ApsService
@@ -249,6 +253,10 @@ async def _foundation(
     after_challenges = Challenges(
         pool, access_control, code_box, engine, desk.first, secret_of=secret_of, now=clock.now, wall=_wall, ask_seconds=ask_seconds)
     engine.challenged = after_challenges.at_once
+    base_url = base_url_of(config)
+    redirects = redirects_of(
+        config, amazon, engine, reading, pool, directory, keyring, desk.first, key=secret_key(config, keyring), base_url=base_url,
+        now=clock.now, wall=_wall, ask_seconds=ask_seconds)
     ahead = Ahead(
         pool, access_control, authenticating, after_challenges, new_id=numbering.next, secret_of=secret_of, now=clock.now,
         wall=_wall, seconds=config.answer_seconds)
@@ -266,7 +274,6 @@ async def _foundation(
 
     disputes = disputes_of(
         config, pool, keyring.content_key, clock.now, numbering.next, nudge=nudge, engine=engine, docket=docket, directory=directory)
-    base_url = base_url_of(config)
 
     def aps_service(engine: Engine) -> ApsService:
         return ApsService(
@@ -278,7 +285,9 @@ async def _foundation(
     global_api = ppro_service(
         is_live=config.is_live, base_url=base_url, engine=engine, reading=reading, vault=vault, directory=directory, code_box=code_box, pool=pool,
         keyring=keyring, processors=processors, new_id=numbering.next, now=clock.now, challenges=after_challenges, secret_of=secret_of,
-        disputes=disputes.behind_the_door, rules=rules_of(config))
+        disputes=disputes.behind_the_door, rules=rules_of(config), redirects=redirects)
+    mandates = Mandates(global_api)
+    redirects.agreed, redirects.refused = mandates.agreed, mandates.refused
     aps = PaymentApi(service, directory, sandbox=not config.is_live)
     batch_doors = {DOOR: batch_door(service, lambda file: aps.account_named(file.merchant, file.access), links_of_rows(service))}
     file_desk = Batches(
@@ -329,8 +338,9 @@ async def _foundation(
             due, directory, charge, invoice_of(link_desk), plan_desk_of(config), key_of=order_key, now=clock.now,
             waiting=lambda: sum(engine.waiting))
         queues = [
-            recovery.queue(ends_doubts), challenges.queue(after_challenges), reversals.queue(due, desk, engine, plan, clock.now),
-            recurring.queue(runner), agreements.queue(global_api.agreements, Mandates(global_api).settle),
+            recovery.queue(ends_doubts), challenges.queue(after_challenges), redirections.queue(redirects),
+            reversals.queue(due, desk, engine, plan, clock.now),
+            recurring.queue(runner), agreements.queue(global_api.agreements, mandates.settle),
             deliveries.queue(
                 due, rules_of(config), now=clock.now, waiting=lambda: sum(engine.waiting),
                 headers=door_headers(directory, notifiers), count=lambda delivered: counters.add(DELIVERED if delivered else NOT_DELIVERED)),
@@ -350,7 +360,7 @@ async def _foundation(
     ends.push_async_callback(_cancelled, noticing)
     return Foundation(
         config, clock, counters, pool, reporters, keyring, numbering.new_name, directory, vault, processor, lanes, engine, reading,
-        access_control, after_challenges, sessions, link_desk, service, aps, global_api, file_desk, disputes,
+        access_control, after_challenges, redirects, sessions, link_desk, service, aps, global_api, file_desk, disputes,
         acts_of(processor, docket), amazon, amazon_site, nudge_all, ends)
 
 

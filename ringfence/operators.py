@@ -33,10 +33,12 @@ from ringfence.engine.clock import Clock, ClockError, WallClock
 from ringfence.engine.directory import Directory
 from ringfence.engine.feed import Notifier
 from ringfence.engine.keys import Keyring
+from ringfence.engine.link_addresses import WALLET, Addresses
 from ringfence.engine.links import Desk as LinkDesk
 from ringfence.engine.plan_notices import Desk as PlanDesk
 from ringfence.engine.plans import Plans
 from ringfence.engine.proof import Totals, prove
+from ringfence.engine.redirects import urls_under
 from ringfence.engine.reporting import Reporting
 from ringfence.engine.retention import Desk, Policy
 from ringfence.engine.story import Window, asked_about, explain
@@ -120,7 +122,8 @@ def _desk(pool: asyncpg.Pool, clock: Clock | WallClock) -> Batches:
 
 def notifiers_of(config: Config, keyring: Keyring) -> Mapping[str, Notifier]:
     """Each door's own words for what merchants are told."""
-    words = wording(base_url_of(config), keyring, secrets_under(secret_key(config, keyring)))
+    base_url, key = base_url_of(config), secret_key(config, keyring)
+    words = wording(base_url, keyring, secrets_under(key), urls_under(base_url, Addresses(key, WALLET)))
     return {DOOR: notifications.notifier(config.webhook_seconds), PPRO: ppro_notifications.notifier(words, lambda: datetime.now(UTC))}
 
 

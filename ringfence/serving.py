@@ -46,8 +46,9 @@ from ringfence.linking import begin_on, giving_back, looking, page_on
 from ringfence.main import ASKING_SECONDS, Foundation, foundation
 from ringfence.opening import admin_token
 from ringfence.operators import Advance, admin_of, notifiers_of
+from ringfence.redirecting import wallet_desk
 from ringfence.wallets import numbers_of
-from ringfence.web import hosted, inbox, static_files, three_d_secure
+from ringfence.web import hosted, inbox, static_files, three_d_secure, wallet
 from ringfence.web import links as link_pages
 
 EVERYWHERE_SECONDS = 2.0
@@ -104,6 +105,7 @@ def doors(base: Foundation, metrics: Metrics) -> Worker:
         *three_d_secure.routes(_bank_desk(
             base, {DOOR: returning.address, PPRO: of_charges.address}, {DOOR: finish, PPRO: of_charges.way})),
         *_pages_of_links(base, cashier),
+        *wallet.routes(wallet_desk(base.redirects, of_charges, is_live=config.is_live)),
     ]
 
     async def ready() -> list[str]:
@@ -127,7 +129,8 @@ def doors(base: Foundation, metrics: Metrics) -> Worker:
     routes = [
         streaming.door("/FortAPI/reportingApi", reports_door.handle, config.body_limit), *by_file.routes(),
         *service_routes(ready=ready, metrics=metrics), *openapi.routes(), *operators, *static_files.routes(), *pages,
-        *wallet_notices.routes(base.amazon.notices(base.engine, base.pool, directory, numbers_of(directory)).receive),
+        *wallet_notices.routes(base.amazon.notices(
+            base.engine, base.pool, directory, numbers_of(directory), closed=_permission_closed(base)).receive),
         *(base.amazon_site.routes if base.amazon_site is not None else ())]
     v1 = global_api(base)
     return Worker(root(by_path, routes, base.counters, {app.PREFIX: v1}), by_path, base.counters, ready, base.ends.aclose, aps_batch.LONG_PATHS)
@@ -142,6 +145,17 @@ def _pages_of_links(base: Foundation, cashier: Cashier) -> list[BaseRoute]:
             looking(base.sessions, cashier, base.challenges.page, base.links), not base.config.is_live, is_secure, asyncio.Lock())),
         *([] if base.config.is_live else inbox.routes(base.reporters, admin_token(base.config))),
     ]
+
+
+def _permission_closed(base: Foundation) -> Callable[[str, str, str], Awaitable[None]]:
+    """What a wallet's permission that has ended means for agreements."""
+    mandates, numbers = Mandates(base.ppro), numbers_of(base.directory)
+
+    async def closed(merchant: str, permission: str, reason: str) -> None:
+        if (number := numbers(merchant)) is not None:
+            await mandates.closed(number, permission, reason)
+
+    return closed
 
 
 def _return_of_tokenization(vault: Vault) -> FromTokenization:

@@ -84,6 +84,8 @@ async def _begin(desk: Desk, request: Request) -> Response:
         if isinstance(given, Problem):
             return given
         product = fields.get("productType", "")
+        if (begun := _begun(change, merchant, given, fields.get("checkoutSessionId", ""))) is not None:
+            return f"{PATH}/{begun.id}"
         made = sessions.begin(
             change, merchant, environment, given, seconds(desk.now()), product=product if product in sessions.PRODUCTS else "",
             language=visit.language)
@@ -91,6 +93,12 @@ async def _begin(desk: Desk, request: Request) -> Response:
 
     led = await desk.carry_out(work)
     return _broken(visit, led) if isinstance(led, Problem) else pages.go(led, visit)
+
+
+def _begun(change: Change, merchant: Merchant, given: dict[str, Any], name: str) -> Session | None:
+    """The session that the merchant made of the same payload through the API, where the button names it."""
+    session = change.session(name) if name else None
+    return session if session is not None and session.merchant_id == merchant.merchant_id and session.given == given else None
 
 
 def _signed(change: Change, fields: dict[str, str]) -> tuple[Merchant, str] | Problem:

@@ -33,6 +33,7 @@ class Refusal(StrEnum):
     NOTHING_CAPTURED = "nothing_captured"                # a refund before the first capture
     CHARGEBACK_DETECTED = "chargeback_detected"          # a refund that would fit, had the issuer not taken the money
     EXCEEDS_REFUNDABLE = "exceeds_refundable"
+    REFUND_PERIOD_EXPIRED = "refund_period_expired"      # the payment method takes nothing back any more
 
     # about the key that names the intention
     KEY_USED = "key_used"                                # the intention was carried out before

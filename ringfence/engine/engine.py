@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from ringfence.core.standing import Operation
     from ringfence.engine.authenticating import Authenticating
     from ringfence.engine.recovery import Recovery
+    from ringfence.engine.redirects import Redirects
 
 __all__ = ["Engine", "ask", "processor_key"]
 
@@ -66,6 +67,8 @@ class Engine:
 
     recovery: Recovery | None = None        # set by whoever builds both; without it, what is unknown stays so
     authenticating: Authenticating | None = None    # likewise; without it, what needs an authentication is not asked
+    redirecting: Redirects | None = None  # likewise; without it, whose payer must go somewhere is not asked
+    rules: Mapping[str, Callable[[Intent], Awaitable[Refusal | None]]] = {}    # by processor: why an operation on a payment is not accepted
     challenged: Callable[[int, int], Awaitable[Result | None]] | None = None    # carries on at once where no payer is needed
 
     def __init__(
@@ -92,6 +95,8 @@ class Engine:
         """
         if intent.initiation is not CARDHOLDER and not intent.never_asked and (refused := await self._may_initiate(intent)):
             return Result(refusal=refused)
+        if intent.original is not None and intent.processor in self.rules and (late := await self.turned_down(intent)):
+            return Result(refusal=late)
         fresh: CardInHand | None = None
         try:
             reply = await self._intents.submit(intent)
@@ -147,12 +152,17 @@ class Engine:
         results.update(zip(reserved, finished, strict=True))
         return [results[place] for place in range(len(intents))]
 
+    async def turned_down(self, intent: Intent) -> Refusal | None:
+        """Which rule of its processor an operation on a payment breaks; ``execute`` looks by itself."""
+        rule = self.rules.get(intent.processor)
+        return None if rule is None else await rule(intent)
+
     async def carry_out(self, reserved: Reserved) -> Result:
         """Ask for what is reserved already, and commit the outcome."""
         return await self.finish(self.ended(reserved, await self._ask(reserved)))
 
-    async def carry_on(self, reserved: Reserved, evidence: Evidence) -> Result:
-        """Ask for what waited for its payer, who is authenticated, and commit the outcome."""
+    async def carry_on(self, reserved: Reserved, evidence: Evidence | None) -> Result:
+        """Ask for what waited for its payer, who has done his part, and commit the outcome."""
         return await self.finish(self.ended(reserved, await self._ask(reserved, evidence, is_known=True)))
 
     async def resolve(self, merchant_id: int, payment_id: int) -> bool:
@@ -236,6 +246,8 @@ class Engine:
         demand = reserved.intent.demand
         if is_known:
             message = message._replace(evidence=evidence)
+        elif reserved.intent.redirect is not None:
+            return NotAsked(Stopped.FAILED) if self.redirecting is None else await self.redirecting.before(reserved)
         elif demand is not None and (
             demand.mode is Mode.REQUIRED if self.authenticating is None else self.authenticating.concerns(demand, message)
         ):

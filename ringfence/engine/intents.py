@@ -17,6 +17,7 @@ from ringfence.core.card import Pan, SecurityCode
 from ringfence.core.commands import Command, Initiation, Kind
 from ringfence.core.outcomes import Outcome
 from ringfence.core.payment import Operation, Payment
+from ringfence.core.redirection import Redirect
 from ringfence.core.refusals import Refusal
 from ringfence.engine.authentication import Demand
 from ringfence.engine.vault import StoredCard, Token
@@ -72,6 +73,7 @@ class Intent(Struct, frozen=True, gc=False):
     resubmitted: bool = False               # see ``processor_key``
     never_asked: str = ""                   # the door turned it down before: why; it is stored, and nobody is asked
     account: str = ""                       # what stands for the payer's account at a wallet
+    redirect: Redirect | None = None        # the payer is sent away first
 
 
 class Earlier(NamedTuple):

@@ -16,7 +16,8 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 
 _PLACE = struct.Struct(">IQ")
-_PURPOSE = b"ringfence payment link address 1"
+LINK, WALLET = b"ringfence payment link address 1", b"ringfence wallet page address 1"
+"""What an address opens; one of a kind is none of the other."""
 LENGTH = 38
 """Characters: 28 bytes in base64url (RFC 4648, section 5), without padding."""
 
@@ -26,9 +27,9 @@ class Addresses:
 
     __slots__ = ("_cipher",)
 
-    def __init__(self, content_key: bytes) -> None:
+    def __init__(self, content_key: bytes, purpose: bytes = LINK) -> None:
         """``content_key``: of the key ring, the same for the life of the installation."""
-        self._cipher = AESSIV(hmac.new(content_key, _PURPOSE, hashlib.sha512).digest())
+        self._cipher = AESSIV(hmac.new(content_key, purpose, hashlib.sha512).digest())
 
     def make(self, merchant_id: int, link_id: int) -> str:
         """The address of a link."""

@@ -192,6 +192,16 @@ PATTERNS = Rule(_read_patterns, lambda value: ",".join(f"{pattern}:{mode}" for p
                 "PATTERN:MODE by commas, such as low-*:off,gift:required; a pattern's last * is for whatever follows; empty for none")
 
 
+def _read_countries(text: str) -> frozenset[str]:
+    chosen = frozenset(part.strip().upper() for part in text.split(",") if part.strip())
+    if not all(re.fullmatch("[A-Z]{2}", one) for one in chosen):
+        raise ValueError
+    return chosen
+
+
+COUNTRIES = Rule(_read_countries, lambda value: ",".join(sorted(value)), "ISO 3166-1 codes of two letters separated by commas; empty for all")
+
+
 # ---------------------------------------------------------------------------------------------------------- the table
 
 def setting(rule: Rule, default: Any, meaning: str, *, per_channel: bool = False) -> Any:
@@ -270,6 +280,19 @@ class Settings:
     # the PPRO door
     payment_methods: frozenset[str] = setting(
         some_of(PAYMENT_METHODS, f"{', '.join(PAYMENT_METHODS)}; empty for all"), frozenset(), "payment methods of the PPRO door")
+    amazon_pay_currencies: frozenset[str] = setting(
+        some_of((code for code in CURRENCIES), "ISO 4217 codes separated by commas; empty for all"), frozenset({"USD"}),
+        "what AMAZON_PAY is paid in (INVALID_CURRENCY)")
+    amazon_pay_countries: frozenset[str] = setting(
+        COUNTRIES, frozenset({"US"}), "where consumers of AMAZON_PAY live (COUNTRY_NOT_SUPPORTED)")
+    amazon_pay_least: int = setting(whole(1, MAX_MINOR, "minor units"), 50, "the least that AMAZON_PAY takes (AMOUNT_NOT_SUPPORTED)")
+    amazon_pay_most: int = setting(whole(1, MAX_MINOR, "minor units"), 2_000_000, "the most that AMAZON_PAY takes (AMOUNT_NOT_SUPPORTED)")
+    amazon_pay_refund_months: int = setting(
+        whole(1, 120, "months"), 6, "how long behind its last capture AMAZON_PAY gives back (REFUND_PERIOD_EXPIRED, at every door)")
+    amazon_pay_seconds: int = setting(
+        whole(1, 604_800, "seconds"), 86_400, "how long a payer may take at Amazon Pay; then DISCARDED (business time)")
+    redirect_seconds: int = setting(
+        whole(1, 604_800, "seconds"), 1_800, "how long a payer of another method may take elsewhere; then DISCARDED (business time)")
     requests_per_second: int = setting(
         whole(1, 100_000, "requests a second"), 50, "PPRO door: how often one key may ask, for each group of endpoints; twice as many at once")
     ppro_webhook_url: str = setting(ADDRESS, "", "PPRO door: webhooks of what names no webhooksUrl go here")

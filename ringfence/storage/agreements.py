@@ -135,13 +135,6 @@ async def of_instrument(connection: Connection, merchant_id: int, instrument: st
     return [row["agreement_id"] for row in await connection.fetch(SQL.of_instrument, merchant_id, instrument)]
 
 
-def _row(row: asyncpg.Record | None) -> AgreementRow | None:
-    if row is None:
-        return None
-    values = tuple(row)
-    return AgreementRow(*values[:2], Status(values[2]), *values[3:])
-
-
 async def count_personal(connection: Connection, merchant_id: int, by: datetime) -> int:
     """How many that ended before an instant (business time) still say whose they were."""
     return await connection.fetchval(SQL.count_personal, merchant_id, by)
@@ -150,3 +143,10 @@ async def count_personal(connection: Connection, merchant_id: int, by: datetime)
 async def erase_personal(connection: Connection, merchant_id: int, by: datetime, limit: int) -> int:
     """Forget that; how many."""
     return len(await connection.fetch(SQL.erase_personal, merchant_id, by, limit))
+
+
+def _row(row: asyncpg.Record | None) -> AgreementRow | None:
+    if row is None:
+        return None
+    values = tuple(row)
+    return AgreementRow(*values[:2], Status(values[2]), *values[3:])

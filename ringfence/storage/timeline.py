@@ -37,6 +37,7 @@ SOURCES = (
     Source("recoveries of doubts", SQL.jobs, SQL.next_job, SQL.jobs_due, ("recovery",)),
     Source("doubts go to review", SQL.deadlines, SQL.next_deadline),
     Source("3-D Secure challenges", SQL.jobs, SQL.next_job, SQL.jobs_due, ("challenge",)),
+    Source("payers who are away", SQL.jobs, SQL.next_job, SQL.jobs_due, ("redirection",)),
     Source("reversals", SQL.jobs, SQL.next_job, SQL.jobs_due, ("reversal",)),
     Source("rests of holds", SQL.jobs, SQL.next_job, SQL.jobs_due, ("hold rest",)),
     Source("plans", SQL.jobs, SQL.next_job, SQL.jobs_due, ("plan",)),

@@ -32,12 +32,13 @@ _TEMPLATES.globals["static"] = address
 
 def render(
     name: str, language: str, *, status: int = 200, framed_by: Sequence[str] = (), posts_to: Sequence[str] = ("'self'",),
-    headers: dict[str, str] | None = None, **values: Any,
+    headers: dict[str, str] | None = None, scripts: Sequence[str] = (), **values: Any,
 ) -> Response:
     """The page of ``templates/NAME.html`` in ``en`` or ``ar``.
 
     ``framed_by``: origins whose pages may show this one in a frame, nobody's by default.  ``posts_to``: where its forms may go, also by
-    redirects behind them.  In templates ``t(key, …)`` is a text, ``amount(minor, currency)`` an amount, ``static(name)`` a file's address.
+    redirects behind them.  ``scripts``: origins whose script the page runs and may ask.  In templates ``t(key, …)`` is a text,
+    ``amount(minor, currency)`` an amount, ``static(name)`` a file's address.
     """
     def t(key: str, **filled: object) -> str:
         return text(key, language, **filled)
@@ -47,14 +48,16 @@ def render(
 
     html = _TEMPLATES.get_template(f"{name}.html").render(
         values, t=t, amount=amount, language=language, direction="rtl" if language == "ar" else "ltr")
-    return Response(html, status, HEADERS | _policy(framed_by, posts_to) | (headers or {}), "text/html; charset=utf-8")
+    return Response(html, status, HEADERS | _policy(framed_by, posts_to, scripts) | (headers or {}), "text/html; charset=utf-8")
 
 
-def _policy(framed_by: Sequence[str], posts_to: Sequence[str]) -> dict[str, str]:
+def _policy(framed_by: Sequence[str], posts_to: Sequence[str], scripts: Sequence[str] = ()) -> dict[str, str]:
     """Content-Security-Policy, and for old browsers what it says about frames."""
     ancestors = " ".join(framed_by) or "'none'"
+    from_there = "".join(f" {origin}" for origin in scripts)
+    asks = f"connect-src{from_there}; frame-src{from_there}; " if scripts else ""
     policy = {"content-security-policy": (
-        "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; base-uri 'none'; "
+        f"default-src 'none'; style-src 'self'; script-src 'self'{from_there}; img-src 'self' data:{from_there}; {asks}base-uri 'none'; "
         f"form-action {' '.join(posts_to)}; frame-ancestors {ancestors}")}
     return policy if framed_by else policy | {"x-frame-options": "DENY"}
 

@@ -29,6 +29,7 @@ from ringfence.core.card import Brand, Pan
 from ringfence.core.ids import IdSource
 from ringfence.core.outcomes import Approved, Outcome, Silence, Unknown
 from ringfence.core.recovery import Plan
+from ringfence.core.redirection import Stand
 from ringfence.engine.ahead import Ahead
 from ringfence.engine.authenticating import Authenticating, secrets_under
 from ringfence.engine.challenges import Challenges
@@ -39,13 +40,15 @@ from ringfence.engine.intent_lane import IntentLane
 from ringfence.engine.key_sources import KeySource
 from ringfence.engine.keys import open_keyring
 from ringfence.engine.lane import Lane
-from ringfence.engine.link_addresses import Addresses
+from ringfence.engine.link_addresses import WALLET, Addresses
 from ringfence.engine.links import MEDIA
 from ringfence.engine.links import Desk as LinkDesk
 from ringfence.engine.outcome_lane import OutcomeLane
 from ringfence.engine.proof import prove
 from ringfence.engine.reading import Reading
 from ringfence.engine.recovery import PostgresDesk, Recovery
+from ringfence.engine.redirects import Handover, Redirects, Seen
+from ringfence.engine.refund_period import RefundPeriod
 from ringfence.engine.vault import Vault
 from ringfence.processors.authenticator import AuthenticationRequest, Said
 from ringfence.processors.processor import Ask, Capabilities
@@ -188,6 +191,34 @@ class Issuers:
         return self.results.get(acs_id)
 
 
+class Wallet:
+    """A wallet's site that says what the test wrote down, session by session, and nothing of all others."""
+
+    def __init__(self) -> None:
+        self.sessions: dict[str, Seen] = {}
+        self.looked: list[str] = []
+        self.agreed: list[str] = []
+        self.makes = ""                 # the session that is there before its payer comes
+        self.knows_all = True
+
+    def knows(self, merchant_id: int) -> bool:
+        return self.knows_all
+
+    async def look(self, row: Any, session: str) -> Seen:
+        self.looked.append(session)
+        return self.sessions.get(session, Seen(Stand.SILENT))
+
+    async def agree(self, row: Any, session: str) -> Seen:
+        self.agreed.append(session)
+        return self.sessions[session]
+
+    async def hand_over(self, row: Any, result_url: str, cancel_url: str) -> Handover:
+        payload = json.dumps({"result": result_url, "cancel": cancel_url, "amount": row.minor})
+        return Handover(
+            payload, "sig/+=", "AMZN-PAY-RSASSA-PSS-V2", "SANDBOX-1", "A1", row.currency, True, "https://wallet.example/amazon/checkout.js",
+            "https://wallet.example/amazon/checkout", self.makes)
+
+
 AUTHENTICATED = Said(Status.AUTHENTICATED, eci="05", cavv="AAECAwQFBgcICQoLDA0ODxAREhM=", ds_id="ds-1", version="2.2.0")
 REJECTED = Said(Status.FAILED, reason="01", eci="07", ds_id="ds-1", version="2.2.0")
 
@@ -279,10 +310,16 @@ class Process:
     links: LinkDesk
     api: PaymentApi
     challenges: Challenges
+    redirects: Redirects
     ahead: Ahead
 
+    @property
+    def processors(self) -> dict[str, Script]:
+        """The script stands for everybody who is asked."""
+        return dict.fromkeys((Script.name, "amazon_pay", "mock"), self.processor)
+
     def __init__(self, dsn: str, place: int, now: Time) -> None:
-        self.now, self.processor, self.issuers, self.code_box = now, Script(), Issuers(), LocalCodeBox()
+        self.now, self.processor, self.issuers, self.code_box, self.wallet = now, Script(), Issuers(), LocalCodeBox(), Wallet()
         self.ids: deque[int] = deque()
         self.token_names: deque[str] = deque()
         self.intent_wire, self.outcome_wire = Wire(dsn, f"intents {place}"), Wire(dsn, f"outcomes {place}")
@@ -458,7 +495,7 @@ async def process(
             one.outcome_lane, now=one.now, new_id=one._source.next, chain_key=ring.chain_key, value_date=lambda name, at: at.date(),
         )
         one.engine = Engine(
-            intents=intents, outcomes=outcomes, processors={Script.name: one.processor}, vault=one.vault, pool=one.pool,
+            intents=intents, outcomes=outcomes, processors=one.processors, vault=one.vault, pool=one.pool,
             new_id=one.new_id, now=one.now,
         )
         one.reading = Reading(one.pool, one.vault)
@@ -487,6 +524,11 @@ def doors(one: Process, ask_seconds: float = 30.0) -> None:
     one.challenges = Challenges(
         one.pool, one.issuers, one.code_box, one.engine, desk.first, secret_of=secret_of, now=one.now, wall=lambda: datetime.now(UTC), ask_seconds=ask_seconds)
     one.engine.challenged = one.challenges.at_once
+    one.redirects = Redirects(
+        one.pool, one.engine, desk.first, {"AMAZON_PAY": one.wallet}, Addresses(one.content_key, WALLET), base_url=BASE_URL, now=one.now,
+        wall=lambda: datetime.now(UTC), ask_seconds=ask_seconds)
+    one.engine.redirecting = one.redirects
+    one.engine.rules = {"amazon_pay": RefundPeriod(one.reading, one.directory, one.now)}
     one.ahead = Ahead(one.pool, one.issuers, one.engine.authenticating, one.challenges, **made)
     one.api = PaymentApi(Service(
         engine=one.engine, reading=one.reading, vault=one.vault, content_key=one.content_key,
@@ -504,7 +546,7 @@ def recovery_of(one: Process, ask_seconds: float) -> Recovery:
         return merchant and merchant.merchant_id
 
     return Recovery(
-        one.engine, desk, {Script.name: one.processor}, plan=Plan(), now=one.now, wall=lambda: datetime.now(UTC), ask_seconds=ask_seconds,
+        one.engine, desk, one.processors, plan=Plan(), now=one.now, wall=lambda: datetime.now(UTC), ask_seconds=ask_seconds,
         day=lambda name, at: at.date(), merchants=merchant_id,
     )
 

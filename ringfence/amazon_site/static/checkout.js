@@ -6,6 +6,7 @@
     const fields = {
       payloadJSON, signature, algorithm: algorithm || "AMZN-PAY-RSASSA-PSS", publicKeyId: config.publicKeyId, merchantId: config.merchantId,
       checkoutLanguage: config.checkoutLanguage, productType: config.productType, ledgerCurrency: config.ledgerCurrency, sandbox: config.sandbox,
+      checkoutSessionId: config.checkoutSessionId,
     };
     const form = document.createElement("form");
     form.method = "post";

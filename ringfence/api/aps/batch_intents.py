@@ -69,9 +69,18 @@ def batch_door(
         if links is not None and any(line.kind == LINK for line in lines):
             told = await links(account, [(reading.given(line), f"batch:{file.batch_id}:{line.line}") for line in lines])
             return [Prepared(None, one) for one in told]
-        return [reading.purchase(line, one) if one else reading.later(line, orders) for line, one in zip(lines, cells, strict=True)]
+        prepared = [reading.purchase(line, one) if one else reading.later(line, orders) for line, one in zip(lines, cells, strict=True)]
+        if any(line.kind == Kind.REFUND for line in lines):
+            return [await _by_its_rules(service, line, one) for line, one in zip(lines, prepared, strict=True)]
+        return prepared
 
     return BatchDoor(order_key, prepare, code)
+
+
+async def _by_its_rules(service: Service, line: Line, prepared: Prepared) -> Prepared:
+    """A row on an order, or the refusal of whoever carries that out."""
+    refused = None if prepared.intent is None or prepared.intent.original is None else await service.engine.turned_down(prepared.intent)
+    return prepared if refused is None else prepared._replace(intent=None, code=code(line.kind, refused))
 
 
 def code(kind: str, refusal: Refusal) -> str:

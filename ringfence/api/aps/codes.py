@@ -63,6 +63,7 @@ REFUSAL_CODES: dict[Refusal | tuple[Refusal, Kind], str] = {
     Refusal.CHARGEBACK_DETECTED: "048",
     Refusal.EXCEEDS_REFUNDABLE: "048",
     Refusal.EXPIRY_NOT_DUE: "034",
+    Refusal.REFUND_PERIOD_EXPIRED: "034",
 
     # An order's reference is used up for ever; a refund's while it runs and once it succeeded.
     Refusal.KEY_USED: "066",

@@ -6,6 +6,7 @@ Decides by the request, the brand and the merchant's settings.  Refuses to know 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 
 from ringfence.core.authentication import SECURED, Evidence, Status
@@ -32,6 +33,11 @@ def settings_of(asked: Mapping[str, Any], kind: str) -> Mapping[str, Any] | None
 def return_url(asked: Mapping[str, Any]) -> str | None:
     """Where the browser shall go behind the payer's authentication."""
     return next((found["returnUrl"] for kind in ("3DS", "REDIRECT") if (found := settings_of(asked, kind)) and found.get("returnUrl")), None)
+
+
+def within(echo: Mapping[str, Any]) -> timedelta:
+    """How long the consumer of a charge has, by what is kept of it."""
+    return timedelta(seconds=echo.get("within", 0))
 
 
 def echoed(asked: Mapping[str, Any]) -> list[dict[str, Any]]:

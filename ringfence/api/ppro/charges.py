@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import msgspec
 from msgspec.structs import replace
 
-from ringfence.api.ppro import answers, authentication, failures, fields, instruments, keys, own_addresses
+from ringfence.api.ppro import answers, authentication, failures, fields, instruments, keys, methods, own_addresses
 from ringfence.api.ppro.answers import Answer
 from ringfence.api.ppro.door import DOOR, JSON, Caller, Endpoint, Request, Service, content_of, operation_key, read
 from ringfence.api.ppro.failures import OURS
@@ -26,6 +26,7 @@ from ringfence.core.commands import Command, Initiation, Kind
 from ringfence.core.expiry import hold_seconds
 from ringfence.core.mock_method import read_descriptor
 from ringfence.core.money import CURRENCIES
+from ringfence.core.redirection import Recurrence, Redirect
 from ringfence.core.refusals import Refusal
 from ringfence.engine.intents import Intent
 
@@ -58,7 +59,8 @@ class Wish(NamedTuple):
     refused: str = ""
     account: str = ""                       # what stands for the payer's account at a wallet
     held: Held | None = None
-    agreement_id: int = 0
+    agreement_id: int = 0                   # what the payer agrees to together with the charge, 0 for nothing ...
+    recurrence: Recurrence | None = None    # ... and how that is told to him
 
 
 async def create(service: Service, request: Request) -> Answer:
@@ -72,12 +74,17 @@ async def create(service: Service, request: Request) -> Answer:
 async def begin(service: Service, caller: Caller, wish: Wish) -> Answer:
     """Make a charge, and answer with it as it stands then: 200 also where it was declined."""
     asked = wish.asked
-    if wrong := missing(asked):
+    if wrong := missing(asked) + methods.missing(asked, has_account=bool(wish.account)):
         return answers.invalid(wrong)
     if (refusal := await own_addresses.taken(service, caller, asked)) is not None:
         return refusal
     held: Held | None = None
+    recurrence = wish.recurrence or (Recurrence() if wish.agreement_id else None)
+    redirect = methods.redirect_of(
+        caller.merchant, asked, has_account=bool(wish.account), agreement_id=wish.agreement_id, recurrence=recurrence)
     refused, is_repeat = wish.refused or _turned_down(service, caller, asked), False
+    if not refused and methods.cannot_come_back(caller.merchant, asked, redirect, is_live=service.is_live):
+        refused = "INVALID_AUTHENTICATION_SETTINGS"
     if wish.key is not None and "instrument" in asked:          # a repeat makes no further instrument
         key, is_repeat = await keys.standing(service, caller.merchant.merchant_id, wish.key)
         wish = wish._replace(key=key)
@@ -87,7 +94,7 @@ async def begin(service: Service, caller: Caller, wish: Wish) -> Answer:
             refused = "INSTRUMENT_NOT_FOUND"
         elif cited := asked.get("initialSchemeAuthorizationReference"):
             held = await instruments.citing(service, caller, held, cited)
-    intent = intent_of(service, caller, wish, held, refused)
+    intent = intent_of(service, caller, wish, held, refused, None if refused else redirect)
     if not intent.never_asked and not authentication.may_come_back(intent.demand, asked, caller.merchant, is_live=service.is_live):
         intent = replace(intent, never_asked=f"{OURS}INVALID_AUTHENTICATION_SETTINGS")
     done = await keys.execute(service, intent)
@@ -125,7 +132,7 @@ def _turned_down(service: Service, caller: Caller, asked: Mapping[str, Any]) -> 
     """The code of the first rule of this door that the charge breaks, "" for none."""
     if service.route(caller.merchant, asked["paymentMethod"], "") is None:
         return "INVALID_PAYMENT_METHOD"
-    return ""
+    return methods.broken(caller.merchant, asked)
 
 
 async def _instrument(service: Service, caller: Caller, asked: Mapping[str, Any], is_repeat: bool) -> Held | None:
@@ -138,7 +145,9 @@ async def _instrument(service: Service, caller: Caller, asked: Mapping[str, Any]
     return await (instruments.looked_at if is_repeat else instruments.made)(service, caller, instrument)
 
 
-def intent_of(service: Service, caller: Caller, wish: Wish, held: Held | None, refused: str) -> Intent:
+def intent_of(
+    service: Service, caller: Caller, wish: Wish, held: Held | None, refused: str, redirect: Redirect | None = None,
+) -> Intent:
     """The charge on its way to the engine."""
     asked, merchant = wish.asked, caller.merchant
     card = held.card if held else None
@@ -162,6 +171,8 @@ def intent_of(service: Service, caller: Caller, wish: Wish, held: Held | None, r
     details = {name: asked[name] for name in ECHOED if name in asked} | wish.told
     if (address := authentication.return_url(asked)) is not None:
         details["returnUrl"] = address
+    if redirect is not None:
+        details |= {"ways": redirect.ways, "within": redirect.seconds}
     if "authenticationSettings" in asked:
         details["authenticationSettings"] = authentication.echoed(asked)
     if held is not None:
@@ -180,7 +191,7 @@ def intent_of(service: Service, caller: Caller, wish: Wish, held: Held | None, r
         asked.get("merchantPaymentChargeReference"), wish.key, False, _ENCODE(details),
         service.route(merchant, asked["paymentMethod"], brand) or service.house, card, None, initiation, channel, merchant.settings.magic_amounts,
         demand=authentication.demand_of(merchant, asked, brand, initiation, channel, held.proof if held else None),
-        never_asked=never_asked, account=account,
+        never_asked=never_asked, account=account, redirect=redirect,
     )
 
 

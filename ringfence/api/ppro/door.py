@@ -24,6 +24,7 @@ from ringfence.engine.engine import Engine
 from ringfence.engine.instruments import Instruments
 from ringfence.engine.keyed_requests import KeyedRequests, Said, Stands
 from ringfence.engine.reading import Reading
+from ringfence.engine.redirects import Redirects
 from ringfence.engine.vault import Vault
 
 if TYPE_CHECKING:
@@ -140,6 +141,7 @@ class Service(NamedTuple):
     give_up: Callable[[int, int, str], Awaitable[bool]] = nothing_to_give_up   # ends a payment whose payer is awaited; whether it was in time
     not_to_be_called: Callable[[str], str | None] = lambda url: None           # why webhooks must not go to an address
     keys_elsewhere: Callable[[str], Sequence[str]] = nowhere    # what a payment of another door with this reference claimed
+    redirects: Redirects | None = None      # consumers who must go somewhere first
     send_away: Callable[[Merchant, int, Away], Awaitable[bool]] = nobody_is_sent_away   # by agreement; whether it could be done
     ways_to_agree: Callable[[int, int, tuple[str, ...], datetime], list[dict[str, Any]]] = no_ways  # authenticationMethods, without a charge
     confirm: Callable[[int, int, str], Awaitable[bool]] = nothing_to_confirm    # a code for a payment or an agreement; whether one was awaited

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from ringfence.core.authentication import Ended
 from ringfence.core.outcomes import HARD_ADVICE
+from ringfence.core.redirection import Why
 from ringfence.core.refusals import Refusal
 from ringfence.core.response_codes import ADVICE, RESPONSE_CODES, meaning_of
 
@@ -77,6 +78,7 @@ REFUSALS: dict[Refusal, Failure] = {
     Refusal.NOTHING_CAPTURED: _NOTHING_TO_REFUND,
     Refusal.CHARGEBACK_DETECTED: _ours("CHARGEBACK_DETECTED", "The money was charged back, or is disputed"),
     Refusal.EXCEEDS_REFUNDABLE: _ours("EXCEEDS_REFUNDABLE_AMOUNT", "More than what is left to refund"),
+    Refusal.REFUND_PERIOD_EXPIRED: Failure(By.PROVIDER_DECLINE, "REFUND_PERIOD_EXPIRED", "The payment method's time for refunds is over"),
     Refusal.TOKEN_NOT_FOUND: _ours("INSTRUMENT_NOT_FOUND", "There is no such instrument"),
     Refusal.TOKEN_INACTIVE: _ours("INSTRUMENT_NOT_FOUND", "There is no such instrument"),
     Refusal.TOKEN_IN_FLOW: _ours("INSTRUMENT_NOT_FOUND", "The instrument is not finished"),
@@ -159,13 +161,14 @@ NOT_ASKED: dict[str, Failure] = {
     Ended.TIMEOUT: _AUTHENTICATION._replace(code="EXPIRED_SESSION", message="The consumer did not act in time", retry=True),
     Ended.MISUSED: _AUTHENTICATION,
     Ended.CODE_GONE: _AUTHENTICATION._replace(code="EXPIRED_SESSION", message="The card must be entered again", retry=True),
+    Why.FAILED: _AUTHENTICATION,
     # a wallet's session that ended without a payment
-    "payer_canceled": CANCELED._replace(provider_code="BuyerCanceled"),
-    "wallet_declined": Failure(By.PROVIDER_DECLINE, "GENERIC_DECLINE", "The wallet declined", provider_code="Declined"),
-    "payer_timeout": _AUTHENTICATION._replace(
+    Why.CANCELED: CANCELED._replace(provider_code="BuyerCanceled"),
+    Why.DECLINED: Failure(By.PROVIDER_DECLINE, "GENERIC_DECLINE", "The wallet declined", provider_code="Declined"),
+    Why.EXPIRED: _AUTHENTICATION._replace(
         code="EXPIRED_SESSION", message="The consumer did not act in time", retry=True, provider_code="Expired"),
-    "wallet_canceled": Failure(By.PROVIDER_DECLINE, "GENERIC_DECLINE", "The wallet cancelled the payment", provider_code="AmazonCanceled"),
-    "unreachable": _UNAVAILABLE,
+    Why.CLOSED: Failure(By.PROVIDER_DECLINE, "GENERIC_DECLINE", "The wallet cancelled the payment", provider_code="AmazonCanceled"),
+    "unreachable": _UNAVAILABLE, "no_account": _ours("INVALID_PAYMENT_METHOD", "The merchant has no account with this payment method"),
     "deadline": _UNAVAILABLE, "card": PROCESSING, "database": _UNAVAILABLE, "unavailable": _UNAVAILABLE,
 }
 OURS = "ppro:"

@@ -16,6 +16,7 @@ from ringfence.api.ppro.failures import Failure, declined, not_asked, refused
 from ringfence.api.ppro.names import Names
 from ringfence.core.authentication import Ended
 from ringfence.core.payment import Payment, Status
+from ringfence.core.redirection import Why
 from ringfence.engine.charges import Charge, RefusedRow, Step, View
 
 CHARGES = "/v1/payment-charges"
@@ -26,6 +27,7 @@ DISCARD, DISCARDED = "discard", "discarded"
 BY_MERCHANT = "MERCHANT_INITIATED_DISCARD"
 DISCARDS: dict[str, str] = {
     "ppro:discarded": BY_MERCHANT, Ended.TIMEOUT: "AUTHENTICATION_TIMEOUT", "ppro:timeout": "AUTHENTICATION_TIMEOUT",
+    Why.EXPIRED: "AUTHENTICATION_TIMEOUT",
 }
 """Why nobody was asked, where the charge is called discarded: its type."""
 PROVIDER_TIMEOUT = "PROVIDER_CONFIRMATION_TIMEOUT"
@@ -96,7 +98,8 @@ def failure_of(step: Step) -> Failure | None:
         case "declined":
             return declined(step.response_code or "", step.advice or "", step.scheme_reference or "")
         case "not_asked" if step.response_code not in DISCARDS:
-            return not_asked(step.response_code or "")
+            failure = not_asked(step.response_code or "")
+            return failure if step.processor == "amazon_pay" else failure._replace(provider_code="")
         case "approved" if step.kind in ("authorization", "purchase") and step.answered_minor != step.minor and not step.accepts_partial:
             return declined("51")               # approved in part, which nobody asked for; given back
     return None

@@ -12,6 +12,8 @@ import msgspec
 
 from ringfence.api.ppro.door import DOOR
 from ringfence.api.ppro.names import Names
+from ringfence.core.authentication import Ended as Stopped
+from ringfence.core.redirection import Why
 from ringfence.engine.browser import Return
 from ringfence.engine.directory import Directory
 from ringfence.engine.reading import Reading, View
@@ -57,10 +59,29 @@ class Returning:
             told[CHARGE] = self._names.make("charge", payment_id)
         return Return(url, "GET", told, language)
 
+    async def way_of_agreement(self, merchant_id: int, agreement_id: int, url: str, language: str) -> Return | None:
+        """The way back to the address of an agreement that nothing is charged with; ``None`` where that is not allowed any more."""
+        merchant = self._directory.by_id(merchant_id)
+        if merchant is None or not may_return(url, merchant.settings.return_origins, self._is_live):
+            return None
+        return Return(url, "GET", {AGREEMENT: self._names.make("agr", agreement_id)}, language)
+
+    async def how(self, merchant_id: int, payment_id: int) -> str:
+        """The word for how it ended, whatever the way back."""
+        view = await self._reading.view(merchant_id, payment_id)
+        return "unknown" if view is None else _how(view)
+
     async def address(self, merchant_id: int, payment_id: int) -> str:
         """The address itself, "" for none: whose pages may frame what the consumer is shown meanwhile."""
         found = await self.way(merchant_id, payment_id)
         return found.url if isinstance(found, Return) else ""
+
+
+#: Why nobody was asked -> how that is told to a payer; what is not here was given up.
+_ENDINGS = {
+    Why.EXPIRED: "expired", Stopped.TIMEOUT: "expired", Why.FAILED: "declined", Why.DECLINED: "declined", Why.CLOSED: "declined",
+    Stopped.FAILED: "declined",
+}
 
 
 def _how(view: View) -> str:
@@ -71,5 +92,5 @@ def _how(view: View) -> str:
         case None | "unknown":
             return "unknown"
         case "not_asked":
-            return "cancelled"
+            return _ENDINGS.get(view.first.response_code or "", "cancelled")
     return "declined"

@@ -82,6 +82,14 @@ class Wallet:
             currency if currency in LEDGER_CURRENCIES[account.region] else LEDGER_CURRENCIES[account.region][0],
             account.environment is Environment.SANDBOX, _script(account))
 
+    async def begin(self, merchant: str, payload: str, key: str, deadline: datetime) -> Session | Absent:
+        """Make the session of a button's payload before its payer comes; under the same ``key`` (32 characters at most) it is the same one."""
+        account = self._accounts(merchant)
+        if account is None:
+            return Absent("no_account", True)
+        said = await self._client.send(account, "POST", "/checkoutSessions", msgspec.json.decode(payload), deadline, key)
+        return session_of(said.object) or Absent("not_believable", False) if type(said) is Said and said.is_good else _absent(said)
+
     async def session(self, merchant: str, session_id: str, deadline: datetime) -> Session | Absent:
         """A checkout session as it stands."""
         said = await self._get(merchant, "checkoutSessions", session_id, deadline)

@@ -209,7 +209,9 @@ WHERE o.ask_deadline >= $1 AND o.ask_deadline < $2
                   WHERE x.merchant_id = o.merchant_id AND x.payment_id = o.payment_id AND x.operation_id = o.operation_id
                     AND (x.attempt > 0 OR NOT EXISTS (
                         SELECT FROM authentications a WHERE a.merchant_id = o.merchant_id AND a.payment_id = o.payment_id AND a.payment_id > 0
-                        AND a.claim IS NOT NULL)))
+                        AND a.claim IS NOT NULL
+                        UNION ALL SELECT FROM redirections r WHERE r.merchant_id = o.merchant_id AND r.subject = o.payment_id
+                        AND r.payment_id > 0 AND r.claim IS NOT NULL)))
 ORDER BY o.ask_deadline
 LIMIT $3;
 

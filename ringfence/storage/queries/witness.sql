@@ -42,6 +42,11 @@ WITH open AS (
             SELECT FROM authentications a
             WHERE a.merchant_id = o.merchant_id AND a.payment_id = o.payment_id AND a.payment_id > 0 AND a.status IN ('C', 'D', 'M')
               AND EXISTS (SELECT FROM outcomes c WHERE c.merchant_id = o.merchant_id AND c.payment_id = o.payment_id
+                          AND c.operation_id = o.operation_id AND c.attempt = 0)
+            UNION ALL
+            SELECT FROM redirections r
+            WHERE r.merchant_id = o.merchant_id AND r.subject = o.payment_id AND r.payment_id > 0 AND r.claim IS NULL
+              AND EXISTS (SELECT FROM outcomes c WHERE c.merchant_id = o.merchant_id AND c.payment_id = o.payment_id
                           AND c.operation_id = o.operation_id AND c.attempt = 0)) AS is_open
     FROM operations o WHERE $1::integer IS NULL OR o.merchant_id = $1
 ), may AS (

@@ -130,9 +130,9 @@ def service_of(one: Process) -> Service:
     """The service behind the door of a process in miniature."""
     return ppro_service(
         is_live=False, base_url=BASE_URL, engine=one.engine, reading=one.reading, vault=one.vault, directory=one.directory,
-        code_box=one.code_box, keyring=one.keyring, pool=one.pool, processors={one.processor.name: one.processor},
+        code_box=one.code_box, keyring=one.keyring, pool=one.pool, processors=one.processors,
         new_id=one.new_id, now=one.now, challenges=one.challenges, secret_of=secrets_under(one.content_key),
-        disputes=disputes_of(one), rules=rules_for(False))
+        disputes=disputes_of(one), rules=rules_for(False), redirects=one.redirects)
 
 
 def disputes_of(one: Process) -> Disputes:

@@ -33,7 +33,7 @@ class Hooked:
     def __init__(self, one: Process, client: Client, receiver: Receiver) -> None:
         self.process, self.client, self.receiver = one, client, receiver
         self.wall = datetime(2026, 11, 21, 12, tzinfo=UTC)
-        words = Wording(client.service.names, methods(BASE_URL, secrets_under(one.content_key)))
+        words = Wording(client.service.names, methods(BASE_URL, secrets_under(one.content_key), one.redirects.url))
         self.notifiers = {"ppro": notifier(words, lambda: self.wall)}
         self.follower = Follower(one.pool, one.directory, self.notifiers, one.now, lambda queue: None)
         self._seen = 0
