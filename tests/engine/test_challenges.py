@@ -199,7 +199,7 @@ async def test_a_challenge_that_does_not_end_well_ends_the_payment(one: Process,
     await one.challenges.carry_on(*asked.name)
     assert await asked.code() == code
     assert one.processor.asked == []
-    assert [tuple(row) for row in await one.fetch("SELECT event FROM events")] == [("purchase_not_asked",)]
+    assert [tuple(row) for row in await one.fetch("SELECT event FROM events")] == [("purchase_challenged",), ("purchase_not_asked",)]
     assert await one.value("SELECT response_code FROM outcomes WHERE attempt = 1") == why
     assert (await here.refund("C-1", 1))["response_code"] == "07662"
     await one.prove()

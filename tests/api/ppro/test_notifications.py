@@ -69,6 +69,20 @@ async def test_approved_at_once(here: Hooked):
         "captureId": made["captures"][0]["id"], "merchantCaptureReference": "order-1001"}
 
 
+async def test_the_golden_webhook(here: Hooked):
+    """Section 19.5: value for value, ids and instants supplied."""
+    made = await here.client.charge(1000, autoCapture=False, merchantPaymentChargeReference="order-1001")
+    capture = await here.client.capture(made, 1000, merchantCaptureReference="order-1001")
+    *_, event = await here.told()
+    assert event == {
+        "specversion": "1.0.2", "id": event["id"], "source": "https://www.ppro.com", "type": "PAYMENT_CHARGE_CAPTURE_SUCCEEDED",
+        "subject": made["id"], "time": capture["createdAt"], "datacontenttype": "application/json",
+        "data": {
+            "type": "PAYMENT_CHARGE_CAPTURE_SUCCEEDED", "paymentChargeId": made["id"], "paymentChargeStatus": "CAPTURED", "paymentMethod": "CARD",
+            "merchantId": here.client.headers["merchant-id"], "merchantPaymentChargeReference": "order-1001", "captureId": capture["id"],
+            "merchantCaptureReference": "order-1001", "amount": {"value": 1000, "currency": "USD"}}}
+
+
 @pytest.mark.parametrize(("auto", "types"), [
     (True, [(AUTHORIZED, "CAPTURE_PROCESSING", False), (CAPTURED, "CAPTURED", None)]),
     (False, [(AUTHORIZED, "CAPTURE_PENDING", True)]),
