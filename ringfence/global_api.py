@@ -11,13 +11,14 @@ import asyncpg
 from ringfence.api.aps.door import order_key
 from ringfence.api.ppro import agreements, charges, dispute_requests, instruments, operations, redirection
 from ringfence.api.ppro.app import GlobalApi
-from ringfence.api.ppro.door import Disputes, Endpoint, Service
-from ringfence.api.ppro.mandates import describing
+from ringfence.api.ppro.door import DOOR, Disputes, Endpoint, Service
+from ringfence.api.ppro.mandates import PREFIX, describing
 from ringfence.api.ppro.names import Names
 from ringfence.api.ppro.notifications import Wording
 from ringfence.api.ppro.rendering import Facts, Renderer
+from ringfence.engine import door_events
 from ringfence.engine.addresses import Rules, problem
-from ringfence.engine.agreements import Agreements, Close, tell
+from ringfence.engine.agreements import Agreements, Close
 from ringfence.engine.authenticating import PAGE, Address, SecretOf
 from ringfence.engine.challenges import Challenges
 from ringfence.engine.charges import Charges, View
@@ -63,7 +64,7 @@ def ppro_service(
         code_box=code_box, keyed=KeyedRequests(pool, new_id=new_id, now=now, wall=lambda: datetime.now(UTC)), names=names,
         content_key=keyring.content_key,
         agreements=Agreements(
-            pool, new_id=new_id, now=now, describe=describing(names), tell=tell, close=closing(processors, directory, of_cards)),
+            pool, new_id=new_id, now=now, describe=describing(names), tell=telling, close=closing(processors, directory, of_cards)),
         route=routing(processors, of_cards), house=of_cards, now=now, is_live=is_live,
         disputes=disputes, base_url=base_url, give_up=giving_up(challenges, redirects), redirects=redirects,
         send_away=sending_away(redirects), ways_to_agree=ways_to_agree(redirects, directory), confirm=confirming(redirects),
@@ -109,6 +110,13 @@ def routing(processors: Mapping[str, Processor], of_cards: str) -> Callable[[Mer
         return name if name in processors and (not allowed or method in allowed) else None
 
     return route
+
+
+async def telling(
+    connection: asyncpg.Connection, merchant_id: int, agreement_id: int, type: str, data: Mapping[str, Any], webhooks_url: str, at: datetime,
+) -> int:
+    """Tells merchants of their agreements."""
+    return await door_events.tell(connection, merchant_id, DOOR, PREFIX, agreement_id, type, data, webhooks_url, at)
 
 
 def closing(processors: Mapping[str, Processor], directory: Directory, of_cards: str) -> Close:

@@ -12,7 +12,7 @@ from ringfence.api.ppro.door import Away
 from ringfence.api.ppro.names import Names
 from ringfence.api.ppro.returning import Returning
 from ringfence.config import Config
-from ringfence.core.redirection import Recurrence, Redirect
+from ringfence.core.redirection import Redirect, recurrence_of
 from ringfence.engine.browser import Return
 from ringfence.engine.directory import Directory, Merchant
 from ringfence.engine.engine import Engine
@@ -50,17 +50,15 @@ def redirects_of(
     return made
 
 
-UNITS = {"DAILY": "Day", "WEEKLY": "Week", "MONTHLY": "Month", "YEARLY": "Year"}
 
 
 def sending_away(redirects: Redirects) -> Callable[[Merchant, int, Away], Awaitable[bool]]:
     """Sends the payer of an agreement away; whether that could be stored."""
     async def send_away(merchant: Merchant, agreement_id: int, away: Away) -> bool:
         settings = merchant.settings
-        unit = UNITS.get(away.often, "Variable")
         redirect = Redirect(
             away.method, settings.amazon_pay_seconds if away.method == "AMAZON_PAY" else settings.redirect_seconds, away.language, away.ways,
-            away.leave_url, agreement_id, Recurrence(unit, away.every if unit != "Variable" else 0, away.minor))
+            away.leave_url, agreement_id, recurrence_of(away.often, away.every, away.minor))
         currency = away.currency or min(settings.amazon_pay_currencies, default="USD")
         try:
             await redirects.begin(merchant.merchant_id, agreement_id, redirect, away.minor or 0, currency)

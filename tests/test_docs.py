@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import click
@@ -194,7 +195,8 @@ def test_the_description_has_every_endpoint():
     nothing: Any = None
     config = read({})
     assert isinstance(config, Config)
-    operators = admin_of(config, "token", nothing, nothing, WallClock(), nothing, nothing, AsyncExitStack(), links=nothing, disputes=nothing)
+    keyring: Any = SimpleNamespace(content_key=bytes(32))
+    operators = admin_of(config, "token", nothing, keyring, WallClock(), nothing, nothing, AsyncExitStack(), links=nothing, disputes=nothing)
     pages = hosted.routes(hosted.Hosted(nothing, {}, {aps_pages.PATH: nothing}, nothing, nothing, 0.0))
     served = [*operators, *openapi.routes(), *service_routes(ready=nothing, metrics=nothing), *pages, *static_files.routes()]
     endpoints = {(route.path, method.lower()) for route in served if isinstance(route, Route) for method in route.methods or () if method != "HEAD"}

@@ -17,6 +17,16 @@ class Recurrence(NamedTuple):
     minor: int | None = None
 
 
+#: How often an agreement recurs -> its unit.
+UNITS = {"DAILY": "Day", "WEEKLY": "Week", "MONTHLY": "Month", "YEARLY": "Year"}
+
+
+def recurrence_of(often: str, every: int, minor: int | None) -> Recurrence:
+    """As a payer is told: ``often`` is one of ``UNITS`` or "", ``minor`` the amount where it is fixed."""
+    unit = UNITS.get(often, "Variable")
+    return Recurrence(unit, every if often in UNITS else 0, minor)
+
+
 class Redirect(NamedTuple):
     """That the payer is sent away first.
 

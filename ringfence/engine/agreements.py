@@ -11,7 +11,6 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 import asyncpg
-import msgspec
 
 from ringfence.core.agreement import OPEN, Refusal, Status, Terms, What, follow, may_charge, turned_down
 from ringfence.storage import agreements as rows
@@ -22,7 +21,6 @@ from ringfence.storage.jobs import Job, JobRow
 
 __all__ = ["OPEN", "AgreementRow", "Agreements", "Entry", "Found", "Job", "New", "Refusal", "Revoked", "Status", "Terms", "What"]
 
-_ENCODE = msgspec.json.Encoder().encode
 FAILED = "REVOCATION_FAILED"
 """The status of a revocation that came too late."""
 LOOK = timedelta(seconds=30)
@@ -147,6 +145,8 @@ class Agreements:
             if known is not None:
                 return Revoked(row, Refusal(known.why) if known.why else None)
             refusal = turned_down(row.status)
+            if refusal is not None and not is_ours:         # told again
+                return Revoked(row, refusal)
             owed = row._replace(is_close_owed=bool(row.account) and is_ours)
             new = None if refusal else await self._follow(connection, row, owed, by, {})
             status = FAILED if new is None else new.status
@@ -216,15 +216,3 @@ class Agreements:
         told = self._describe(row, what, extra)
         if told is not None:
             await self._tell(connection, row.merchant_id, row.agreement_id, *told, row.webhooks_url, row.changed_at)
-
-
-async def tell(
-    connection: asyncpg.Connection, merchant_id: int, agreement_id: int, type: str, data: Mapping[str, Any], webhooks_url: str, at: datetime,
-) -> int:
-    """Keep what is told, for whoever hands it to the merchant."""
-    return await rows.tell(connection, merchant_id, agreement_id, type, _ENCODE(data), webhooks_url, at)
-
-
-async def nobody_to_tell(merchant_id: int, method: str, account: str) -> bool:
-    """There is no wallet."""
-    return True

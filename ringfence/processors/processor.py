@@ -103,20 +103,20 @@ class AsksMany(Protocol):
 
 
 @runtime_checkable
-class AnswersAtOnce(Protocol):
-    """What a processor may offer that sometimes need not wait for anybody."""
-
-    def answer_at_once(self, message: Ask) -> Outcome | None:
-        """The outcome, exactly as ``ask`` would give it; ``None`` where it must be asked, and has not seen the message yet."""
-
-
-@runtime_checkable
 class HasAccounts(Protocol):
     """What a wallet may offer beside: accounts that payers gave a merchant leave to charge, for as long as they like."""
 
     async def close_account(self, merchant: str, account: str) -> bool:
         """Give that leave back; idempotent.  True once the other side knows.  Returns within seconds, and never raises for what the network
         did."""
+
+
+@runtime_checkable
+class AnswersAtOnce(Protocol):
+    """What a processor may offer that sometimes need not wait for anybody."""
+
+    def answer_at_once(self, message: Ask) -> Outcome | None:
+        """The outcome, exactly as ``ask`` would give it; ``None`` where it must be asked, and has not seen the message yet."""
 
 
 TOGETHER = 64

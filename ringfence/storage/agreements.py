@@ -62,16 +62,6 @@ class Entry(NamedTuple):
     at: datetime
 
 
-class ToldRow(NamedTuple):
-    """What a merchant was told of an agreement; ``payload`` is JSON."""
-
-    sequence: int
-    type: str
-    payload: bytes
-    webhooks_url: str
-    occurred_at: datetime
-
-
 async def make(connection: asyncpg.Connection, row: AgreementRow) -> bool:
     """Make one; false where it is there."""
     return await connection.fetchval(SQL.make, *row) is not None
@@ -145,25 +135,6 @@ async def of_instrument(connection: Connection, merchant_id: int, instrument: st
     return [row["agreement_id"] for row in await connection.fetch(SQL.of_instrument, merchant_id, instrument)]
 
 
-async def tell(
-    connection: asyncpg.Connection, merchant_id: int, agreement_id: int, type: str, payload: bytes, webhooks_url: str, at: datetime,
-) -> int:
-    """What is told of one that is held; its place, from 1."""
-    return await connection.fetchval(SQL.tell, merchant_id, agreement_id, type, payload, webhooks_url, at)
-
-
-async def told(connection: Connection, merchant_id: int, agreement_id: int) -> list[ToldRow]:
-    """What was told of it, in order."""
-    return [ToldRow(*row) for row in await connection.fetch(SQL.told, merchant_id, agreement_id)]
-
-
-def _row(row: asyncpg.Record | None) -> AgreementRow | None:
-    if row is None:
-        return None
-    values = tuple(row)
-    return AgreementRow(*values[:2], Status(values[2]), *values[3:])
-
-
 async def count_personal(connection: Connection, merchant_id: int, by: datetime) -> int:
     """How many that ended before an instant (business time) still say whose they were."""
     return await connection.fetchval(SQL.count_personal, merchant_id, by)
@@ -172,3 +143,10 @@ async def count_personal(connection: Connection, merchant_id: int, by: datetime)
 async def erase_personal(connection: Connection, merchant_id: int, by: datetime, limit: int) -> int:
     """Forget that; how many."""
     return len(await connection.fetch(SQL.erase_personal, merchant_id, by, limit))
+
+
+def _row(row: asyncpg.Record | None) -> AgreementRow | None:
+    if row is None:
+        return None
+    values = tuple(row)
+    return AgreementRow(*values[:2], Status(values[2]), *values[3:])

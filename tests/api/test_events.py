@@ -63,7 +63,8 @@ async def test_the_feed_waits_for_no_report(module_database: str, one: Process, 
     nothing, config = cast(Any, None), read({})
     assert isinstance(config, Config)
     async with database.pool(module_database, 1) as reports, reports.acquire(), AsyncExitStack() as ends:
-        operator = Operator(admin_of(config, TOKEN, reports, nothing, WallClock(), one.directory, nothing, ends, by_key=one.pool, links=nothing, disputes=nothing))
+        operator = Operator(admin_of(
+            config, TOKEN, reports, one.keyring, WallClock(), one.directory, nothing, ends, by_key=one.pool, links=nothing, disputes=nothing))
         async with asyncio.timeout(5):
             status, answer = await operator.ask("/admin/events")
     assert (status, answer["events"]) == (200, [])

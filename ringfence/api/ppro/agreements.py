@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from ringfence.api.ppro import answers, authentication, charges, fields, instruments, keys
+from ringfence.api.ppro import answers, authentication, charges, fields, instruments, keys, own_addresses
 from ringfence.api.ppro.answers import Answer
 from ringfence.api.ppro.charges import CARD, MOCK, Wish
 from ringfence.api.ppro.door import DOOR, JSON, Away, Caller, Endpoint, Request, Service, once, operation_key, read
@@ -32,6 +32,7 @@ from ringfence.core.agreement import AmountType
 from ringfence.core.card import Pan
 from ringfence.core.mock_method import read_descriptor
 from ringfence.core.money import CURRENCIES
+from ringfence.core.redirection import Recurrence, recurrence_of
 from ringfence.engine.agreements import AgreementRow, New, Refusal, Status, Terms, What
 from ringfence.engine.return_address import may_return
 
@@ -53,12 +54,22 @@ async def create(service: Service, request: Request) -> Answer:
         return asked
     if wrong := _wrong(asked):
         return answers.invalid(wrong)
+    if (refusal := await _own_address(service, request.caller, asked)) is not None:
+        return refusal
     content = await _content(service, request.caller, asked)
 
     async def work(number: int) -> Answer:
         return await _make(service, request.caller, asked, number)
 
     return await once(service, request, content, work)
+
+
+async def _own_address(service: Service, caller: Caller, asked: Mapping[str, Any]) -> Answer | None:
+    """Why webhooks must not go to the agreement's own address, or to its initial charge's."""
+    for one in (asked, asked.get("initialPaymentCharge", {})):
+        if (refusal := await own_addresses.taken(service, caller, one)) is not None:
+            return refusal
+    return None
 
 
 def _wrong(asked: Mapping[str, Any]) -> list[Problem]:
@@ -99,12 +110,13 @@ async def _make(service: Service, caller: Caller, asked: Mapping[str, Any], numb
         asked.get("startDate"), asked.get("endDate"), *((asked["amount"]["value"], asked["amount"]["currency"]) if "amount" in asked else (None, "")),
         asked.get("amountType", ""))
     echo = {name: asked[name] for name in (*ECHOED, "paymentSessionId") if name in asked}
-    if asked.get("instrument", {}).get("type") is not None:
-        echo["instrument"] = {"type": asked["instrument"]["type"]}
+    instrument = service.names.make(instruments.PREFIX, instrument_id) if is_inline else asked.get("instrumentId", "") if method == CARD else ""
+    if instrument:
+        kind = asked["instrument"]["type"] if is_inline else ""
+        echo["instrument"] = {"id": instrument} | ({"type": instruments.VAULTED if kind == instruments.RAW_CARD else kind} if kind else {})
     row = await service.agreements.make(New(
         merchant.merchant_id, number, method, terms, service.engine.new_id() if initial or method == CARD else 0, initial is not None, instrument_id,
-        service.names.make(instruments.PREFIX, instrument_id) if is_inline else asked.get("instrumentId", "") if method == CARD else "",
-        _ENCODE(echo), asked.get("webhooksUrl", ""), caller.actor))
+        instrument, _ENCODE(echo), asked.get("webhooksUrl", ""), caller.actor))
     if row.status is Status.INITIALIZING and (stopped := await _begun(service, caller, asked, row)) is not None:
         return stopped
     return await _told(service, await service.agreements.find(merchant.merchant_id, number) or row)
@@ -120,9 +132,14 @@ async def _begun(service: Service, caller: Caller, asked: Mapping[str, Any], row
     if service.route(caller.merchant, method, "") is None:
         await refused("INVALID_PAYMENT_METHOD")
         return None
-    if method in BY_ACCOUNT and not _comes_back(service, caller, asked):
-        await refused("INVALID_AUTHENTICATION_SETTINGS")
-        return None
+    if method in BY_ACCOUNT:
+        if not _comes_back(service, caller, asked):
+            await refused("INVALID_AUTHENTICATION_SETTINGS")
+            return None
+        countries = caller.merchant.settings.amazon_pay_countries
+        if countries and asked["consumer"]["country"] not in countries:
+            await refused("COUNTRY_NOT_SUPPORTED")
+            return None
     if method == CARD:
         held = await _held(service, caller, asked, row)
         if held is None:
@@ -189,7 +206,13 @@ def _first(service: Service, caller: Caller, asked: Mapping[str, Any], row: Agre
     consumer = {**asked["consumer"], **wanted.get("consumer", {})}
     return Wish(
         {**shared, **wanted, "consumer": consumer}, row.payment_id, f"agreement:{row.agreement_id}", told, held=held,
-        agreement_id=row.agreement_id)
+        agreement_id=row.agreement_id, recurrence=_recurrence(asked, row))
+
+
+def _recurrence(asked: Mapping[str, Any], row: AgreementRow) -> Recurrence:
+    """What the payer is told of later payments."""
+    frequency = asked.get("frequency", {})
+    return recurrence_of(frequency.get("type", ""), frequency.get("interval", 1), row.minor if row.amount_type == AmountType.EXACT else None)
 
 
 def _comes_back(service: Service, caller: Caller, asked: Mapping[str, Any]) -> bool:
@@ -249,6 +272,8 @@ async def charge(service: Service, request: Request) -> Answer:
     if isinstance(row, Answer):
         return row
     wanted = _under(row, asked)
+    if (refusal := await own_addresses.taken(service, request.caller, asked)) is not None:
+        return refusal
     if wrong := charges.missing(wanted):
         return answers.invalid(wrong)
     key, merchant_id, payment_id, refused = operation_key(request), row.merchant_id, service.engine.new_id(), ""

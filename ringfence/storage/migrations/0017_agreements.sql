@@ -57,15 +57,3 @@ CREATE TABLE agreement_payments (
     payment_id    bigint      NOT NULL,
     PRIMARY KEY (merchant_id, agreement_id, payment_id)
 );
-
--- What merchants are told of agreements, written in the commit that it tells of.
-CREATE TABLE agreement_events (
-    merchant_id   integer     NOT NULL,
-    agreement_id  bigint      NOT NULL,
-    sequence      integer     NOT NULL,               -- from 1, without a gap
-    type          text        NOT NULL,
-    payload       bytea       NOT NULL,               -- JSON, as it was then
-    webhooks_url  text        NOT NULL,
-    occurred_at   timestamptz NOT NULL,
-    PRIMARY KEY (merchant_id, agreement_id, sequence)
-);

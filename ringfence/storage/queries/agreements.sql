@@ -60,17 +60,6 @@ SELECT agreement_id FROM agreements WHERE merchant_id = $1 AND account = $2 AND 
 -- Agreements that are paid with an instrument, oldest first.
 SELECT agreement_id FROM agreements WHERE merchant_id = $1 AND instrument = $2 AND instrument <> '' ORDER BY agreement_id;
 
--- tell --
--- What is told of an agreement that is held.
-INSERT INTO agreement_events
-SELECT $1, $2, coalesce(max(e.sequence), 0) + 1, $3::text, $4::bytea, $5::text, $6::timestamptz
-FROM agreement_events e WHERE e.merchant_id = $1 AND e.agreement_id = $2
-RETURNING sequence;
-
--- told --
--- What was told of an agreement, in order.
-SELECT sequence, type, payload, webhooks_url, occurred_at FROM agreement_events WHERE merchant_id = $1 AND agreement_id = $2 ORDER BY sequence;
-
 -- count_personal --
 -- How many agreements that ended by $2 still say whose they were.
 SELECT count(*) FROM agreements

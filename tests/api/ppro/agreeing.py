@@ -5,6 +5,8 @@ import json
 from datetime import datetime
 from typing import Any
 
+import asyncpg
+
 from ringfence.api.ppro.door import Away
 from ringfence.api.ppro.mandates import Mandates
 from ringfence.api.ppro.rendering import Facts, Renderer
@@ -116,12 +118,16 @@ class AgreeingClient(Client):
 
     async def told(self, made: dict[str, Any]) -> list[str]:
         """What the merchant is told of it, in order: the events' words."""
-        found = await rows.told(self.process.pool, self.merchant_id, self.number(made))
-        return [row.type.removeprefix("PAYMENT_AGREEMENT_") for row in found]
+        return [row["type"].removeprefix("PAYMENT_AGREEMENT_") for row in await self._events(made)]
 
     async def data(self, made: dict[str, Any]) -> list[dict[str, Any]]:
         """The same: what the events say."""
-        return [json.loads(row.payload) for row in await rows.told(self.process.pool, self.merchant_id, self.number(made))]
+        return [json.loads(row["data"]) for row in await self._events(made)]
+
+    async def _events(self, made: dict[str, Any]) -> list[asyncpg.Record]:
+        return await self.process.fetch(
+            "SELECT type, data FROM door_events WHERE merchant_id = $1 AND door = 'ppro' AND kind = 'agr' AND subject_id = $2 ORDER BY sequence",
+            self.merchant_id, self.number(made))
 
     async def look(self) -> int:
         """One look at every agreement that is due; how many."""
