@@ -12,7 +12,7 @@ from ringfence.api.ppro.door import Away
 from ringfence.api.ppro.names import Names
 from ringfence.api.ppro.returning import Returning
 from ringfence.config import Config
-from ringfence.core.redirection import Redirect, recurrence_of
+from ringfence.core.redirection import Recurrence, Redirect, recurrence_of
 from ringfence.engine.browser import Return
 from ringfence.engine.directory import Directory, Merchant
 from ringfence.engine.engine import Engine
