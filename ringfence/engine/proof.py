@@ -51,7 +51,8 @@ async def prove(
 
     ``merchant``: a wire name, to prove only its books (the chain is everybody's).  ``at``: wall time, aware.  ``since``: heads
     saved earlier (``core.proof.heads_of``).  ``acknowledged``: see ``engine.acknowledged``.  ``books``: by processor name, the
-    witnesses of P9, which looks at the present only; ``balances``: those that tell no days.  ``today``: the business day, to which the ages of clearing items are counted.
+    witnesses of P9, which looks at the present only; ``balances``: those that tell no days.  ``today``: the business day, to
+    which the ages of clearing items are counted.
     Raises ``CannotProve`` for a merchant that is not there and for an instant that cannot be proved: one in the future, or one
     that an open transaction is older than; ``ValueError`` for a list of acknowledged operations that cannot be read;
     ``DatabaseUnavailable`` where the database was lost.
