@@ -119,7 +119,7 @@ async def test_nothing_is_charged_twice_when_workers_are_killed(database: str, t
         assert {"authorization Approved", "purchase Approved", "capture Approved", "void Approved", "refund Unknown"} <= answers.keys(), answers
 
         # what time does: leases and deadlines of the dead run out, and everything is asked about until it ends
-        with_amazon(one, "CycHZxVj", account)
+        last = with_amazon(one, "CycHZxVj", account)
         await one.value("UPDATE operations SET ask_deadline = now() - interval '1 minute' WHERE ask_deadline > now() - interval '1 minute'")
         await one.value("DELETE FROM sweeps")
         await abandoned.sweep(one.pool, one.directory, one.engine)
@@ -151,6 +151,7 @@ async def test_nothing_is_charged_twice_when_workers_are_killed(database: str, t
 
         proof = await prove(one.pool, chain_key=one.chain_key, full=True, balances={"amazon_pay": balances})
         assert proof.ok, proof.as_json()
+        await last.close()
         await client.close()
     amazon.close()
 
