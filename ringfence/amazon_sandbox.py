@@ -11,6 +11,7 @@ from ringfence.api.wallet_notices import PATH
 from ringfence.background.worker import Chore
 from ringfence.config import Config
 from ringfence.engine.directory import Directory
+from ringfence.engine.timeline import Drops
 from ringfence.processors.amazon_pay.connections import Connections, Lost, NotSent, origin_of
 from ringfence.wallets import Amazon, public_pem
 
@@ -51,6 +52,17 @@ async def served(
     register = registering(one, amazon, directory)
     await register()
     return one, [chore(one, register, config.sweep_seconds)]
+
+
+def with_site(drops: Drops, one: Site | None) -> Drops:
+    """When the others do something by themselves, together with what the site will change or tell."""
+    if one is None:
+        return drops
+
+    async def together(until: datetime) -> list[datetime]:
+        return sorted([*await drops(until), *await one.due(until)])
+
+    return together
 
 
 def registering(one: Site, amazon: Amazon, directory: Directory) -> Callable[[], Awaitable[int]]:

@@ -6,7 +6,6 @@ read their own variables of this table.
 """
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from enum import StrEnum
@@ -14,6 +13,26 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
+
+from ringfence.config_texts import (
+    Several,
+    base,
+    database,
+    each,
+    flag,
+    host,
+    instant,
+    level,
+    mail_address,
+    one_of,
+    printable,
+    processor,
+    seconds,
+    sms_body,
+    sms_url,
+    token,
+    whole,
+)
 
 
 class Mode(StrEnum):
@@ -44,126 +63,7 @@ class ConfigError(NamedTuple):
     problem: str
 
 
-def _whole(lowest: int, highest: int) -> Callable[[str], int]:
-    def read(text: str) -> int:
-        if not re.fullmatch(r"\d{1,18}", text, re.ASCII) or not lowest <= int(text) <= highest:
-            raise ValueError(text)
-        return int(text)
-    return read
-
-
-def _seconds(lowest: float, highest: float) -> Callable[[str], float]:
-    def read(text: str) -> float:
-        if not re.fullmatch(r"\d{1,6}(\.\d{1,3})?", text, re.ASCII) or not lowest <= float(text) <= highest:
-            raise ValueError(text)
-        return float(text)
-    return read
-
-
-def _flag(text: str) -> bool:
-    return {"on": True, "true": True, "yes": True, "1": True, "off": False, "false": False, "no": False, "0": False}[text.lower()]
-
-
-def _host(text: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9.:_-]{1,255}", text, re.ASCII):
-        raise ValueError(text)
-    return text
-
-
-def _database(text: str) -> str:
-    if urlsplit(text).scheme not in ("postgresql", "postgres"):
-        raise ValueError(text)
-    return text
-
-
-def _base(text: str) -> str:
-    parts = urlsplit(text)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
-        raise ValueError(text)
-    return text.rstrip("/")
-
-
-def _token(text: str) -> str:
-    if not re.fullmatch(r"[!-~]{20,200}", text, re.ASCII):
-        raise ValueError("too short or not printable")      # never the value: it is a secret
-    return text
-
-
-def _level(text: str) -> str:
-    if text.upper() not in ("DEBUG", "INFO", "WARNING", "ERROR"):
-        raise ValueError(text)
-    return text.upper()
-
-
-def _one_of(*words: str) -> Callable[[str], str]:
-    def read(text: str) -> str:
-        if text.lower() not in words:
-            raise ValueError(text)
-        return text.lower()
-    return read
-
-
-def _printable(text: str) -> str:
-    if not re.fullmatch(r"[ -~]{1,400}", text, re.ASCII):
-        raise ValueError("not printable")                   # never the value: it may be a secret
-    return text
-
-
-def _mail_address(text: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9_.+\-]{1,64}@[A-Za-z0-9.\-]{1,189}", text, re.ASCII):
-        raise ValueError(text)
-    return text
-
-
-def _sms_url(text: str) -> str:
-    parts = urlsplit(text)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.fragment or not re.fullmatch("[!-~]{1,300}", text):
-        raise ValueError(text)
-    return text
-
-
-def _sms_body(text: str) -> str:
-    if "{text}" not in text or len(text) > 4_000:
-        raise ValueError(text)
-    return text
-
-
-def _processor(text: str) -> str:
-    if text != "simulator":
-        raise ValueError(text)
-    return text
-
-
-class Several(tuple[Any, ...]):
-    """Values that are written with commas between them."""
-
-    __slots__ = ()
-
-    def __str__(self) -> str:
-        return ",".join(format(one, "g") if isinstance(one, float) else str(one) for one in self)
-
-
-def _each(read: Callable[[str], Any]) -> Callable[[str], Several]:
-    """Blanks around the values do not matter."""
-    def read_all(text: str) -> Several:
-        parts = text.split(",") if text else []
-        if len(parts) > MOST:
-            raise ValueError(text)
-        return Several(read(part.strip()) for part in parts)
-    return read_all
-
-
-def _instant(text: str) -> datetime:
-    """ISO 8601 with its offset, without a fraction."""
-    if not re.fullmatch(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(Z|[+-]\d{2}:\d{2})", text, re.ASCII):
-        raise ValueError(text)
-    return datetime.fromisoformat(text)
-
-
 Network = IPv4Network | IPv6Network
-
-MOST = 64
-"""So many values may stand in one list."""
 
 _READ_ELSEWHERE = ""
 _PATH = "a path"
@@ -172,81 +72,81 @@ _PATH = "a path"
 VARIABLES: tuple[Variable, ...] = (
     Variable("RINGFENCE_MODE", "mode", Mode, Mode.SANDBOX, "sandbox or live", "what this installation is"),
     Variable("RINGFENCE_DATA", "data", Path, Path("data"), _PATH, "folder of the private database, keys, clock and logs"),
-    Variable("RINGFENCE_HOST", "host", _host, "127.0.0.1", "a host name or address", "where to listen"),
-    Variable("RINGFENCE_PORT", "port", _whole(0, 65535), 8080, "0 to 65535; 0 takes a free one", "the port to listen on"),
-    Variable("RINGFENCE_BASE_URL", "base_url", _base, "", "an http or https address", "how callers reach the service; empty: host and port"),
-    Variable("RINGFENCE_WORKERS", "workers", _whole(1, 64), 2, "1 to 64", "worker processes"),
-    Variable("RINGFENCE_SEED", "seed", _whole(0, 2**62), 1, "0 to 4611686018427387904",
+    Variable("RINGFENCE_HOST", "host", host, "127.0.0.1", "a host name or address", "where to listen"),
+    Variable("RINGFENCE_PORT", "port", whole(0, 65535), 8080, "0 to 65535; 0 takes a free one", "the port to listen on"),
+    Variable("RINGFENCE_BASE_URL", "base_url", base, "", "an http or https address", "how callers reach the service; empty: host and port"),
+    Variable("RINGFENCE_WORKERS", "workers", whole(1, 64), 2, "1 to 64", "worker processes"),
+    Variable("RINGFENCE_SEED", "seed", whole(0, 2**62), 1, "0 to 4611686018427387904",
              "sandbox: what the simulator and the seeded credentials follow from"),
-    Variable("RINGFENCE_DATABASE_URL", "database_url", _database, "", "postgresql://…",
+    Variable("RINGFENCE_DATABASE_URL", "database_url", database, "", "postgresql://…",
              "a PostgreSQL 15 or newer; empty: a private one below the data folder"),
     Variable("RINGFENCE_POSTGRES_BIN", _READ_ELSEWHERE, str, "", _PATH, "folder of PostgreSQL's programs; empty: the newest found"),
-    Variable("RINGFENCE_READERS", "readers", _whole(1, 32), 2, "1 to 32", "reading connections of each worker"),
-    Variable("RINGFENCE_PROCESSOR", "processor", _processor, "simulator", "simulator", "who is asked for payments"),
+    Variable("RINGFENCE_READERS", "readers", whole(1, 32), 2, "1 to 32", "reading connections of each worker"),
+    Variable("RINGFENCE_PROCESSOR", "processor", processor, "simulator", "simulator", "who is asked for payments"),
     Variable("RINGFENCE_AMAZON_PAY_FILE", "amazon_pay_file", Path, None, _PATH,
              "JSON file of the merchants' accounts at Amazon Pay; empty: live has none, the sandbox asks its simulated site"),
-    Variable("RINGFENCE_ANSWER_SECONDS", "answer_seconds", _seconds(0.05, 120), 2.0, "0.05 to 120",
+    Variable("RINGFENCE_ANSWER_SECONDS", "answer_seconds", seconds(0.05, 120), 2.0, "0.05 to 120",
              "how long a processor may think before its answer counts as unknown"),
-    Variable("RINGFENCE_ADMIN_TOKEN", "admin_token", _token, "", "20 to 200 printable characters",
+    Variable("RINGFENCE_ADMIN_TOKEN", "admin_token", token, "", "20 to 200 printable characters",
              "bearer token of /admin; sandbox: made at the first start"),
     Variable("RINGFENCE_MASTER_KEY", _READ_ELSEWHERE, str, "", "32 bytes in base64", "the vault's master key; sandbox: made at the first start"),
     Variable("RINGFENCE_MASTER_KEY_FILE", _READ_ELSEWHERE, str, "", _PATH, "a file that holds the master key"),
     Variable("RINGFENCE_MASTER_KEY_COMMAND", _READ_ELSEWHERE, str, "", "a command", "its output is the master key"),
-    Variable("RINGFENCE_TLS", "tls", _flag, False, "on or off", "serve https with a certificate made at first start"),
+    Variable("RINGFENCE_TLS", "tls", flag, False, "on or off", "serve https with a certificate made at first start"),
     Variable("RINGFENCE_TLS_CERT", "tls_cert", Path, None, _PATH, "one's own certificate chain (PEM)"),
     Variable("RINGFENCE_TLS_KEY", "tls_key", Path, None, _PATH, "its private key (PEM)"),
-    Variable("RINGFENCE_BODY_LIMIT", "body_limit", _whole(1_024, 2**30), 65_536, "1024 to 1073741824", "bytes of a request body; above it 413"),
-    Variable("RINGFENCE_BATCH_LIMIT", "batch_limit", _whole(1_024, 2**36), 50 * 2**20, "1024 to 68719476736",
+    Variable("RINGFENCE_BODY_LIMIT", "body_limit", whole(1_024, 2**30), 65_536, "1024 to 1073741824", "bytes of a request body; above it 413"),
+    Variable("RINGFENCE_BATCH_LIMIT", "batch_limit", whole(1_024, 2**36), 50 * 2**20, "1024 to 68719476736",
              "bytes of a batch file; above it 144"),
-    Variable("RINGFENCE_BATCH_ROWS", "batch_rows", _whole(1, 2**30), 5_000_000, "1 to 1073741824", "rows of a batch file; above it 144"),
-    Variable("RINGFENCE_HEAD_LIMIT", "head_limit", _whole(1_024, 2**20), 65_536, "1024 to 1048576", "bytes of a request head; above it 431"),
-    Variable("RINGFENCE_REQUEST_SECONDS", "request_seconds", _seconds(1, 600), 30.0, "1 to 600", "time a caller has to send a whole request"),
-    Variable("RINGFENCE_KEEP_ALIVE_SECONDS", "keep_alive_seconds", _whole(1, 3_600), 75, "1 to 3600", "an idle connection is closed after that"),
-    Variable("RINGFENCE_DRAIN_SECONDS", "drain_seconds", _whole(1, 600), 30, "1 to 600", "time for requests in flight when the service stops"),
-    Variable("RINGFENCE_SWEEP_SECONDS", "sweep_seconds", _seconds(0.1, 3_600), 1.0, "0.1 to 3600",
+    Variable("RINGFENCE_BATCH_ROWS", "batch_rows", whole(1, 2**30), 5_000_000, "1 to 1073741824", "rows of a batch file; above it 144"),
+    Variable("RINGFENCE_HEAD_LIMIT", "head_limit", whole(1_024, 2**20), 65_536, "1024 to 1048576", "bytes of a request head; above it 431"),
+    Variable("RINGFENCE_REQUEST_SECONDS", "request_seconds", seconds(1, 600), 30.0, "1 to 600", "time a caller has to send a whole request"),
+    Variable("RINGFENCE_KEEP_ALIVE_SECONDS", "keep_alive_seconds", whole(1, 3_600), 75, "1 to 3600", "an idle connection is closed after that"),
+    Variable("RINGFENCE_DRAIN_SECONDS", "drain_seconds", whole(1, 600), 30, "1 to 600", "time for requests in flight when the service stops"),
+    Variable("RINGFENCE_SWEEP_SECONDS", "sweep_seconds", seconds(0.1, 3_600), 1.0, "0.1 to 3600",
              "pause between two looks for what is due"),
-    Variable("RINGFENCE_BACKGROUND", "background", _flag, True, "on or off",
+    Variable("RINGFENCE_BACKGROUND", "background", flag, True, "on or off",
              "whether the processes that serve also do what is due later; off: only `ringfence worker` does"),
-    Variable("RINGFENCE_INQUIRY", "inquiry", _flag, False, "on or off",
+    Variable("RINGFENCE_INQUIRY", "inquiry", flag, False, "on or off",
              "sandbox: whether the simulator can be asked what became of a message"),
-    Variable("RINGFENCE_RECOVERY_PAUSES", "recovery_pauses", _each(_seconds(0.05, 86_400)),
+    Variable("RINGFENCE_RECOVERY_PAUSES", "recovery_pauses", each(seconds(0.05, 86_400)),
              Several((1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 240.0, 480.0, 900.0)), "seconds by commas, each 0.05 to 86400",
              "pauses before the tries to end an unknown outcome (business time); the last one repeats"),
-    Variable("RINGFENCE_REVIEW_SECONDS", "review_seconds", _whole(60, 2_592_000), 86_400, "60 to 2592000",
+    Variable("RINGFENCE_REVIEW_SECONDS", "review_seconds", whole(60, 2_592_000), 86_400, "60 to 2592000",
              "age from which a person should look at an unknown outcome (business time)"),
-    Variable("RINGFENCE_WEBHOOK_SECONDS", "webhook_seconds", _seconds(0.1, 60), 10.0, "0.1 to 60", "time for one attempt to deliver a webhook"),
-    Variable("RINGFENCE_WEBHOOK_NETWORKS", "webhook_networks", _each(ip_network), Several(), "networks by commas, such as 10.1.0.0/16",
+    Variable("RINGFENCE_WEBHOOK_SECONDS", "webhook_seconds", seconds(0.1, 60), 10.0, "0.1 to 60", "time for one attempt to deliver a webhook"),
+    Variable("RINGFENCE_WEBHOOK_NETWORKS", "webhook_networks", each(ip_network), Several(), "networks by commas, such as 10.1.0.0/16",
              "networks that are not public and may be told all the same; empty: none"),
-    Variable("RINGFENCE_WEBHOOK_PORTS", "webhook_ports", _each(_whole(1, 65_535)), Several(), "ports by commas, each 1 to 65535",
+    Variable("RINGFENCE_WEBHOOK_PORTS", "webhook_ports", each(whole(1, 65_535)), Several(), "ports by commas, each 1 to 65535",
              "live: ports beside 443 that may be told"),
-    Variable("RINGFENCE_SMTP_HOST", "smtp_host", _host, "", "a host name or address",
+    Variable("RINGFENCE_SMTP_HOST", "smtp_host", host, "", "a host name or address",
              "mail server that takes letters to payers; empty: live sends none, the sandbox keeps them in its inbox"),
-    Variable("RINGFENCE_SMTP_PORT", "smtp_port", _whole(1, 65535), 587, "1 to 65535", "its port"),
-    Variable("RINGFENCE_SMTP_SECURITY", "smtp_security", _one_of("starttls", "tls", "none"), "starttls", "starttls, tls or none",
+    Variable("RINGFENCE_SMTP_PORT", "smtp_port", whole(1, 65535), 587, "1 to 65535", "its port"),
+    Variable("RINGFENCE_SMTP_SECURITY", "smtp_security", one_of("starttls", "tls", "none"), "starttls", "starttls, tls or none",
              "how the way to it is secured; none: not in live mode, but to the own machine"),
-    Variable("RINGFENCE_SMTP_USER", "smtp_user", _printable, "", "1 to 400 printable characters", "user at the mail server"),
-    Variable("RINGFENCE_SMTP_PASSWORD", "smtp_password", _printable, "", "1 to 400 printable characters", "that user's password"),
-    Variable("RINGFENCE_SMTP_FROM", "smtp_from", _mail_address, "", "a mail address", "whom letters come from; needed with a mail server"),
-    Variable("RINGFENCE_SMTP_SECONDS", "smtp_seconds", _seconds(0.5, 120), 20.0, "0.5 to 120", "time for one letter"),
-    Variable("RINGFENCE_SMS_URL", "sms_url", _sms_url, "", "an http or https address, with {to} where the number belongs",
+    Variable("RINGFENCE_SMTP_USER", "smtp_user", printable, "", "1 to 400 printable characters", "user at the mail server"),
+    Variable("RINGFENCE_SMTP_PASSWORD", "smtp_password", printable, "", "1 to 400 printable characters", "that user's password"),
+    Variable("RINGFENCE_SMTP_FROM", "smtp_from", mail_address, "", "a mail address", "whom letters come from; needed with a mail server"),
+    Variable("RINGFENCE_SMTP_SECONDS", "smtp_seconds", seconds(0.5, 120), 20.0, "0.5 to 120", "time for one letter"),
+    Variable("RINGFENCE_SMS_URL", "sms_url", sms_url, "", "an http or https address, with {to} where the number belongs",
              "provider of SMS, which is sent a POST; empty: as without a mail server"),
-    Variable("RINGFENCE_SMS_TYPE", "sms_type", _one_of("json", "form"), "json", "json or form", "form of that body"),
-    Variable("RINGFENCE_SMS_BODY", "sms_body", _sms_body, '{"to": "{to}", "text": "{text}"}', "a text with {text} in it",
+    Variable("RINGFENCE_SMS_TYPE", "sms_type", one_of("json", "form"), "json", "json or form", "form of that body"),
+    Variable("RINGFENCE_SMS_BODY", "sms_body", sms_body, '{"to": "{to}", "text": "{text}"}', "a text with {text} in it",
              "that body; number and text are escaped for its form"),
-    Variable("RINGFENCE_SMS_AUTHORIZATION", "sms_authorization", _printable, "", "1 to 400 printable characters",
+    Variable("RINGFENCE_SMS_AUTHORIZATION", "sms_authorization", printable, "", "1 to 400 printable characters",
              "the Authorization header of that request"),
-    Variable("RINGFENCE_FROZEN_AT", "frozen_at", _instant, None, "an instant such as 2026-01-05T00:00:00Z",
+    Variable("RINGFENCE_FROZEN_AT", "frozen_at", instant, None, "an instant such as 2026-01-05T00:00:00Z",
              "sandbox: business time stands there from the first start, and every run is the same"),
-    Variable("RINGFENCE_RETENTION_CARD_DAYS", "retention_card_days", _whole(30, 3_650), 540, "30 to 3650",
+    Variable("RINGFENCE_RETENTION_CARD_DAYS", "retention_card_days", whole(30, 3_650), 540, "30 to 3650",
              "days after its last change until which a payment whose money may come back keeps its card"),
-    Variable("RINGFENCE_RETENTION_PERSONAL_DAYS", "retention_personal_days", _whole(30, 3_650), 1_095, "30 to 3650",
+    Variable("RINGFENCE_RETENTION_PERSONAL_DAYS", "retention_personal_days", whole(30, 3_650), 1_095, "30 to 3650",
              "days after which what a payment says of its payer is erased"),
-    Variable("RINGFENCE_RETENTION_DELIVERY_DAYS", "retention_delivery_days", _whole(1, 3_650), 30, "1 to 3650",
+    Variable("RINGFENCE_RETENTION_DELIVERY_DAYS", "retention_delivery_days", whole(1, 3_650), 30, "1 to 3650",
              "days after which bodies and attempts of webhooks, and what payment pages were opened for, are erased"),
-    Variable("RINGFENCE_RETENTION_REPORT_DAYS", "retention_report_days", _whole(1, 3_650), 7, "1 to 3650",
+    Variable("RINGFENCE_RETENTION_REPORT_DAYS", "retention_report_days", whole(1, 3_650), 7, "1 to 3650",
              "days after which reports are erased"),
     Variable("RINGFENCE_TORTURE_POINTS", "torture_points", Path, None, _PATH, "sandbox: the page of points at which a trial kills processes"),
-    Variable("RINGFENCE_LOG_LEVEL", "log_level", _level, "INFO", "DEBUG, INFO, WARNING or ERROR", "what is logged (JSON lines on standard error)"),
+    Variable("RINGFENCE_LOG_LEVEL", "log_level", level, "INFO", "DEBUG, INFO, WARNING or ERROR", "what is logged (JSON lines on standard error)"),
 )
 
 

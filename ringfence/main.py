@@ -50,6 +50,7 @@ from ringfence.background import (
     reversals,
     stepping,
     temporary_tokens,
+    wallet_notices,
 )
 from ringfence.background import sessions as page_sessions
 from ringfence.background.worker import Background, Chore, Queue
@@ -320,8 +321,7 @@ async def _foundation(
             ask_seconds=ask_seconds, is_stopping=lambda: background.is_stopping, hands=1 if config.frozen_at else HANDS,
             done=lambda: nudge(CHORE))
         chores += [
-            abandoned.chore(due, directory, engine, config.sweep_seconds),
-            expiry.chore(expirer, config.sweep_seconds),
+            abandoned.chore(due, directory, engine, config.sweep_seconds), expiry.chore(expirer, config.sweep_seconds),
             dropped.chore(processor.name, processor.dropped, directory, engine, due, config.sweep_seconds),
             *disputes.chores(config.sweep_seconds),
             follower.chore(due, directory, notifiers, clock.now, nudge),
@@ -329,7 +329,7 @@ async def _foundation(
             page_sessions.chore(sessions, directory, config.retention_delivery_days, clock.now),
             retention.chore(reporters, policy_of(config), clock.now),
             batches.chore(file_desk), batches.carrying(carrier, config.sweep_seconds), batches.forgetting(file_desk),
-            recurring.forgetting(due, clock.now),
+            recurring.forgetting(due, clock.now), wallet_notices.chore(due, directory, clock.now),
         ]
         # Lanes of their own, opened when there is something to charge: the expirer's are held over its chunks.
         planned = engine_on(lane("plan intents", INTENT_LANES), lane("plan outcomes", OUTCOME_LANES))
@@ -361,7 +361,7 @@ async def _foundation(
     return Foundation(
         config, clock, counters, pool, reporters, keyring, numbering.new_name, directory, vault, processor, lanes, engine, reading,
         access_control, after_challenges, redirects, sessions, link_desk, service, aps, global_api, file_desk, disputes,
-        acts_of(processor, docket), amazon, amazon_site, nudge_all, ends)
+        amazon_sandbox.with_site(acts_of(processor, docket), amazon_site), amazon, amazon_site, nudge_all, ends)
 
 
 def _listen_for_late(processor: Simulator, ends_doubts: Recovery, ends: AsyncExitStack) -> None:

@@ -13,6 +13,7 @@ from functools import partial
 import asyncpg
 from starlette.routing import Route
 
+from ringfence.amazon_site.reading import standing
 from ringfence.api import batches, events, jobs, plans, reports, retention, reviews, tokens, webhooks
 from ringfence.api import clock as clocks
 from ringfence.api import disputes as dispute_routes
@@ -26,6 +27,7 @@ from ringfence.api.ppro import notifications as ppro_notifications
 from ringfence.api.ppro.door import DOOR as PPRO
 from ringfence.api.ppro.names import Names
 from ringfence.config import Config
+from ringfence.core.proof import Balance
 from ringfence.engine import addresses, timeline
 from ringfence.engine.authenticating import secrets_under
 from ringfence.engine.batches import Batches
@@ -37,7 +39,7 @@ from ringfence.engine.link_addresses import WALLET, Addresses
 from ringfence.engine.links import Desk as LinkDesk
 from ringfence.engine.plan_notices import Desk as PlanDesk
 from ringfence.engine.plans import Plans
-from ringfence.engine.proof import Totals, prove
+from ringfence.engine.proof import Balances, Totals, prove
 from ringfence.engine.redirects import urls_under
 from ringfence.engine.reporting import Reporting
 from ringfence.engine.retention import Desk, Policy
@@ -45,6 +47,7 @@ from ringfence.engine.story import Window, asked_about, explain
 from ringfence.engine.timeline import Drops, Stepped, Upcoming
 from ringfence.global_api import wording
 from ringfence.linking import link_states
+from ringfence.processors.amazon_pay.processor import AmazonPay
 from ringfence.processors.mock import Mock
 from ringfence.processors.simulator import totals
 from ringfence.simulator_desk import desk as simulators
@@ -68,7 +71,8 @@ def admin_of(
     asked = _ever if config.frozen_at else asked_about
 
     async def proof(merchant: str | None, at: datetime | None, full: bool) -> object:
-        proved = await prove(pool, chain_key=keyring.chain_key, merchant=merchant, at=at, full=full, books=books_of(config))
+        proved = await prove(
+            pool, chain_key=keyring.chain_key, merchant=merchant, at=at, full=full, books=books_of(config), balances=balances_of(config))
         return proved.as_json()
 
     async def story(name: str, merchant: str | None) -> object | None:
@@ -166,6 +170,21 @@ def books_of(config: Config) -> dict[str, Totals]:
     if config.is_live:
         return {}
     return {"simulator": lambda day: asyncio.to_thread(totals, config.data / "simulator", day), Mock.name: Mock(config.data / "simulator").totals}
+
+
+def balances_of(config: Config) -> dict[str, Balances]:
+    """What wallets kept and gave back, by their own books: the simulated Amazon Pay's is there to be read, Amazon's own shows none here."""
+    if config.is_live or config.amazon_pay_file is not None:
+        return {}
+
+    async def kept() -> dict[tuple[str, str], Balance]:
+        found: dict[tuple[str, str], Balance] = {}
+        for one in (await asyncio.to_thread(standing, config.data / "simulator")).values():
+            before = found.get((one.merchant, one.currency), Balance())
+            found[one.merchant, one.currency] = Balance(before.captured + one.captured, before.refunded + one.returned)
+        return found
+
+    return {AmazonPay.name: kept}
 
 
 def first_keys(reference: str) -> list[str]:

@@ -124,9 +124,9 @@ SELECT due, kind, id FROM (
 ) ORDER BY due, kind, id LIMIT 1
 
 -- instants --
--- When something is due, up to an instant.
-SELECT due FROM charges WHERE due <= ?1 UNION SELECT due FROM refunds WHERE due <= ?1 UNION SELECT due FROM permissions WHERE due <= ?1
-UNION SELECT due FROM sessions WHERE due <= ?1 UNION SELECT due FROM notifications WHERE due <= ?1 ORDER BY due
+-- When something is due, up to an instant: once for each thing.
+SELECT due FROM charges WHERE due <= ?1 UNION ALL SELECT due FROM refunds WHERE due <= ?1 UNION ALL SELECT due FROM permissions WHERE due <= ?1
+UNION ALL SELECT due FROM sessions WHERE due <= ?1 UNION ALL SELECT due FROM notifications WHERE due <= ?1 ORDER BY due
 
 -- answered --
 -- What was answered under an idempotency key.

@@ -23,6 +23,7 @@ class Standing(NamedTuple):
     held: int = 0                   # authorized and neither captured nor given back
     captured: int = 0
     refunded: int = 0               # what was asked for, arrived or not
+    returned: int = 0               # of that, what has arrived
 
 
 def standing(folder: Path) -> dict[str, Standing]:
@@ -42,4 +43,4 @@ def _stands(change: Change, one: Permission) -> Standing:
     return Standing(
         one.id, one.merchant_id, one.given.get("merchantMetadata", {}).get("merchantReferenceId", ""), one.currency, one.state,
         sum(charge.takes for charge in charges if charge.is_open), sum(charge.amount_captured for charge in captured),
-        sum(refunded(change, charge) for charge in captured))
+        sum(refunded(change, charge) for charge in captured), sum(refunded(change, charge, decided=True) for charge in captured))

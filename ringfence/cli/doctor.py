@@ -50,7 +50,7 @@ def doctor(variables: bool, data: str | None, as_json: bool) -> None:
         _show_variables(as_json)
         return
     config = configuration(data)
-    findings = [finding for check in (_python, _folder, _disk, _port, _clock, _live, _database) for finding in _careful(check, config)]
+    findings = [finding for check in (_python, _folder, _disk, _port, _clock, _live, _amazon_pay, _database) for finding in _careful(check, config)]
     if as_json:
         print_json({"ok": all(one.ok for one in findings), "checks": [one._asdict() for one in findings]})
     else:
@@ -126,6 +126,20 @@ def _live(config: Config) -> Iterator[Finding]:
         from ringfence.starting import live_reasons
         reasons = live_reasons(config)
         yield Finding("live mode", not reasons, "  ".join(reasons) or "nothing of a sandbox was found")
+
+
+def _amazon_pay(config: Config) -> Iterator[Finding]:
+    """Where it is asked, and for whom; never with which key."""
+    if config.amazon_pay_file is None:
+        yield Finding("Amazon Pay", True, "not configured: no merchant has an account" if config.is_live else "the sandbox's own simulated site")
+        return
+    from ringfence.wallets import read_accounts
+    read = read_accounts(config.amazon_pay_file, is_live=config.is_live)
+    if isinstance(read, list):
+        yield Finding("Amazon Pay", False, "  ".join(read))
+        return
+    said = (f"{merchant} at {one.origin.netloc} ({one.region}, {one.environment})" for merchant, one in sorted(read.items()))
+    yield Finding("Amazon Pay", True, ", ".join(said) or f"{config.amazon_pay_file} names no account")
 
 
 def _database(config: Config) -> Iterator[Finding]:

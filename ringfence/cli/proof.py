@@ -62,7 +62,7 @@ async def _run(
     from ringfence.engine.chain_check import check_receipt
     from ringfence.engine.proof import CannotProve, prove
     from ringfence.opening import open_keyring
-    from ringfence.operators import books_of
+    from ringfence.operators import balances_of, books_of
     from ringfence.storage import database
     try:
         async with AsyncExitStack() as ends:
@@ -71,8 +71,9 @@ async def _run(
             if receipt is not None:
                 wrong = await check_receipt(pool, key, receipt)
                 return {"ok": wrong is None, "receipt": receipt} | ({"problem": wrong} if wrong else {})
-            books = {} if config.is_live else books_of(config)
-            done = await prove(pool, chain_key=key, merchant=merchant, at=at, full=full, since=since, acknowledged=acknowledged, books=books)
+            books, balances = ({}, {}) if config.is_live else (books_of(config), balances_of(config))
+            done = await prove(
+                pool, chain_key=key, merchant=merchant, at=at, full=full, since=since, acknowledged=acknowledged, books=books, balances=balances)
             return done.as_json()
     except (CannotProve, ValueError) as error:
         raise Failure(Exit.REFUSED, str(error)) from error

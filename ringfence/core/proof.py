@@ -143,6 +143,27 @@ def differences(
     return found
 
 
+class Balance(NamedTuple):
+    """What a processor kept of a merchant's payments, and what went back (minor units), where its book says no more than that."""
+
+    captured: int = 0
+    refunded: int = 0
+
+    @property
+    def net(self) -> int:
+        """What the merchant has of it."""
+        return self.captured - self.refunded
+
+
+def is_explained(ours: Balance, theirs: Balance, *, more: Balance, fewer: Balance) -> bool:
+    """Whether two balances differ by no more than what cannot be known yet.
+
+    ``more``: what has no end here and may have one there; ``fewer``: what was committed here after the other book was read.  What was undone by
+    giving it back is in the other book twice, and so in the difference not at all.
+    """
+    return -(fewer.captured + more.refunded) <= theirs.net - ours.net <= more.captured + fewer.refunded
+
+
 def _pass_on(gaps: dict[date, Total], counts: Mapping[date, tuple[int, int]]) -> None:
     """What several days in a row give to their next ones, and all of it arrives, is no difference.
 

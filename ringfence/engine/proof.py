@@ -15,7 +15,7 @@ from typing import Any
 import asyncpg
 
 from ringfence.core import proof as arithmetic
-from ringfence.core.proof import SIGN, Head, Side, Total
+from ringfence.core.proof import SIGN, Balance, Head, Side, Total
 from ringfence.engine.acknowledged import check_acknowledged
 from ringfence.engine.chain_check import check_chain, move_marks
 from ringfence.engine.proof_books import Book, Proof
@@ -32,6 +32,11 @@ PRESENT_ONLY = "compared with what is stored now, so only for the present; trans
 Totals = Callable[[date], Awaitable[Mapping[tuple[str, str, str], tuple[int, int]] | None]]
 """A processor's own book, see ``Processor.totals``."""
 
+Balances = Callable[[], Awaitable[Mapping[tuple[str, str], Balance]]]
+"""The book of a processor that knows no operations of ours, only what it kept and gave back: by merchant and currency, all days together."""
+
+TAKES, GIVES = ("purchase", "capture"), "refund"
+
 
 class CannotProve(ValueError):
     """Why there is no proof for what was asked, in a sentence."""
@@ -40,13 +45,14 @@ class CannotProve(ValueError):
 async def prove(
     pool: asyncpg.Pool, *, chain_key: bytes, merchant: str | None = None, at: datetime | None = None, full: bool = False,
     since: Sequence[Head] = (), acknowledged: Iterable[str | bytes] | None = None, books: Mapping[str, Totals] | None = None,
-    today: date | None = None,
+    balances: Mapping[str, Balances] | None = None, today: date | None = None,
 ) -> Proof:
     """Run the proof.
 
     ``merchant``: a wire name, to prove only its books (the chain is everybody's).  ``at``: wall time, aware.  ``since``: heads
     saved earlier (``core.proof.heads_of``).  ``acknowledged``: see ``engine.acknowledged``.  ``books``: by processor name, the
-    witnesses of P9, which looks at the present only.  ``today``: the business day, to which the ages of clearing items are counted.
+    witnesses of P9, which looks at the present only; ``balances``: those that tell no days.  ``today``: the business day, to
+    which the ages of clearing items are counted.
     Raises ``CannotProve`` for a merchant that is not there and for an instant that cannot be proved: one in the future, or one
     that an open transaction is older than; ``ValueError`` for a list of acknowledged operations that cannot be read;
     ``DatabaseUnavailable`` where the database was lost.
@@ -58,6 +64,7 @@ async def prove(
             await _wait_until_settled(connection, at)
         read_at = datetime.now(UTC)
         witnessed = await _witnessed(connection, merchant_id, books or {}) if at is None else {}
+        balanced = {name: await told() for name, told in (balances or {}).items()} if at is None else {}
         async with reports.snapshot(connection):
             # Whole tables are compared.  While they have no statistics the planner may choose nested loops, which take for ever.
             await connection.execute("SET LOCAL enable_nestloop = off")
@@ -67,7 +74,7 @@ async def prove(
             await run.payments()
             await run.operations()
             await run.clearing()
-            await run.witness(witnessed, books or {}, read_at)
+            await run.witness(witnessed, balanced, read_at)
             chain = await check_chain(connection, chain_key, full=full, at=at, since=since)
             seen = None if acknowledged is None else await check_acknowledged(connection, acknowledged)
     proof = Proof(run.finished(), chain, at, full, seen)
@@ -247,20 +254,23 @@ class _Run:
             if minor * SIGN.get(account, minor) < 0:
                 book.checks["P10"].violated(item)
 
-    async def witness(self, witnessed: Witnessed, books: Mapping[str, Totals], read_at: datetime) -> None:
+    async def witness(self, witnessed: Witnessed, balanced: Mapping[str, Mapping[tuple[str, str], Balance]], read_at: datetime) -> None:
         """P9, where a processor has a book to show."""
         ours: dict[tuple[Side, date], Total] = {}
         more: dict[Side, Total] = {}
         fewer: dict[Side, Total] = {}
         elsewhere: dict[Side, Total] = {}
-        if self._at is None and witnessed:
+        kept: dict[Side, int] = {}              # of a processor that tells no days: approved, by kind
+        if self._at is None and (witnessed or balanced):
             async for processor, day, merchant, currency, kind, *sums in reports.rows(
                 self._connection, WITNESS.approved, self._merchant_id, read_at
             ):
                 count, minor, recent, recent_minor, late, late_minor = map(int, sums)
                 side = Side(processor, merchant, currency, kind)
-                if processor in witnessed:
-                    ours[side, day] = Total(count, minor)
+                if processor in witnessed or processor in balanced:
+                    kept[side] = kept.get(side, 0) + minor
+                    if processor in witnessed:
+                        ours[side, day] = Total(count, minor)
                     fewer[side] = fewer.get(side, Total()).plus(Total(recent, recent_minor))
                     elsewhere[side] = elsewhere.get(side, Total()).plus(Total(late, late_minor))
             async for *names, count, minor in reports.rows(self._connection, WITNESS.unsettled, self._merchant_id):
@@ -276,6 +286,32 @@ class _Run:
                 "processor": side.processor, "day": day.isoformat(), "kind": side.kind,
                 "ours": mine._asdict(), "theirs": book_says._asdict(),
             })
-        if not witnessed:
+        self._compare(kept, balanced, more, fewer)
+        if not witnessed and not balanced:
             for book in self._books.values():
                 book.checks["P9"].note = "no processor had a book to show"
+
+    def _compare(
+        self, kept: Mapping[Side, int], balanced: Mapping[str, Mapping[tuple[str, str], Balance]], more: Mapping[Side, Total],
+        fewer: Mapping[Side, Total],
+    ) -> None:
+        """P9 of the processors that tell no days: what they kept less what went back, all together."""
+        by_name = {identifier: merchant_id for merchant_id, identifier in self._names.items()}
+        for name, theirs in balanced.items():
+            mine = {(side.merchant, side.currency) for side in (*kept, *more) if side.processor == name}
+            for merchant, currency in sorted(mine | theirs.keys()):
+                if self._merchant_id not in (None, by_name.get(merchant)):
+                    continue
+
+                def sums(of: Mapping[Side, int], name: str = name, merchant: str = merchant, currency: str = currency) -> Balance:
+                    found = {kind: of.get(Side(name, merchant, currency, kind), 0) for kind in (*TAKES, GIVES)}
+                    return Balance(sum(found[kind] for kind in TAKES), found[GIVES])
+
+                said, ours = theirs.get((merchant, currency), Balance()), sums(kept)
+                if not arithmetic.is_explained(ours, said, more=sums(_minors(more)), fewer=sums(_minors(fewer))):
+                    self._book(by_name.get(merchant, 0), currency).checks["P9"].violated({
+                        "processor": name, "kind": "captured less refunded", "ours": ours._asdict(), "theirs": said._asdict()})
+
+
+def _minors(totals: Mapping[Side, Total]) -> dict[Side, int]:
+    return {side: total.minor for side, total in totals.items()}

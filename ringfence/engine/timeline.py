@@ -19,7 +19,7 @@ from ringfence.storage.timeline import SOURCES
 DROPS = "issuer acts by itself"
 
 Drops = Callable[[datetime], Awaitable[Sequence[datetime]]]
-"""When an issuer will drop holds, or go on with disputes, up to an instant, the next one first; nothing that is done."""
+"""When an issuer will drop holds, or go on with disputes, and a wallet will decide, up to an instant, the next one first; nothing that is done."""
 
 
 class Upcoming(NamedTuple):

@@ -28,6 +28,11 @@ READING_SECONDS = 5.0
 """For what is read at Amazon because of a notification (wall time)."""
 
 
+KEPT = timedelta(days=30)
+"""So long (business time) a notification is known again.  Amazon's service tries for 23 days at most; one that came even later would only have
+looked at once more what it is about."""
+
+
 class Heard(Enum):
     """What became of a notification."""
 
@@ -78,7 +83,7 @@ class WalletNotices:
 
     async def _once(self, merchant: str, said: Notified) -> None:
         number = self._numbers(merchant)
-        if number is None or not await rows.notified(self._pool, number, said.notification_id, self._wall()):
+        if number is None or not await rows.notified(self._pool, number, said.notification_id, self._engine.now()):
             return
         try:
             await self.notified(merchant, said.object_type, said.object_id, said.permission_id)

@@ -9,13 +9,13 @@ import asyncio
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
-from datetime import date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import TypeVar
 
 from ringfence.core.commands import Kind
 from ringfence.core.mock_method import read_descriptor
-from ringfence.core.outcomes import Approved, Declined, Outcome, Silence, Unknown
+from ringfence.core.outcomes import Approved, Declined, NotAsked, Outcome, Reversed, Silence, Unknown
 from ringfence.processors.processor import Ask, Capabilities
 
 FAILING = range(300_000, 400_001)
@@ -43,11 +43,14 @@ class Mock:
 
     async def ask(self, message: Ask) -> Outcome:
         """See ``Processor.ask``.  The same key gets the same answer."""
+        if datetime.now(UTC) >= message.deadline:
+            return NotAsked("deadline")
         return await self._with_book(lambda book: _asked(book, message))
 
     async def inquire(self, message: Ask) -> Outcome:
         """See ``Processor.inquire``."""
-        return await self._with_book(lambda book: _found(book, message))
+        found = await self._with_book(lambda book: _found(book, message))
+        return Reversed() if found == _UNDONE else found
 
     async def reverse(self, message: Ask) -> bool:
         """See ``Processor.reverse``."""
@@ -85,7 +88,7 @@ def _asked(book: sqlite3.Connection, message: Ask) -> Outcome:
     return _outcome(message, result, due)
 
 
-_NOTHING = Unknown(Silence.NO_ANSWER)
+_NOTHING, _UNDONE = Unknown(Silence.NO_ANSWER), Declined("79")
 
 
 def _found(book: sqlite3.Connection, message: Ask) -> Outcome:
@@ -100,16 +103,22 @@ def _decision(message: Ask) -> str:
 
 
 def _outcome(message: Ask, result: str, due: datetime) -> Outcome:
+    if result == "reversed":
+        return _UNDONE
     if message.at < due:
         return Unknown(Silence.PENDING)
-    if result == "reversed":
-        return Declined("05")
-    number = message.operation_id
-    return Approved(message.minor, f"{number % 1_000_000:06d}", f"MOCK{number}", message.key) if result == "00" else Declined(result)
+    if result != "00":
+        return Declined(result)
+    first, code = message.original, f"{message.operation_id % 1_000_000:06d}"
+    if first is not None and message.kind not in _FIRST:
+        return Approved(message.minor, code, first.scheme_reference, first.processor_reference)
+    return Approved(message.minor, code, f"MOCK{message.operation_id}", message.key)
 
 
 def _reversed(book: sqlite3.Connection, message: Ask) -> bool:
-    book.execute("UPDATE said SET result = 'reversed' WHERE key = ?", (message.key,))
+    """Undone, also where it was never asked: should it come later, it finds that."""
+    book.execute("INSERT INTO said VALUES (?, ?, ?, ?, ?, 'reversed', ?, ?) ON CONFLICT (key) DO UPDATE SET result = 'reversed'", (
+        message.key, message.merchant, message.currency, message.kind, message.minor, message.at.isoformat(), message.at.date().isoformat()))
     return True
 
 

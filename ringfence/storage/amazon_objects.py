@@ -71,10 +71,15 @@ async def named(pool: asyncpg.Pool, merchant_id: int, object_id: str) -> list[Ob
 
 
 async def notified(pool: asyncpg.Pool, merchant_id: int, notification_id: str, at: datetime) -> bool:
-    """Take a notification in; false where it was before."""
+    """Take a notification in (``at``: business time); false where it was before."""
     return bool(await pool.fetchval(SQL.notified, merchant_id, notification_id, at))
 
 
 async def forget_notification(pool: asyncpg.Pool, merchant_id: int, notification_id: str) -> None:
     """Have it heard when it is sent again."""
     await pool.execute(SQL.forget_notification, merchant_id, notification_id)
+
+
+async def sweep_notifications(pool: asyncpg.Pool, merchant_id: int, before: datetime, most: int) -> int:
+    """Forget at most so many that were taken in before an instant (business time); how many."""
+    return len(await pool.fetch(SQL.sweep_notifications, merchant_id, before, most))

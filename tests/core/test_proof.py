@@ -11,12 +11,14 @@ from ringfence.core.chain import Link
 from ringfence.core.ledger import KINDS, Transferred
 from ringfence.core.proof import (
     TABLE_OF_KINDS,
+    Balance,
     Difference,
     Side,
     Total,
     accounts_of,
     differences,
     doubts_of,
+    is_explained,
     mark_of,
     parse_receipt,
     receipt_text,
@@ -108,3 +110,23 @@ def test_what_was_long_in_doubt_may_stand_on_another_day_but_not_be_missing(ours
 def test_a_difference_shows_both_sides():
     """What is reported is what the books say, not what was left after explaining."""
     assert differences(_days((2, 200)), {}, more={}, fewer={}) == [Difference(SIDE, DAY, Total(2, 200), Total())]
+
+
+@pytest.mark.parametrize(("theirs", "more", "fewer", "fits"), [
+    ((900, 100), (0, 0), (0, 0), True),
+    ((1100, 300), (0, 0), (0, 0), True),        # a purchase that was undone by giving it back
+    ((901, 100), (0, 0), (0, 0), False),        # captured there, and nobody here knows
+    ((900, 99), (0, 0), (0, 0), False),         # given back here, and never there
+    ((901, 100), (1, 0), (0, 0), True),         # a capture in doubt
+    ((900, 101), (1, 0), (0, 0), False),
+    ((900, 101), (0, 1), (0, 0), True),         # a refund in doubt
+    ((850, 100), (0, 0), (50, 0), True),        # captured here after their book was read
+    ((849, 100), (0, 0), (50, 0), False),
+    ((900, 70), (0, 0), (0, 30), True),         # refunded here after their book was read
+    ((900, 69), (0, 0), (0, 30), False),
+])
+def test_balances_differ_only_by_what_cannot_be_known_yet(
+    theirs: tuple[int, int], more: tuple[int, int], fewer: tuple[int, int], fits: bool,
+):
+    """Nine hundred captured here and one hundred given back, against a book that knows sums only."""
+    assert is_explained(Balance(900, 100), Balance(*theirs), more=Balance(*more), fewer=Balance(*fewer)) is fits

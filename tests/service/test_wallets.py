@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from ringfence import config, wallets
+from ringfence.cli import doctor
 from ringfence.processors.amazon_pay.accounts import Environment, Region
 from ringfence.wallets import read_accounts, sandbox_key
 
@@ -79,3 +80,22 @@ def test_the_sandbox_makes_its_key_once(tmp_path: Path):
     assert first.private_numbers() == second.private_numbers()
     assert [path.name for path in (tmp_path / "simulator").iterdir()] == [wallets.KEY_FILE]
     assert (tmp_path / "simulator" / wallets.KEY_FILE).stat().st_mode & 0o77 == 0
+
+
+def test_the_doctor_says_how_it_is_configured_and_never_a_key(tmp_path: Path):
+    """Where it is asked and for whom; what is wrong with the file is what is not well."""
+    def found(**environment: str) -> tuple[str, bool, str]:
+        read = config.read(environment)
+        assert isinstance(read, config.Config)
+        [finding] = doctor._amazon_pay(read)
+        return finding
+
+    assert found() == ("Amazon Pay", True, "the sandbox's own simulated site")
+    assert found(RINGFENCE_MODE="live") == ("Amazon Pay", True, "not configured: no merchant has an account")
+    path = written(tmp_path, {"environment": "sandbox", "accounts": [ACCOUNT]})
+    said = found(RINGFENCE_AMAZON_PAY_FILE=str(path))
+    assert said == ("Amazon Pay", True, "One at pay-api.amazon.eu (eu, sandbox)")
+    assert "PRIVATE" not in repr(said) and "SANDBOX-1" not in repr(said)
+    check, ok, problem = found(RINGFENCE_AMAZON_PAY_FILE=str(path), RINGFENCE_MODE="live")
+    assert (check, ok) == ("Amazon Pay", False) and "environment is sandbox" in problem and "PRIVATE" not in problem
+    assert found(RINGFENCE_AMAZON_PAY_FILE=str(tmp_path / "no.json"))[1] is False

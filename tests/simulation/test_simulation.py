@@ -17,7 +17,7 @@ from tests.simulation.store import ALL_RULES, Rules
 HISTORIES = 300                         # `make simulation` plays ten thousand
 MANY = 2_000
 
-RETURNED = (4142, 4287, 5839, 7508, 7734, 12708, 14697)
+RETURNED = (726, 7508, 10398, 11168, 12296, 14697)
 """Seeds of a purchase given back by a refund whose answer is lost, and then undone by a reversal as well, by an engine that does not
 note the first before it sends it."""
 

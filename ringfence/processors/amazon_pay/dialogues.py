@@ -119,8 +119,8 @@ class Dialogues:
         charge = charge_of(said.object) if type(said) is Said and said.is_good else None
         if charge is None:
             outcome = refused(said, message.repeat)
-            if type(outcome) in (NotAsked, Declined) and not message.repeat:
-                await self.objects.release(thing)
+            if type(outcome) is NotAsked and not message.repeat:
+                await self.objects.release(thing)       # a decline stays: whoever inquires about it hears it again
             return outcome
         thing = thing._replace(charge_id=charge.id, permission_id=thing.permission_id or charge.permission_id)
         await self.objects.know(thing._replace(state=charge.state))

@@ -8,6 +8,7 @@ import logging
 from datetime import timedelta
 
 from ringfence.core.outcomes import Approved, Declined
+from ringfence.processors.amazon_pay import codes
 from ringfence.processors.amazon_pay.accounts import Account
 from ringfence.processors.amazon_pay.answers import key_of
 from ringfence.processors.amazon_pay.client import Said
@@ -55,7 +56,10 @@ class Undoing:
                 return session.state == "Canceled" or thing.begun_at is None or self._wall() - thing.begun_at > SETTLED
             charge_id = session.charge_id
         elif not charge_id:
-            charge_id = await self._found_charge(account, message, thing) or ""
+            found = await self._found_charge(account, message, thing)
+            if found == "":
+                return True                             # it was declined: nothing came of it
+            charge_id = found or ""
         if not is_id(charge_id):
             return False
         await self._objects.know(thing._replace(charge_id=charge_id))
@@ -63,7 +67,7 @@ class Undoing:
 
     async def _found_charge(self, account: Account, message: Ask, thing: Thing) -> str | None:
         """The charge of a question whose answer was lost: the same question again finds it.  One that had never arrived makes a charge that is
-        canceled at once: of a purchase an authorization is asked for first, which is refused where the purchase is there."""
+        canceled at once: of a purchase an authorization is asked for first, which is refused where the purchase is there.  "": it was declined."""
         body = {
             "chargePermissionId": thing.permission_id, "chargeAmount": price(message.minor, message.currency), "captureNow": False,
             "canHandlePendingAuthorization": thing.holds, "chargeInitiator": INITIATORS[message.initiation],
@@ -72,6 +76,8 @@ class Undoing:
         said = await self._client.send(account, "POST", "/charges", body, message.deadline, key_of(thing))
         if type(said) is Said and said.reason == "DuplicateIdempotencyKey" and not thing.holds:
             said = await self._client.send(account, "POST", "/charges", {**body, "captureNow": True}, message.deadline, key_of(thing))
+        if type(said) is Said and said.reason in codes.DECLINES:
+            return ""
         charge = charge_of(said.object) if type(said) is Said and said.is_good else None
         return charge.id if charge else None
 

@@ -65,3 +65,9 @@ INSERT INTO amazon_notifications VALUES ($1, $2, $3) ON CONFLICT DO NOTHING RETU
 -- forget_notification --
 -- It could not be worked off: whoever sends it again is heard.
 DELETE FROM amazon_notifications WHERE merchant_id = $1 AND notification_id = $2;
+
+-- sweep_notifications --
+-- Drop some of a merchant's notifications that were taken in before an instant.
+DELETE FROM amazon_notifications WHERE (merchant_id, notification_id) IN (
+    SELECT merchant_id, notification_id FROM amazon_notifications WHERE merchant_id = $1 AND received_at < $2 ORDER BY received_at LIMIT $3)
+RETURNING notification_id;
