@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import asyncpg
 
 from ringfence.api.aps.door import order_key
-from ringfence.api.ppro import charges, dispute_requests, instruments, operations
+from ringfence.api.ppro import charges, dispute_requests, instruments, openapi, operations
 from ringfence.api.ppro.app import GlobalApi
 from ringfence.api.ppro.door import Disputes, Endpoint, Service
 from ringfence.api.ppro.names import Names
@@ -33,7 +33,8 @@ from ringfence.processors.simulator import stand_in
 if TYPE_CHECKING:
     from ringfence.main import Foundation
 
-ENDPOINTS: tuple[Endpoint, ...] = (*charges.ENDPOINTS, *operations.ENDPOINTS, *instruments.ENDPOINTS, *dispute_requests.ENDPOINTS)
+_SERVED = (*charges.ENDPOINTS, *operations.ENDPOINTS, *instruments.ENDPOINTS, *dispute_requests.ENDPOINTS)
+ENDPOINTS: tuple[Endpoint, ...] = (*_SERVED, openapi.endpoint(_SERVED))
 """All that is served below ``/v1``."""
 
 
