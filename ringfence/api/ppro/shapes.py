@@ -185,6 +185,7 @@ SHAPES: dict[str, Schema] = {
 }
 """By name: objects that answers consist of."""
 
-FILE_FORM: Schema = an_object({"file": {"type": "string", "contentMediaType": " or ".join(FILE_TYPES)}}, ("file",))
+FILE_FORM: Schema = an_object(
+    {"file": {"type": "string", "format": "binary", "description": f"a file, with its name: {' or '.join(FILE_TYPES)}"}}, ("file",))
 """The form that holds a dispute's file."""
 REQUESTS = {"actions": dispute_requests.ACTION, "messages": dispute_requests.MESSAGE, "reports": dispute_requests.REPORT}

@@ -23,6 +23,7 @@ def test_every_schema_is_one():
         Draft202012Validator({"$ref": f"#/components/schemas/{name}", "components": described.DOCUMENT["components"]}, validate_formats=True)
 
 
+@pytest.mark.anyio
 async def test_it_is_served_without_a_key(client: Client):
     answered = await client.get("/openapi.json", headers={"authorization": None})
     assert answered.status == 200 and answered.body["openapi"] == "3.1.0"
@@ -34,6 +35,7 @@ def judged(answer: dict[str, object], status: int = 200, asked: dict[str, object
                            json.dumps(answer).encode(), "application/json")
 
 
+@pytest.mark.anyio
 async def test_an_exchange_that_is_not_as_described_is_noticed(client: Client):
     made = await client.charge()
     assert judged(made) == []
