@@ -11,7 +11,6 @@ from ringfence.api.ppro import answers, fields
 from ringfence.api.ppro.answers import Answer
 from ringfence.api.ppro.door import DOOR, JSON, Caller, Endpoint, Request, Service, content_of, once, read
 from ringfence.api.ppro.failures import declined, not_asked
-from ringfence.api.ppro.kinds import Problem
 from ringfence.core.authentication import Evidence, Status
 from ringfence.core.card import Pan, SecurityCode, brand_of
 from ringfence.core.commands import Command, Kind
@@ -217,7 +216,7 @@ async def replace(service: Service, request: Request) -> Answer:
     if found is None:
         return answers.not_found("Payment instrument")
     if found["type"] != (VAULTED if asked["type"] == RAW_CARD else asked["type"]):
-        return answers.invalid([Problem("type", f"must be that of the instrument: {found['type']}", 422)])
+        return answers.error(409, f"type must be that of the instrument: {found['type']}")
     number = service.names.read(PREFIX, name)
     assert number is not None, "it was found"
     details = asked.get("details", {})

@@ -359,7 +359,7 @@ class Tagged:
         yield from (row.kind for row in self.beside.values())
 
     def _one(self, tag: str, kind: Object) -> dict[str, Any]:
-        needed = any(row.required for row in kind.rows.values()) and not self.optional
+        needed = any(row.required for row in kind.rows.values())
         member = kind.schema() if needed else nullable(kind.schema())
         beside = {name: nullable(row.kind.schema()) if tag in self.beside_of else {"type": "null"} for name, row in self.beside.items()}
         return {"type": "object", "properties": {"type": {"const": tag}, self.member: member, **beside},

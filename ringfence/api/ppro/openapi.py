@@ -83,7 +83,8 @@ _INSTRUMENTS: dict[tuple[str, str], Row] = {
         note="With `validate` the card is authorized for a nominal amount; one that is declined is not kept (422)."),
     ("GET", f"{INSTRUMENTS}/{{instrumentId}}"): Row("Read an instrument", "PaymentInstrument", refuses=("404",)),
     ("PUT", f"{INSTRUMENTS}/{{instrumentId}}"): Row(
-        "Replace the details of an instrument", "PaymentInstrument", tables.INSTRUMENT_REQUEST, refuses=("404",)),
+        "Replace the details of an instrument", "PaymentInstrument", tables.INSTRUMENT_REQUEST, refuses=("404", "409"),
+        note="Its type stays as it is."),
     ("DELETE", f"{INSTRUMENTS}/{{instrumentId}}"): Row("Forget an instrument", "", refuses=("404",), status="204"),
 }
 
@@ -189,7 +190,7 @@ _REFUSALS = {
     "403": ("Forbidden", "this key does not act for the merchant in Merchant-Id"),
     "404": ("NotFound", "there is no such object of this merchant"),
     "405": ("MethodNotAllowed", "this method is not possible here"),
-    "409": ("Conflict", "the key of this request is in use, or was used for another one"),
+    "409": ("Conflict", "the key of this request is in use, or was used for another one; or what is asked does not fit what is there"),
     "413": ("TooLarge", "the body is too large"),
     "415": ("UnsupportedContentType", "another content type is asked for"),
     "422": ("Unprocessable", "well-formed, and makes no sense"),

@@ -11,6 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ringfence.api.ppro import openapi
 from ringfence.api.ppro.app import GlobalApi
 from ringfence.api.ppro.disputes import report_words
 from ringfence.api.ppro.door import Disputes, Service
@@ -87,7 +88,7 @@ class Client:
         text = b"".join(message.get("body", b"") for message in sent[1:])
         takes = str(given.get("content-type") or "").partition(";")[0]
         assert described.wrong(method, path, query, body, sent[0]["status"], told, text, takes) == []
-        for secret in (CARD["number"], '"cvv"', "739\""):
+        for secret in (CARD["number"], '"cvv"', "739\"") if path != openapi.PATH else ():         # which names what may be sent
             assert secret.encode() not in text
         answered = Answered(sent[0]["status"], told, json.loads(text) if text and told["content-type"] == "application/json" else text)
         if answered.status >= 400 and answered.status != 401:
