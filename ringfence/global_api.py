@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import asyncpg
 
 from ringfence.api.aps.door import order_key
-from ringfence.api.ppro import agreements, charges, dispute_requests, instruments, operations, redirection
+from ringfence.api.ppro import agreements, charges, dispute_requests, instruments, openapi, operations, redirection
 from ringfence.api.ppro.app import GlobalApi
 from ringfence.api.ppro.door import DOOR, Disputes, Endpoint, Service
 from ringfence.api.ppro.mandates import PREFIX, describing
@@ -40,9 +40,10 @@ from ringfence.redirecting import confirming, sending_away, ways_to_agree
 if TYPE_CHECKING:
     from ringfence.main import Foundation
 
-ENDPOINTS: tuple[Endpoint, ...] = (
+_SERVED = (
     *charges.ENDPOINTS, *operations.ENDPOINTS, *redirection.ENDPOINTS, *instruments.ENDPOINTS, *agreements.ENDPOINTS,
     *dispute_requests.ENDPOINTS)
+ENDPOINTS: tuple[Endpoint, ...] = (*_SERVED, openapi.endpoint(_SERVED))
 """All that is served below ``/v1``."""
 
 

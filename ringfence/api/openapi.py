@@ -206,7 +206,10 @@ _MERCHANT: Schema = fields({
     "credentials": {"type": "array", "items": fields({
         **_CREDENTIAL, "merchant_identifier": text("as on the wire")}, ("access_code", "sha_type"),
         description="Phrases only right after they were made, or in the sandbox with `phrases=true`.")},
-}, ("identifier", "name", "active", "settings", "credentials"))
+    "ppro": {"type": "array", "items": fields({
+        "merchant_id": text("for the header Merchant-Id"), "api_key": text("the bearer token"), "webhook_secret": text("signs webhooks")},
+        ("merchant_id",), description="The PPRO door's credentials; key and secret as phrases are.")},
+}, ("identifier", "name", "active", "settings", "credentials", "ppro"))
 _SIMULATOR_ORDERS = {
     "reset": {"const": True, "description": "forget balances, holds, counters and everything set here"},
     "online": {"type": "boolean", "description": "whether anything reaches the issuer"},

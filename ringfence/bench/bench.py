@@ -1,6 +1,7 @@
 """The run: pgbench and the service in turn on one server, then half load, then the question whether everything is there.
 
-The order is pgbench, service, pgbench, service, …, pgbench: each round of the service stands between two neighbours, so that a
+The order is pgbench, service, pgbench, service, …, pgbench, where the service takes purchases at the APS door and then charges at the PPRO
+door: each round of the service stands between two neighbours, so that a
 slow minute of the machine slows both sides of its ratio.  While one side runs the other is idle.
 """
 from __future__ import annotations
@@ -17,7 +18,7 @@ from ringfence.bench import disk, latencies
 from ringfence.bench.load import Load
 from ringfence.bench.processor_time import used
 from ringfence.bench.report import Report, Round
-from ringfence.bench.service import Service, proof
+from ringfence.bench.service import Service, proof, raised_limits
 from ringfence.bench.verification import checkpoint, verify
 
 MERCHANTS = 4
@@ -55,9 +56,13 @@ def run(plan: Plan, service: Service, neighbour: AbstractContextManager[Yardstic
     if len(service.merchants) < MERCHANTS:
         raise BenchFailed(f"The benchmark needs {MERCHANTS} merchants, and the service has {len(service.merchants)}.")
     acknowledged.touch(mode=0o600)
-    with neighbour as yardstick, Load(service.base_url, service.merchants[:MERCHANTS], acknowledged) as load:
+    with raised_limits(service), neighbour as yardstick, Load(service.base_url, service.merchants[:MERCHANTS], acknowledged) as load:
         step(f"Making {plan.tokens:,} tokens", 1)
-        load.tokens(plan.tokens, f"{(datetime.now(UTC).year + 3) % 100:02}12")
+        expiry = f"{(datetime.now(UTC).year + 3) % 100:02}12"
+        load.tokens(plan.tokens, expiry)
+        charges = all(one.api_key for one in service.merchants[:MERCHANTS])
+        if charges:
+            load.instruments(plan.tokens, expiry)
         rounds: list[Round] = []
         tps: list[float] = []
         best = 0.0
@@ -75,7 +80,13 @@ def run(plan: Plan, service: Service, neighbour: AbstractContextManager[Yardstic
             if not figures.counted:
                 raise BenchFailed(f"No purchase was approved: {figures.faults}")
             best = max(best, figures.counted / figures.seconds)
-            rounds.append(Round(figures, after.since(before), None))
+            charged = None
+            if charges:
+                step(f"Charges, round {number + 1} of {plan.rounds}", plan.warm_up + plan.seconds)
+                postmaster = checkpoint(service.dsn)
+                charged, earlier, later = load.run(partial(used, service.pid, postmaster), connections=plan.connections, warm_up=plan.warm_up,
+                                                   seconds=plan.seconds, stock=round(stock), door="ppro")
+            rounds.append(Round(figures, after.since(before), None, charged, later.since(earlier) if charged else None))
         if yardstick:
             rounds = [one._replace(tps=(tps[place], tps[place + 1])) for place, one in enumerate(rounds)]
         rate = median(one.figures.counted / one.figures.seconds for one in rounds) / 2
@@ -84,7 +95,7 @@ def run(plan: Plan, service: Service, neighbour: AbstractContextManager[Yardstic
         half, _, _ = load.run(lambda: None, connections=plan.connections, warm_up=plan.warm_up, seconds=plan.seconds,
                               stock=round(rate * (plan.warm_up + plan.seconds)), rate=rate)
         writes += disk.durable_writes(service.data, plan.disk_seconds)
-    count = sum(one.figures.approved for one in rounds) + half.approved
+    count = sum(one.figures.approved + (one.charges.approved if one.charges else 0) for one in rounds) + half.approved
     step(f"Looking for {count:,} payments", count / 50_000)
     faults = [fault for ask in verifications or asked_of(service, acknowledged) for fault in ask()]
     return Report(rounds, half, rate, latencies.histogram(writes), count, faults)

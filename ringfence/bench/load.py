@@ -7,7 +7,8 @@ that way too, so that no command line shows them.
 |---|---|
 | ``hello``: base_url, merchants | ``hello`` |
 | ``tokens``: how many altogether, expiry (YYMM) | ``tokens`` made |
-| ``closed``: connections, warm_up, seconds, stock | ``ready``; after ``go``: ``over``, then the figures |
+| ``instruments``: the same, of the PPRO door | ``instruments`` made |
+| ``closed``: connections, warm_up, seconds, stock, door | ``ready``; after ``go``: ``over``, then the figures |
 | ``open``: the same and rate | the same |
 
 Between ``go`` and ``over`` lies the run and nothing else, so that whoever listens can read processor times around it.
@@ -31,7 +32,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from ringfence.bench import latencies
+from ringfence.bench import charges, latencies
 from ringfence.bench.loops import ClosedLoop, Connection, Loop, OpenLoop, parse
 from ringfence.bench.purchases import LARGEST, SMALLEST, Merchant, Order, signed, template
 
@@ -91,10 +92,16 @@ class Load:
         self._tell("tokens", count=count, expiry=expiry)
         return int(self._hear("tokens")["count"])
 
+    def instruments(self, count: int, expiry: str) -> int:
+        """Makes *count* instruments of the PPRO door, evenly over the merchants."""
+        self._tell("instruments", count=count, expiry=expiry)
+        return int(self._hear("instruments")["count"])
+
     def run(self, around: Callable[[], Any], *, connections: int, warm_up: float, seconds: float, stock: int,
-            rate: float | None = None) -> tuple[Figures, Any, Any]:
-        """One run, a closed loop or an open one at *rate*; and what *around* gave right before and right after it."""
-        self._tell("open" if rate else "closed", connections=connections, warm_up=warm_up, seconds=seconds, stock=min(stock, MOST_STOCK), rate=rate)
+            rate: float | None = None, door: str = "aps") -> tuple[Figures, Any, Any]:
+        """One run at a door, a closed loop or an open one at *rate*; and what *around* gave right before and right after it."""
+        self._tell("open" if rate else "closed", connections=connections, warm_up=warm_up, seconds=seconds, stock=min(stock, MOST_STOCK), rate=rate,
+                   door=door)
         self._hear("ready")
         before = around()
         self._tell("go")
@@ -131,12 +138,12 @@ class Shop:
         self.host, self.port = parts.hostname, parts.port or 80
         self.name = parts.netloc
         self.merchants = merchants
-        self.makers: list[Callable[[str, str], Order]] = []
+        self.makers: dict[str, list[Callable[[str, str], Order]]] = {"aps": [], "ppro": []}       # by door
         self.names = self._references()
 
-    def order(self) -> Order:
-        """A purchase with any of the tokens, of any amount, with a reference that was never used."""
-        return random.choice(self.makers)(next(self.names), str(random.randint(SMALLEST, LARGEST)))
+    def order(self, door: str) -> Order:
+        """A purchase or charge with any of the tokens or instruments, of any amount, with a reference that was never used."""
+        return random.choice(self.makers[door])(next(self.names), str(random.randint(SMALLEST, LARGEST)))
 
     def connect(self) -> Connection:
         """A connection; raises ``LoadFailed`` where nothing listens."""
@@ -147,23 +154,35 @@ class Shop:
 
     def make_tokens(self, count: int, expiry: str) -> None:
         """Card tokens over the API, shared out evenly; raises ``LoadFailed`` where one is refused."""
+        self.makers["aps"] = self._together(count, partial(self._make_tokens, expiry))
+
+    def make_instruments(self, count: int, expiry: str) -> None:
+        """Stored cards at the PPRO door, shared out evenly; raises ``LoadFailed`` where one is refused."""
+        self.makers["ppro"] = self._together(count, partial(self._make_instruments, expiry))
+
+    def _together(self, count: int, make: Callable[[list[tuple[Merchant, str]]], list[Callable[[str, str], Order]]]) -> list[
+            Callable[[str, str], Order]]:
         wanted = [(merchant, card_number(number)) for number in range(-(-count // len(self.merchants))) for merchant in self.merchants][:count]
         pieces = [piece for start in range(TOKENS_AT_ONCE) if (piece := wanted[start::TOKENS_AT_ONCE])]
         with ThreadPoolExecutor(TOKENS_AT_ONCE) as together:
-            self.makers = [maker for made in together.map(partial(self._make_tokens, expiry), pieces) for maker in made]
+            return [maker for made in together.map(make, pieces) for maker in made]
+
+    def _make_instruments(self, expiry: str, wanted: list[tuple[Merchant, str]]) -> list[Callable[[str, str], Order]]:
+        connection, makers = self.connect(), []
+        for merchant, number in wanted:
+            well, body = answer_to(connection, charges.instrument(merchant, self.name, number, expiry))
+            if not well:
+                raise LoadFailed(f"An instrument was refused: {body[:200].decode('utf-8', 'replace')}")
+            makers.append(charges.template(merchant, json.loads(body)["id"], self.name))
+        connection.socket.close()
+        return makers
 
     def _make_tokens(self, expiry: str, wanted: list[tuple[Merchant, str]]) -> list[Callable[[str, str], Order]]:
         connection, makers = self.connect(), []
         for merchant, number in wanted:
-            connection.send(signed(merchant, self.name, {
+            answer = answer_to(connection, signed(merchant, self.name, {
                 "service_command": "CREATE_TOKEN", "merchant_reference": os.urandom(8).hex(), "card_number": number, "expiry_date": expiry,
                 "return_url": "https://shop.example/return"}))
-            received = b""
-            while (answer := parse(received)) is None:
-                more = connection.receive(65536)
-                if not more:
-                    raise LoadFailed("The service closed the connection while tokens were made.")
-                received += more
             fields = json.loads(answer[1]) if answer[0] else {}
             if fields.get("response_code") != "52062":
                 raise LoadFailed(f"A token was refused: {fields.get('response_code')} {fields.get('response_message')}")
@@ -179,6 +198,18 @@ class Shop:
                 yield several[start:start + 16]
 
 
+def answer_to(connection: Connection, request: bytes) -> tuple[bool, bytes]:
+    """Sends a request and waits for its answer: whether it is HTTP 200, and its body."""
+    connection.send(request)
+    received = b""
+    while (answer := parse(received)) is None:
+        more = connection.receive(65536)
+        if not more:
+            raise LoadFailed("The service closed the connection while tokens were made.")
+        received += more
+    return answer
+
+
 def card_number(instance: int) -> str:
     """A test card that the sandbox's issuer always approves: prefix, scenario 0000, three digits of instance, Luhn digit."""
     digits = f"400000990000{instance % 1000:03}"
@@ -188,9 +219,10 @@ def card_number(instance: int) -> str:
 
 def perform(shop: Shop, told: dict[str, Any], acknowledged: Path, hear: Callable[[], dict[str, Any]], say: Callable[..., None]) -> None:
     """One run: connections and stock first, then the word to go, then nothing but the run."""
-    stock = [shop.order() for _ in range(told["stock"])]
-    loop: Loop = (OpenLoop(stock, shop.order, told["warm_up"], told["seconds"], told["rate"]) if told["rate"]
-                  else ClosedLoop(stock, shop.order, told["warm_up"], told["seconds"]))
+    make = partial(shop.order, told["door"])
+    stock = [make() for _ in range(told["stock"])]
+    loop: Loop = (OpenLoop(stock, make, told["warm_up"], told["seconds"], told["rate"]) if told["rate"]
+                  else ClosedLoop(stock, make, told["warm_up"], told["seconds"]))
     loop.connect(shop.connect() for _ in range(told["connections"]))
     gc.collect()
     gc.freeze()
@@ -231,7 +263,10 @@ def main() -> None:
             told = hear()
             if told["what"] == "tokens":
                 shop.make_tokens(told["count"], told["expiry"])
-                say("tokens", count=len(shop.makers))
+                say("tokens", count=len(shop.makers["aps"]))
+            elif told["what"] == "instruments":
+                shop.make_instruments(told["count"], told["expiry"])
+                say("instruments", count=len(shop.makers["ppro"]))
             else:
                 perform(shop, told, acknowledged, hear, say)
     except LoadFailed as why:

@@ -15,9 +15,9 @@ from abc import ABC, abstractmethod
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
 
-from ringfence.bench.purchases import Order, fault
+from ringfence.bench.purchases import Order
 
-CHECKED = 100                           # one answer in so many has its signature checked
+CHECKED = 100                           # one answer in so many is checked thoroughly: its signature, or its parts
 GRACE_S = 30.0                          # how long after the end we wait for answers under way
 LOOK_S = 0.05                           # how long we wait at most before we look at the time
 
@@ -163,7 +163,7 @@ class Loop(ABC):
         self.under_way -= 1
         self.answers += 1
         thoroughly = self.answers % CHECKED == 0
-        wrong = fault(order, body, thoroughly) if well else "an answer that is not HTTP 200"
+        wrong = order.judge(order, body, thoroughly) if well else "an answer that is not HTTP 200"
         if wrong is None:
             self.approved.append(order.line)
             self.checked += thoroughly

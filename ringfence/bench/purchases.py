@@ -34,21 +34,13 @@ class Merchant(NamedTuple):
     request_phrase: str
     response_phrase: str
     sha_type: str
+    api_key: str = ""                   # of the PPRO door, "" for a merchant without one
+    merchant_id: str = ""
 
     def __repr__(self) -> str:
         return f"Merchant({self.identifier!r}, {self.sha_type})"
 
     __str__ = __repr__
-
-
-class Order(NamedTuple):
-    """One purchase, ready to send: the HTTP request, and what its answer must say."""
-
-    request: bytes
-    reference: str
-    amount: str
-    merchant: Merchant
-    line: bytes                         # as the list of acknowledged payments has it
 
 
 class Answer(msgspec.Struct):
@@ -61,6 +53,37 @@ class Answer(msgspec.Struct):
 
 _read = msgspec.json.Decoder(Answer).decode
 _read_whole = msgspec.json.Decoder(dict[str, str]).decode
+
+
+def fault(order: Order, body: bytes, thoroughly: bool) -> str | None:
+    """What is wrong with the answer to *order*, in a few words, or ``None`` when it approves exactly that purchase.
+
+    *thoroughly* also checks its signature.
+    """
+    try:
+        answer = _read(body)
+    except msgspec.DecodeError:
+        return "an answer that is not a JSON object of texts"
+    if answer.response_code != APPROVED:
+        return f"response code {answer.response_code or 'missing'}"
+    if answer.merchant_reference != order.reference:
+        return "an answer to another reference"
+    if answer.amount != order.amount:
+        return "an answer with another amount"
+    if thoroughly and not is_signed(order.merchant, body):
+        return "an answer whose signature does not match"
+    return None
+
+
+class Order(NamedTuple):
+    """One purchase or charge, ready to send: the HTTP request, what its answer must say, and who judges it."""
+
+    request: bytes
+    reference: str
+    amount: str
+    merchant: Merchant
+    line: bytes                         # as the list of acknowledged payments has it
+    judge: Callable[[Order, bytes, bool], str | None] = fault
 
 
 def signature(fields: Mapping[str, str], phrase: str, sha_type: str) -> str:
@@ -106,26 +129,6 @@ def template(merchant: Merchant, token: str, host: str) -> Callable[[str, str], 
         return Order(request.encode(), reference, amount, merchant, f'{line}{amount},"reference":"{reference}"}}\n'.encode())
 
     return make
-
-
-def fault(order: Order, body: bytes, thoroughly: bool) -> str | None:
-    """What is wrong with the answer to *order*, in a few words, or ``None`` when it approves exactly that purchase.
-
-    *thoroughly* also checks its signature.
-    """
-    try:
-        answer = _read(body)
-    except msgspec.DecodeError:
-        return "an answer that is not a JSON object of texts"
-    if answer.response_code != APPROVED:
-        return f"response code {answer.response_code or 'missing'}"
-    if answer.merchant_reference != order.reference:
-        return "an answer to another reference"
-    if answer.amount != order.amount:
-        return "an answer with another amount"
-    if thoroughly and not is_signed(order.merchant, body):
-        return "an answer whose signature does not match"
-    return None
 
 
 def is_signed(merchant: Merchant, body: bytes) -> bool:

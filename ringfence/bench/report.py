@@ -22,6 +22,8 @@ class Round(NamedTuple):
     figures: Figures
     used: Used
     tps: tuple[float, float] | None     # pgbench before and after
+    charges: Figures | None = None      # of the PPRO door, right after
+    charges_used: Used | None = None
 
 
 class Report(NamedTuple):
@@ -44,6 +46,9 @@ class Report(NamedTuple):
         return {
             "ratio": middle(rows, "ratio", 3),
             "purchases_per_s": middle(rows, "purchases_per_s", 1),
+            "charges_per_s": middle(rows, "charges_per_s", 1),
+            "ppro_ratio": middle(rows, "ppro_ratio", 3),
+            "cpu_us_per_charge": middle(rows, "cpu_us_per_charge", 1),
             "pgbench_tps": middle(rows, "pgbench_tps", 1),
             "p50_ms": middle(rows, "p50_ms", 3),
             "p99_ms": middle(rows, "p99_ms", 3),
@@ -56,6 +61,7 @@ class Report(NamedTuple):
             "rounds": rows,
             "acknowledged": self.acknowledged,
             "signatures_checked": sum(one.figures.checked for one in self.rounds) + self.half_load.checked,
+            "charges_checked": sum(one.charges.checked for one in self.rounds if one.charges),
             "errors": sum(count for _, count in failures),
             "failures": [what if count == 1 else f"{what} ({count} times)" for what, count in failures],
             "verified": not self.faults and self.acknowledged > 0,
@@ -68,7 +74,7 @@ class Report(NamedTuple):
 
     def _failures(self) -> list[tuple[str, int]]:
         answers: Counter[str] = Counter()
-        for figures in [*(one.figures for one in self.rounds), self.half_load]:
+        for figures in [*(one.figures for one in self.rounds), *(one.charges for one in self.rounds if one.charges), self.half_load]:
             answers.update(figures.faults)
         return [*answers.most_common(NAMED), *((fault, 1) for fault in self.faults)]
 
@@ -78,7 +84,9 @@ def row(one: Round) -> dict[str, Any]:
     figures, done = one.figures, max(one.figures.approved, 1)
     tps = mean(one.tps) if one.tps else None
     rate = figures.counted / figures.seconds
-    postgres = one.used.postgres_s
+    postgres, charges = one.used.postgres_s, one.charges
+    charged = charges.counted / charges.seconds if charges else None
+    spent = one.charges_used.python_s + one.charges_used.postgres_s if one.charges_used and one.charges_used.postgres_s is not None else None
     return {
         "purchases_per_s": rounded(rate, 1),
         "pgbench_tps": rounded(tps, 1),
@@ -89,7 +97,10 @@ def row(one: Round) -> dict[str, Any]:
         "cpu_us": {"python": rounded(one.used.python_s * 1e6 / done, 1),
                    "postgres": rounded(postgres * 1e6 / done if postgres is not None else None, 1),
                    "load": rounded(figures.processor_s * 1e6 / done, 1)},
-        "errors": sum(figures.faults.values()),
+        "charges_per_s": rounded(charged, 1),
+        "ppro_ratio": rounded(charged / rate if charged is not None and rate else None, 3),
+        "cpu_us_per_charge": rounded(spent * 1e6 / max(charges.approved, 1) if charges and spent is not None else None, 1),
+        "errors": sum(figures.faults.values()) + (sum(charges.faults.values()) if charges else 0),
     }
 
 
@@ -108,12 +119,13 @@ def show(report: Report, console: Console) -> None:
     """The report for people: a table of rounds, the picture of the latencies, and what was wrong."""
     found = report.as_json()
     table = Table(title="Rounds", title_justify="left")
-    for heading in ("round", "purchases/s", "pgbench tps", "ratio", "p50 ms", "p99 ms", "µs Python", "µs PostgreSQL", "µs load", "errors"):
+    for heading in ("round", "purchases/s", "charges/s", "of purchases",
+                    "pgbench tps", "ratio", "p50 ms", "p99 ms", "µs Python", "µs PostgreSQL", "µs load", "errors"):
         table.add_column(heading, justify="right")
     for number, one in enumerate([*found["rounds"], found], start=1):
         last = number > len(found["rounds"])
         table.add_row("median" if last else str(number),
-                      *(shown(one[name]) for name in ("purchases_per_s", "pgbench_tps", "ratio", "p50_ms", "p99_ms")),
+                      *(shown(one[name]) for name in ("purchases_per_s", "charges_per_s", "ppro_ratio", "pgbench_tps", "ratio", "p50_ms", "p99_ms")),
                       *(shown(one["cpu_us"][name]) for name in ("python", "postgres", "load")), str(one["errors"]), style="bold" if last else None)
     console.print(table)
     full: Counter[int] = Counter()
@@ -125,6 +137,8 @@ def show(report: Report, console: Console) -> None:
         middle_ms, tail_ms = percentile(counts, 0.5), percentile(counts, 0.99)
         console.print(f"{name:>24}  {shown(first)} ms │{bars}│ {shown(last_ms)} ms   p50 {shown(middle_ms)}   p99 {shown(tail_ms)}",
                       highlight=False, soft_wrap=True)
+    console.print(f"{shown(found['ppro_ratio'])} charges at the PPRO door for each purchase, {found['charges_checked']:,} checked part by part.",
+                  highlight=False)
     console.print(f"{shown(found['ratio'])} purchases for each transaction of pgbench; {found['acknowledged']:,} payments acknowledged, "
                   f"{found['signatures_checked']:,} signatures checked.", highlight=False)
     for failure in found["failures"]:

@@ -22,7 +22,7 @@ LEFT JOIN (
     FROM operations o
     JOIN merchants m USING (merchant_id)
     JOIN outcomes r USING (merchant_id, payment_id, operation_id)
-    WHERE o.door = 'aps' AND o.kind = 'purchase' AND r.result = 'approved'
+    WHERE o.door IN ('aps', 'ppro') AND o.kind = 'purchase' AND r.result = 'approved'
 ) p ON p.identifier = a.merchant AND p.reference = a.reference
 GROUP BY a.merchant, a.reference, a.minor, a.currency
 HAVING count(p.reference) <> 1 OR sum(p.minor) <> a.minor OR min(p.currency) <> a.currency

@@ -49,7 +49,7 @@ def replayed(answer: Answer) -> Answer:
 
 def moment(at: datetime) -> str:
     """An instant as this API writes it: UTC with milliseconds."""
-    return f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%S}.{at.microsecond // 1000:03d}Z"
+    return f"{at.astimezone(UTC).isoformat(timespec='milliseconds')[:-6]}Z"
 
 
 def error(status: int, message: str, problems: Sequence[Problem] = (), *headers: Header) -> Answer:

@@ -19,13 +19,12 @@ from ringfence.api.ppro.door import DOOR, JSON, Caller, Endpoint, Request, Servi
 from ringfence.api.ppro.failures import OURS
 from ringfence.api.ppro.instruments import Held
 from ringfence.api.ppro.keys import Repeat
-from ringfence.api.ppro.kinds import REQUIRED, Problem
+from ringfence.api.ppro.kinds import Problem
 from ringfence.api.ppro.rendering import CHARGES
 from ringfence.core.card import brand_of
 from ringfence.core.commands import Command, Initiation, Kind
 from ringfence.core.expiry import hold_seconds
 from ringfence.core.mock_method import read_descriptor
-from ringfence.core.money import CURRENCIES
 from ringfence.core.redirection import Recurrence, Redirect
 from ringfence.core.refusals import Refusal
 from ringfence.engine.intents import Intent
@@ -74,7 +73,7 @@ async def create(service: Service, request: Request) -> Answer:
 async def begin(service: Service, caller: Caller, wish: Wish) -> Answer:
     """Make a charge, and answer with it as it stands then: 200 also where it was declined."""
     asked = wish.asked
-    if wrong := missing(asked) + methods.missing(asked, has_account=bool(wish.account)):
+    if wrong := methods.missing(asked, has_account=bool(wish.account)):
         return answers.invalid(wrong)
     if (refusal := await own_addresses.taken(service, caller, asked)) is not None:
         return refusal
@@ -116,16 +115,6 @@ async def told(service: Service, caller: Caller, payment_id: int) -> Answer:
     found = await service.charges.as_first_said(caller.merchant.merchant_id, payment_id, payment_id)
     assert found is not None, "it was just made"
     return answers.ok(service.renderer.as_begun(caller.merchant.merchant_id, found[1]))
-
-
-def missing(asked: Mapping[str, Any]) -> list[Problem]:
-    """What no table of one field can say: a currency that nobody has, and what the payment method needs and is not there."""
-    problems = []
-    if asked["amount"]["currency"] not in CURRENCIES:
-        problems.append(Problem("amount.currency", "is not a currency of ISO 4217"))
-    if asked["paymentMethod"] == CARD and "instrument" not in asked and "instrumentId" not in asked:
-        problems.append(Problem("instrument", REQUIRED))
-    return problems
 
 
 def _turned_down(service: Service, caller: Caller, asked: Mapping[str, Any]) -> str:
@@ -228,7 +217,7 @@ async def listed(service: Service, request: Request) -> Answer:
     if "page" in request.query:
         before = _page(service, request.query["page"])
         if before is None:
-            return answers.invalid([Problem("page", "is not a page of this list")])
+            return answers.not_found("Page")
     value = request.query[given[0]]
     if "\0" in value:
         return answers.invalid([Problem(given[0], "must not hold NUL")])

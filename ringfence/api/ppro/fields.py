@@ -4,10 +4,29 @@ Decides names, forms and limits.  What a field means, and which a payment method
 """
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
-from ringfence.api.ppro.kinds import INT32, Day, Flag, Listed, Map, Moment, Object, Problem, Problems, Row, Tagged, Text, Whole
+from ringfence.api.ppro.kinds import (
+    INT32,
+    REQUIRED,
+    Day,
+    Flag,
+    Listed,
+    Map,
+    Moment,
+    Object,
+    Problem,
+    Problems,
+    Row,
+    Tagged,
+    Text,
+    Whole,
+    members,
+    nullable,
+)
 from ringfence.core.commands import MAX_MINOR
+from ringfence.core.money import CURRENCIES
 
 METHODS = ("AMAZON_PAY", "CARD", "MOCK")
 MEDIUMS = ("ECOMMERCE", "MOTO", "POS")
@@ -27,7 +46,24 @@ def _texts(*names: str) -> dict[str, Row]:
     return dict.fromkeys(names, TEXT)
 
 
-MONEY = Object("Money", {"value": Row(MINOR, True), "currency": Row(Text(3, 3, "[A-Z]{3}"), True)})
+
+
+class _Currency:
+    """A currency of ISO 4217."""
+
+    def read(self, value: Any, path: str, problems: Problems) -> Any:
+        if type(value) is not str:
+            problems.append(Problem(path, "must be a text"))
+        elif value not in CURRENCIES:
+            problems.append(Problem(path, "is not a currency of ISO 4217"))
+        return value
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "string", "enum": sorted(CURRENCIES)}
+
+
+CURRENCY = Row(_Currency(), True)
+MONEY = Object("Money", {"value": Row(MINOR, True), "currency": CURRENCY})
 
 ADDRESS = Object("Address", {
     **_texts("firstName", "lastName", "phoneNumber", "street", "postalCode", "city", "region"), "country": Row(COUNTRY)})
@@ -36,7 +72,7 @@ CLIENT = Object("Client", {"ip": Row(Text(45, 2, "[0-9a-fA-F:.]+")), "userAgent"
 
 CONSUMER = Object("Consumer", {
     **_texts("name", "phone", "taxIdentification", "merchantConsumerReference"),
-    "email": Row(Text(254, 3, "[^@ ]+@[^@ ]+", form="email")), "birthDate": Row(Day()), "country": Row(COUNTRY, True),
+    "email": Row(Text(254, 3, r"[^@ \x00]+@[^@ \x00]+")), "birthDate": Row(Day()), "country": Row(COUNTRY, True),
     "locale": Row(Text(6, 5, "[a-z]{2,3}-[A-Z]{2}")), "client": Row(CLIENT), "billingAddress": Row(ADDRESS),
     "profile": Row(Object("ConsumerProfile", {
         "createdDate": Row(Text(40)), "firstOrderDate": Row(Text(40)), "lastOrderDate": Row(Text(40)),
@@ -87,8 +123,13 @@ class _Flat:
     def definition(self) -> dict[str, Any]:
         """The schema itself, for ``components``."""
         return {"oneOf": [
-            {"type": "object", "properties": {"type": {"const": tag}, **kind.definition()["properties"]}, "required": ["type"]}
+            {"type": "object", "properties": {"type": {"const": tag}, **members(kind.rows)["properties"]}, "required": ["type"]}
             for tag, kind in self.of.items()]}
+
+    def parts(self) -> Iterator[Any]:
+        """The kinds it consists of."""
+        for kind in self.of.values():
+            yield from kind.parts()
 
 
 ORDER = Object("Order", {
@@ -142,7 +183,7 @@ AUTHENTICATION = Tagged("AuthenticationSetting", "settings", _SETTINGS | {
 
 # ---------------------------------------------------------------------------------------------------------- instruments
 
-MONTH, YEAR = Whole(1, 12, digits=True), Whole(2000, 2099, digits=True)
+MONTH, YEAR = Whole(1, 12, digits="0?[1-9]|1[0-2]"), Whole(2000, 2099, digits="20[0-9]{2}")
 BRAND = Row(Text(40, 1, "[A-Z0-9_]+"))
 CVV = Row(Text(4, 3, "[0-9]+", secret=True))
 NUMBER = Text(19, 12, "[0-9]+", secret=True)
@@ -158,11 +199,9 @@ RAW_CARD = Object("RawCard", {
     "expiryYear": Row(YEAR, True)})
 
 
-def _network_token(everything: bool) -> Object:
-    return Object("CardNetworkToken" if everything else "StoredCardNetworkToken", {
-        "brand": BRAND._replace(required=True), "holderName": Row(Text(512, 1), everything), "expiryMonth": Row(MONTH, everything),
-        "expiryYear": Row(YEAR, everything), "tokenNumber": Row(NUMBER, everything), "eci": ECI, "cryptogram": Row(Text(100, secret=True))})
-
+NETWORK_TOKEN = Object("CardNetworkToken", {
+    "brand": BRAND._replace(required=True), "holderName": Row(Text(512, 1), True), "expiryMonth": Row(MONTH, True),
+    "expiryYear": Row(YEAR, True), "tokenNumber": Row(NUMBER, True), "eci": ECI, "cryptogram": Row(Text(100, secret=True))})
 
 _INSTRUMENTS = {
     "RAW_CARD": RAW_CARD,
@@ -175,12 +214,12 @@ _INSTRUMENTS = {
     "MOCK": Object("MockInstrument", {}),
 }
 _VALIDATE = {"validate": Row(Object("InstrumentValidation", {
-    "currency": Row(Text(3, 3, "[A-Z]{3}"), True), "taxIdentification": TEXT}))}
-INSTRUMENT = Tagged("Instrument", "details", _INSTRUMENTS | {"CARD_NETWORK_TOKEN": _network_token(True)})
+    "currency": CURRENCY, "taxIdentification": TEXT}))}
+INSTRUMENT = Tagged("Instrument", "details", _INSTRUMENTS | {"CARD_NETWORK_TOKEN": NETWORK_TOKEN})
 INSTRUMENT_REQUEST = Tagged("InstrumentRequest", "details", _INSTRUMENTS | {
-    "CARD_NETWORK_TOKEN": _network_token(False), "AMAZON_PAY": Object("AmazonPayAccount", {"consumerEmail": Row(Text(254))}),
+    "CARD_NETWORK_TOKEN": NETWORK_TOKEN, "AMAZON_PAY": Object("AmazonPayAccount", {"consumerEmail": Row(Text(254))}),
     "KLARNA_ACCOUNT": Object("KlarnaAccount", _texts("authorizedPaymentMethod", "billingCategory")), "TWINT_WALLET": Object("TwintWallet", {}),
-}, _VALIDATE)
+}, _VALIDATE, beside_of=("RAW_CARD",))
 INSTRUMENT_UPDATE = Tagged("InstrumentUpdate", "details", {"RAW_CARD": Object("FreshSecurityCode", {"cvv": CVV._replace(required=True)})})
 
 # -------------------------------------------------------------------------------------------------------------- charges
@@ -198,6 +237,22 @@ def _one_instrument(read: dict[str, Any], path: str, problems: Problems) -> None
         problems.append(Problem(f"{where}instrumentUpdateDetails", "needs instrumentId"))
 
 
+_GIVEN: dict[str, Any] = {"not": {"type": "null"}}
+_AT_MOST_ONE: dict[str, Any] = {"not": {"required": ["instrument", "instrumentId"], "properties": {"instrument": _GIVEN, "instrumentId": _GIVEN}}}
+_UPDATED: dict[str, Any] = {"if": {"required": ["instrumentUpdateDetails"], "properties": {"instrumentUpdateDetails": _GIVEN}},
+                            "then": {"required": ["instrumentId"], "properties": {"instrumentId": _GIVEN}}}
+_OF_CARD: dict[str, Any] = {"anyOf": [
+    {"properties": {"paymentMethod": {"const": "CARD"}, "instrument": _GIVEN}, "required": ["instrument"]},
+    {"properties": {"paymentMethod": {"const": "CARD"}, "instrumentId": _GIVEN}, "required": ["instrumentId"]},
+    {"properties": {"paymentMethod": {"not": {"const": "CARD"}}}}]}
+
+
+def _charge_of_card(read: dict[str, Any], path: str, problems: Problems) -> None:
+    _one_instrument(read, path, problems)
+    if read["paymentMethod"] == "CARD" and "instrument" not in read and "instrumentId" not in read:
+        problems.append(Problem("instrument", REQUIRED))
+
+
 METHOD = Row(Text(64, 1, "[A-Z0-9_]+"), True)
 CHARGE = Object("PaymentChargeRequest", {
     "paymentMethod": METHOD, "amount": Row(MONEY, True), "consumer": Row(CONSUMER, True), "paymentMedium": Row(Text(words=MEDIUMS)),
@@ -205,7 +260,7 @@ CHARGE = Object("PaymentChargeRequest", {
     "instrumentId": Row(Text(100)), "instrument": Row(INSTRUMENT), "instrumentUpdateDetails": Row(INSTRUMENT_UPDATE), "order": Row(ORDER),
     "merchantPaymentChargeReference": CHARGE_REFERENCE, "authenticationSettings": Row(Listed(AUTHENTICATION, 10)), "autoCapture": Row(Flag()),
     "webhooksUrl": WEBHOOKS_URL, **CITED, "labels": LABELS,
-}, _one_instrument)
+}, _charge_of_card, {"allOf": [_AT_MOST_ONE, _UPDATED, _OF_CARD]})
 
 OPERATIONS = {
     "captures": Object("CaptureRequest", {"amount": Row(MINOR, True), "merchantCaptureReference": REFERENCE, "labels": LABELS}),
@@ -238,8 +293,10 @@ class _OldMoney:
 
     def definition(self) -> dict[str, Any]:
         """The schema itself, for ``components``."""
-        members = MONEY.definition()["properties"]
-        return {"type": "object", "properties": members | {"amount": members["value"] | {"deprecated": True}}, "required": ["currency"]}
+        known = members(MONEY.rows)["properties"]
+        value, said = nullable(known["value"]), {"not": {"type": "null"}}
+        return {"type": "object", "properties": known | {"value": value, "amount": value | {"deprecated": True}}, "required": ["currency"],
+                "anyOf": [{"required": [name], "properties": {name: said}} for name in ("value", "amount")]}
 
 
 class _MoneyWithReference:
@@ -259,7 +316,7 @@ class _MoneyWithReference:
     def definition(self) -> dict[str, Any]:
         """The schema itself, for ``components``."""
         money = MONEY.definition()
-        return money | {"properties": money["properties"] | {"merchantPaymentChargeReference": Text().schema() | {"deprecated": True}}}
+        return money | {"properties": money["properties"] | {"merchantPaymentChargeReference": nullable(Text().schema()) | {"deprecated": True}}}
 
 
 _UNDER_AGREEMENT = {
@@ -286,6 +343,6 @@ AGREEMENT = Object("PaymentAgreementRequest", {
     "description": Row(Text(100)), "merchantPaymentAgreementReference": TEXT, "paymentMedium": Row(Text(words=MEDIUMS)),
     "instrumentId": Row(Text(100)), "instrument": Row(INSTRUMENT), "paymentSessionId": TEXT, "webhooksUrl": WEBHOOKS_URL,
     "authenticationSettings": Row(Listed(AUTHENTICATION_OF_AGREEMENT, 10)), "initialPaymentCharge": Row(INITIAL_CHARGE), **CITED, "labels": LABELS,
-}, _one_instrument)
+}, _one_instrument, _AT_MOST_ONE)
 
 REVOCATION = Object("RevocationRequest", {})

@@ -14,11 +14,9 @@ from ringfence.api.ppro.answers import Answer
 from ringfence.api.ppro.door import DOOR, JSON, Caller, Endpoint, Request, Service, content_of, once, read
 from ringfence.api.ppro.failures import declined, not_asked
 from ringfence.api.ppro.instrument_events import CREATED, DELETED, PREFIX, UPDATED, telling
-from ringfence.api.ppro.kinds import Problem
 from ringfence.core.authentication import Evidence, Status
-from ringfence.core.card import Pan, SecurityCode, brand_of, expiry_passed
+from ringfence.core.card import Pan, SecurityCode, brand_of
 from ringfence.core.commands import Command, Kind
-from ringfence.core.money import CURRENCIES
 from ringfence.core.outcomes import Approved, Declined, NotAsked
 from ringfence.engine.intents import CardInHand, Intent
 from ringfence.engine.vault import CardErased, StoredCard, Token
@@ -156,8 +154,6 @@ async def create(service: Service, request: Request) -> Answer:
     asked = read(request.body, fields.INSTRUMENT_REQUEST)
     if isinstance(asked, Answer):
         return asked
-    if wrong := _wrong(service, asked):
-        return answers.invalid(wrong)
     keyed = {**asked, "details": {name: value for name, value in asked.get("details", {}).items() if name not in _SECRET}}
 
     async def work(number: int) -> Answer:
@@ -167,21 +163,6 @@ async def create(service: Service, request: Request) -> Answer:
 
 
 _SECRET = frozenset({"number", "cvv", "tokenNumber", "cryptogram"})
-
-
-def _wrong(service: Service, asked: dict[str, Any]) -> list[Problem]:
-    details, problems = asked.get("details", {}), []
-    if asked["type"] == NETWORK_TOKEN:
-        problems += [Problem(f"details.{name}", "required") for name in ("tokenNumber", "holderName", "expiryMonth", "expiryYear")
-                     if name not in details]
-    if asked["type"] in CARDS and not problems and expiry_passed(yymm(details), service.now()):
-        problems.append(Problem("details.expiryYear", "has passed", 422))
-    if (validate := asked.get("validate")) is not None:
-        if asked["type"] != RAW_CARD:
-            problems.append(Problem("validate", "is for RAW_CARD only"))
-        elif validate["currency"] not in CURRENCIES:
-            problems.append(Problem("validate.currency", "is not a currency of ISO 4217"))
-    return problems
 
 
 async def _make(service: Service, caller: Caller, asked: dict[str, Any], number: int) -> Answer:
@@ -251,13 +232,11 @@ async def replace(service: Service, request: Request) -> Answer:
     asked = read(request.body, fields.INSTRUMENT_REQUEST)
     if isinstance(asked, Answer):
         return asked
-    if wrong := _wrong(service, asked):
-        return answers.invalid(wrong)
     found, name, merchant_id = await _find(service, request), request.variables[0], request.caller.merchant.merchant_id
     if found is None:
         return answers.not_found("Payment instrument")
     if found["type"] != (VAULTED if asked["type"] == RAW_CARD else asked["type"]):
-        return answers.invalid([Problem("type", f"must be that of the instrument: {found['type']}", 422)])
+        return answers.error(409, f"type must be that of the instrument: {found['type']}")
     number = service.names.read(PREFIX, name)
     assert number is not None, "it was found"
     details = asked.get("details", {})

@@ -3,15 +3,17 @@
 A kind reads a decoded JSON value into what the door works with, noting every problem with the path of the field, and describes itself for
 machines (JSON Schema 2020-12, as OpenAPI 3.1 uses it): one table serves both, so that they cannot disagree.  Refuses to know any field.
 
-An absent field and a null are the same.  A field that nobody knows is passed over.  A text holds no NUL, which no database keeps.
+An absent field and a null are the same: what need not be there may be null.  A field that nobody knows is passed over.  A text holds no NUL,
+which no database keeps.
 """
 from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Mapping
+from calendar import monthrange
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from typing import Any, NamedTuple, Protocol
 
 log = logging.getLogger(__name__)
@@ -52,7 +54,6 @@ class Text:
     pattern: str = ""
     words: tuple[str, ...] = ()
     misspelt: Mapping[str, str] = field(default_factory=dict)
-    form: str = ""
     secret: bool = False
 
     def read(self, value: Any, path: str, problems: Problems) -> Any:
@@ -78,8 +79,6 @@ class Text:
         told: dict[str, Any] = {"type": "string", "maxLength": self.longest, "pattern": f"^(?:{self.pattern})$" if self.pattern else "^[^\\u0000]*$"}
         if self.least:
             told["minLength"] = self.least
-        if self.form:
-            told["format"] = self.form
         if self.secret:
             told["writeOnly"] = True
         return told
@@ -100,14 +99,14 @@ INT32, INT64 = (-2**31, 2**31 - 1), (-2**63, 2**63 - 1)
 
 @dataclass(frozen=True, slots=True)
 class Whole:
-    """An integer.  Outside of ``low`` to ``high`` it is well-formed and makes no sense (422); ``digits``: a text of digits will do too."""
+    """An integer.  Outside of ``low`` to ``high`` it is well-formed and makes no sense (422); a text that matches ``digits`` will do too."""
 
     low: int = INT64[0]
     high: int = INT64[1]
-    digits: bool = False
+    digits: str = ""
 
     def read(self, value: Any, path: str, problems: Problems) -> Any:
-        if self.digits and type(value) is str and value.isascii() and value.isdigit() and len(value) <= 18:
+        if self.digits and type(value) is str and _compiled(self.digits).fullmatch(value) is not None:
             value = int(value)
         if type(value) is not int:
             problems.append(Problem(path, "must be an integer"))
@@ -118,7 +117,7 @@ class Whole:
 
     def schema(self) -> dict[str, Any]:
         number = {"type": "integer", "minimum": self.low, "maximum": self.high}
-        return {"anyOf": [number, {"type": "string", "pattern": "^[0-9]{1,18}$"}]} if self.digits else number
+        return {"anyOf": [number, {"type": "string", "pattern": f"^(?:{self.digits})$"}]} if self.digits else number
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,21 +133,36 @@ class Flag:
         return {"type": "boolean"}
 
 
-_MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)", re.ASCII)
+_MOMENT = re.compile(r"(\d{4}-\d\d-\d\d)[Tt](\d\d:\d\d):(\d\d)(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+_FIRST, _LAST = datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, 23, 59, 59, 999999, tzinfo=UTC)
+_DAY = re.compile(r"(\d{4})-(\d\d)-(\d\d)", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """An instant (RFC 3339, seconds or finer, with its offset); read as ``datetime`` in UTC."""
+    """An instant (RFC 3339); read as ``datetime`` in UTC, to the microsecond.
+
+    A leap second is the moment before it; what the calendar of ``datetime`` does not reach is its first or last moment.
+    """
 
     def read(self, value: Any, path: str, problems: Problems) -> Any:
+        found = _MOMENT.fullmatch(value) if type(value) is str else None
         try:
-            if type(value) is not str or _MOMENT.fullmatch(value) is None:
+            if found is None:
                 raise ValueError
-            return datetime.fromisoformat(value).astimezone(UTC)
-        except (ValueError, OverflowError):
+            day, minute, second, fraction, zone = found.groups()
+            if second == "60":
+                second, fraction = "59", ".999999"
+            if day.startswith("0000"):
+                day = f"0001-{day[5:]}" if _is_day(day) else ""
+            read = datetime.fromisoformat(f"{day}T{minute}:{second}{((fraction or '.') + '000000')[:7]}{zone.upper()}")
+        except ValueError:
             problems.append(Problem(path, "must be an instant such as 2026-01-05T10:11:12.345Z"))
             return None
+        try:
+            return read.astimezone(UTC)
+        except OverflowError:
+            return _FIRST if read.year == 1 else _LAST
 
     def schema(self) -> dict[str, Any]:
         return {"type": "string", "format": "date-time"}
@@ -156,19 +170,23 @@ class Moment:
 
 @dataclass(frozen=True, slots=True)
 class Day:
-    """A calendar day, as it was written."""
+    """A calendar day (RFC 3339, full-date), as it was written."""
 
     def read(self, value: Any, path: str, problems: Problems) -> Any:
-        try:
-            if type(value) is not str or len(value) != 10:
-                raise ValueError
-            date.fromisoformat(value)
-        except ValueError:
+        if type(value) is not str or not _is_day(value):
             problems.append(Problem(path, "must be a day such as 1990-12-31"))
         return value
 
     def schema(self) -> dict[str, Any]:
         return {"type": "string", "format": "date"}
+
+
+def _is_day(value: str) -> bool:
+    found = _DAY.fullmatch(value)
+    if found is None:
+        return False
+    year, month, day = map(int, found.groups())
+    return 1 <= month <= 12 and 1 <= day <= monthrange(year or 2000, month)[1]        # of the year 0, too, which is a leap year
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +236,17 @@ class Listed:
     def schema(self) -> dict[str, Any]:
         return {"type": "array", "items": self.of.schema(), "maxItems": self.most}
 
+    def parts(self) -> Iterator[Any]:
+        """The kinds it consists of."""
+        yield self.of
+
+
+def nullable(schema: dict[str, Any]) -> dict[str, Any]:
+    """The same, or null: of what need not be there."""
+    if type(schema.get("type")) is not str:
+        return {"anyOf": [schema, {"type": "null"}]}
+    return schema | {"type": [schema["type"], "null"]} | ({"enum": [*schema["enum"], None]} if "enum" in schema else {})
+
 
 class Row(NamedTuple):
     """One field of an object.  ``aliases`` are other names that are read too; the first one that is there counts, the own name first."""
@@ -231,12 +260,13 @@ class Row(NamedTuple):
 class Object:
     """An object with these fields; read as a new dictionary of what is known and there.  ``name`` is its name for machines.
 
-    ``judge(read, path, problems)`` looks at the whole, once every field is right by itself.
+    ``judge(read, path, problems)`` looks at the whole, once every field is right by itself; ``also`` is that in words of the schema.
     """
 
     name: str
     rows: Mapping[str, Row]
     judge: Callable[[dict[str, Any], str, Problems], None] | None = None
+    also: Mapping[str, Any] = field(default_factory=dict)
 
     def read(self, value: Any, path: str, problems: Problems) -> Any:
         if type(value) is not dict:
@@ -263,22 +293,32 @@ class Object:
 
     def definition(self) -> dict[str, Any]:
         """The schema itself, for ``components``."""
-        properties = {name: row.kind.schema() for name, row in self.rows.items()}
-        for row in self.rows.values():
-            properties |= {alias: row.kind.schema() | {"deprecated": True} for alias in row.aliases}
-        required = [name for name, row in self.rows.items() if row.required and not row.aliases]
-        return {"type": "object", "properties": properties, **({"required": required} if required else {})}
+        return {"type": "object", **members(self.rows), **self.also}
+
+    def parts(self) -> Iterator[Any]:
+        """The kinds it consists of."""
+        yield from (row.kind for row in self.rows.values())
+
+
+def members(rows: Mapping[str, Row]) -> dict[str, Any]:
+    """``properties`` and ``required`` of an object with these fields."""
+    properties = {name: row.kind.schema() if row.required and not row.aliases else nullable(row.kind.schema()) for name, row in rows.items()}
+    for row in rows.values():
+        properties |= {alias: nullable(row.kind.schema()) | {"deprecated": True} for alias in row.aliases}
+    required = [name for name, row in rows.items() if row.required and not row.aliases]
+    return {"properties": properties, **({"required": required} if required else {})}
 
 
 @dataclass(frozen=True, slots=True)
 class Tagged:
-    """``{"type": …, MEMBER: {…}}``: what MEMBER holds depends on the type."""
+    """``{"type": …, MEMBER: {…}}``: what MEMBER holds depends on the type.  What stands ``beside`` is for the types in ``beside_of`` alone."""
 
     name: str
     member: str
     of: Mapping[str, Object]
     beside: Mapping[str, Row] = field(default_factory=dict)
     optional: bool = False
+    beside_of: tuple[str, ...] = ()
 
     def read(self, value: Any, path: str, problems: Problems) -> Any:
         if type(value) is not dict:
@@ -298,8 +338,12 @@ class Tagged:
         else:
             found[self.member] = kind.read(one, f"{where}{self.member}", problems)
         for name, row in self.beside.items():
-            if (other := value.get(name)) is not None:
+            if (other := value.get(name)) is None:
+                continue
+            if tag in self.beside_of:
                 found[name] = row.kind.read(other, f"{where}{name}", problems)
+            else:
+                problems.append(Problem(f"{where}{name}", f"is for {' and '.join(self.beside_of)} only"))
         return found
 
     def schema(self) -> dict[str, Any]:
@@ -307,8 +351,16 @@ class Tagged:
 
     def definition(self) -> dict[str, Any]:
         """The schema itself, for ``components``."""
-        beside = {name: row.kind.schema() for name, row in self.beside.items()}
-        return {"oneOf": [{
-            "type": "object", "properties": {"type": {"const": tag}, self.member: kind.schema(), **beside},
-            "required": ["type", self.member] if any(row.required for row in kind.rows.values()) and not self.optional else ["type"],
-        } for tag, kind in self.of.items()]}
+        return {"oneOf": [self._one(tag, kind) for tag, kind in self.of.items()]}
+
+    def parts(self) -> Iterator[Any]:
+        """The kinds it consists of."""
+        yield from self.of.values()
+        yield from (row.kind for row in self.beside.values())
+
+    def _one(self, tag: str, kind: Object) -> dict[str, Any]:
+        needed = any(row.required for row in kind.rows.values())
+        member = kind.schema() if needed else nullable(kind.schema())
+        beside = {name: nullable(row.kind.schema()) if tag in self.beside_of else {"type": "null"} for name, row in self.beside.items()}
+        return {"type": "object", "properties": {"type": {"const": tag}, self.member: member, **beside},
+                "required": ["type", self.member] if needed else ["type"]}
