@@ -363,7 +363,7 @@ def to_be_asked(operation: Operation) -> tuple[tuple[int, int, int], ...]:
 
 def ask(reserved: Reserved, now: datetime, pan: Pan | None, *, repeat: bool = False) -> Ask:
     """The message for a processor; ``repeat`` says that it may have had it before."""
-    intent, operation, held, _, deadline = reserved
+    intent, operation, held, _, deadline, _ = reserved
     card, initiation, payment = intent.card, intent.initiation, held.payment
     cited = ""
     if initiation is not Initiation.CARDHOLDER and card and card.stored:
