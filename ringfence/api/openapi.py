@@ -245,7 +245,8 @@ _PROOF = fields({
 }, ("ok", "at", "full", "merchants", "chain", "heads"))
 _STORY = fields({"name": text("what was asked for"), "payments": {"type": "array", "items": fields({
     "merchant": text("its identifier"), "payment": text("the payment's id"),
-    "names": {"type": "object", "additionalProperties": {"type": "string"}, "description": "what each door calls it"}, "story": {"type": "array", "items": fields({
+    "names": {"type": "object", "additionalProperties": {"type": "string"}, "description": "what each door calls it"},
+    "story": {"type": "array", "items": fields({
         "at": {"type": ["string", "null"], "description": "business time; null for how things stand"}, "what": {"type": "string"},
         "text": text("one sentence")}, ("at", "what", "text"))}}, ("merchant", "payment", "names", "story"))}}, ("name", "payments"))
 _ONE_ORDER = {"minProperties": 1, "maxProperties": 1, "additionalProperties": False}
