@@ -25,6 +25,7 @@ from ringfence.api.aps.reporting import ReportingApi
 from ringfence.api.aps.returning import FromTokenization, Returning
 from ringfence.api.http import App, BodyTooLarge, CallerGone, Door, read_body, root, service_routes
 from ringfence.api.ppro import app
+from ringfence.api.ppro import readable as readable_docs
 from ringfence.api.ppro.door import DOOR as PPRO
 from ringfence.api.ppro.mandates import Mandates
 from ringfence.api.ppro.returning import Returning as ChargeReturning
@@ -38,10 +39,11 @@ from ringfence.engine.clock import Clock
 from ringfence.engine.metrics import Counters, Metrics
 from ringfence.engine.reporting import Reporting
 from ringfence.engine.return_address import may_return, origin_of
+from ringfence.engine.seeding import FIRST
 from ringfence.engine.sessions import Cashier, finishing
 from ringfence.engine.timeline import Stepped
 from ringfence.engine.vault import Vault
-from ringfence.global_api import global_api
+from ringfence.global_api import ENDPOINTS, global_api
 from ringfence.linking import begin_on, giving_back, looking, page_on
 from ringfence.main import ASKING_SECONDS, Foundation, foundation
 from ringfence.opening import admin_token
@@ -126,9 +128,11 @@ def doors(base: Foundation, metrics: Metrics) -> Worker:
         config, admin_token(config), base.reporters, base.keyring, clock, directory, everywhere, base.ends, by_key=base.pool,
         advance=_advance(base), drops=base.drops, nudge=base.nudge, links=base.links, files=base.files,
         disputes=operators_of(config, base.reporters, base.keyring.content_key, clock.now, directory, base.disputes, base.ends.callback))
+    key, merchant = ("YOUR_API_KEY", "YOUR_MERCHANT_ID") if config.is_live else (FIRST.api_key, FIRST.merchant_id)
+    readable = readable_docs.routes(ENDPOINTS, base.ppro.base_url, key, merchant)
     routes = [
         streaming.door("/FortAPI/reportingApi", reports_door.handle, config.body_limit), *by_file.routes(),
-        *service_routes(ready=ready, metrics=metrics), *openapi.routes(), *operators, *static_files.routes(), *pages,
+        *service_routes(ready=ready, metrics=metrics), *openapi.routes(), *readable, *operators, *static_files.routes(), *pages,
         *wallet_notices.routes(base.amazon.notices(
             base.engine, base.pool, directory, numbers_of(directory), closed=_permission_closed(base)).receive),
         *(base.amazon_site.routes if base.amazon_site is not None else ())]

@@ -171,6 +171,8 @@ _PAGES: dict[str, Schema] = {
     "/pay/{address}/cancel": {"post": {
         "summary": "The payer gives up", "tags": ["pages"], "parameters": _ADDRESS, "requestBody": _typed(()),
         "responses": {**_ONWARD, "400": {"description": "not a form of this page", "content": _HTML}, **_WITHOUT, **_AWAY}}},
+    "/docs": {"get": {"summary": "The PPRO door's description, for people", "tags": ["pages"],
+                      "responses": {"200": {"description": "one page; `/v1/openapi.json` is for machines", "content": _HTML}}}},
     "/static/{name}": {"get": {
         "summary": "Style and script of the pages", "tags": ["pages"], "parameters": [path("name", "changes with the content")],
         "responses": {"200": {"description": "for ever the same", "content": {

@@ -56,7 +56,7 @@ class CardEffects(NamedTuple):
         return effects if any(effects) else None
 
     def _add(self, reserved: Reserved, outcome: Outcome) -> None:
-        intent, operation, _, row, _ = reserved
+        intent, operation, _, row, _, _ = reserved
         card = intent.card
         stored = card.stored if card is not None else None
         if stored is None or operation.kind not in _FIRST_KINDS:

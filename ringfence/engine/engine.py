@@ -394,7 +394,7 @@ def to_be_asked(operation: Operation) -> tuple[tuple[int, int, int], ...]:
 
 def ask(reserved: Reserved, now: datetime, pan: Pan | None, *, repeat: bool = False) -> Ask:
     """The message for a processor; ``repeat`` says that it may have had it before."""
-    intent, operation, (payment, *_), _, deadline = reserved
+    intent, operation, (payment, *_), _, deadline, _ = reserved
     operation_id, kind, minor, _, accepts_partial, _, _, allotment, *_ = operation
     card, initiation = intent.card, intent.initiation
     cited = ""

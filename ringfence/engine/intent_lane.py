@@ -101,7 +101,7 @@ class IntentBatch:
 
     def _accept(self, place: int, intent: Intent, operation: Operation, held: Held, key: str | None) -> None:
         row = operation_row(intent, operation, key)
-        self._replies[place] = _reserved((intent, operation, held, row, self._deadline))
+        self._replies[place] = _reserved((intent, operation, held, row, self._deadline, self._now))
         self._claims.append((row, place))
 
     async def _claim(self, connection: asyncpg.Connection) -> set[int]:

@@ -94,6 +94,7 @@ class Reserved(NamedTuple):
     held: Held
     row: OperationRow                       # as it is stored
     deadline: datetime
+    asked_at: datetime | None = None        # business time, as it is stored
 
 
 class Ended(NamedTuple):
@@ -122,6 +123,7 @@ class Result(Struct, frozen=True, gc=False):
     at: datetime | None = None              # business time of the outcome
     card: CardInHand | None = None          # the means of payment as it was used, where its token had changed meanwhile
     kept_as: str | None = None              # the token that was really made; "" for none, ``None``: as was intended
+    asked_at: datetime | None = None        # business time of the operation, where its outcome is its own
 
     @property
     def kind(self) -> Kind | None:

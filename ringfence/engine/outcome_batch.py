@@ -144,8 +144,10 @@ class OutcomeBatch:
         self.link = writing.linked(self._lane, self._chain_key)
         receipt = receipt_text(self.link)
         self._results = [
-            Result(payment, operation, outcome, refusal, None, "" if refusal else receipt, self._now)
-            for payment, operation, outcome, refusal in ends
+            Result(
+                payment, operation, outcome, refusal, None, "" if refusal else receipt, self._now,
+                asked_at=None if type(message) is Told else message[0].asked_at)
+            for (payment, operation, outcome, refusal), message in zip(ends, self._messages, strict=True)
         ]
         if writing.work.superseded:         # nothing was written for these, so they have no receipt
             self._results = [replace(one, receipt="") if one.outcome is _SUPERSEDED else one for one in self._results]
@@ -193,7 +195,7 @@ class _Writing:
 
     def first(self, reserved: Reserved, outcome: Outcome, undo: bool) -> _End:
         """The outcome of a payment's first operation: one row for all of it."""
-        _, operation, held, row, _ = reserved
+        _, operation, held, row, _, _ = reserved
         decision = decide(held.payment, _answer((operation, outcome)), self._now)
         assert type(decision) is Decision, "answers are never refused"
         payment, _, outcome, transfers, events, reverse, _ = decision

@@ -37,4 +37,4 @@ def reserved_of(
         channel=row.channel, magic=magic, resubmitted=resubmitted,
     )
     assert row.ask_deadline is not None, "a stored operation has one"
-    return Reserved(intent, operation, Held(payment), row, row.ask_deadline)
+    return Reserved(intent, operation, Held(payment), row, row.ask_deadline, row.asked_at)

@@ -215,7 +215,7 @@ def test_a_running_service_is_read_from_its_folder(tmp_path: Path) -> None:
     (tmp_path / "postgres.password").write_text("secret\n")
     (tmp_path / "postgres.socket").write_text("/tmp/sockets\n")
     sandbox = tmp_path / "sandbox.json"
-    merchant = dict(zip(("merchant_identifier", "access_code", "sha_request_phrase", "sha_response_phrase", "sha_type"), MERCHANTS[0], strict=True))
+    merchant = dict(zip(("merchant_identifier", "access_code", "sha_request_phrase", "sha_response_phrase", "sha_type"), MERCHANTS[0][:5], strict=True))
     sandbox.write_text(json.dumps({"base_url": "http://127.0.0.1:8080", "admin": "token", "merchants": [{"aps": merchant}], "test_cards": []}))
     service = running(sandbox)
     assert (service.base_url, service.merchants, service.pid) == ("http://127.0.0.1:8080", MERCHANTS[:1], os.getpid())

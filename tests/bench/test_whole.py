@@ -17,6 +17,7 @@ def test_the_real_service_keeps_every_purchase_that_it_acknowledged(tmp_path: Pa
     found = json.loads(ended.stdout)
     assert found.keys() >= KEYS
     assert (found["errors"], found["verified"], found["ratio"]) == (0, True, None)
+    assert found["ppro_ratio"] > 0 and found["charges_checked"] > 0
     assert found["cpu_us"]["python"] > 0
     assert found["cpu_us"]["postgres"] > 0
     assert found["acknowledged"] >= found["signatures_checked"] * 100 > 0

@@ -25,9 +25,11 @@ from ringfence.core.card import brand_of
 from ringfence.core.commands import Command, Initiation, Kind
 from ringfence.core.expiry import hold_seconds
 from ringfence.core.mock_method import read_descriptor
+from ringfence.core.outcomes import Approved, Declined
 from ringfence.core.redirection import Recurrence, Redirect
 from ringfence.core.refusals import Refusal
-from ringfence.engine.intents import Intent
+from ringfence.engine.charges import Step
+from ringfence.engine.intents import Intent, Result
 
 PAGE = 50
 CARD, MOCK = "CARD", "MOCK"
@@ -107,7 +109,28 @@ async def begin(service: Service, caller: Caller, wish: Wish) -> Answer:
         return await begin(service, caller, wish._replace(refused=failures.refused(done.refusal).code))
     if held is not None and held.has_news:
         await instruments.renew(service, caller, held)
-    return await told(service, caller, wish.payment_id)
+    first = begun(intent, done)
+    if first is None:
+        return await told(service, caller, wish.payment_id)
+    return answers.ok(service.renderer.as_begun(caller.merchant.merchant_id, first))
+
+
+def begun(intent: Intent, done: Result) -> Step | None:
+    """The charge's first operation as it was stored a moment ago; ``None`` where the result does not tell all of it."""
+    outcome, command = done.outcome, intent.command
+    if done.asked_at is None or intent.describe is not None:
+        return None
+    match outcome:
+        case Approved():
+            said = ("approved", outcome.minor, outcome.response_code, None, outcome.approval_code or None, outcome.scheme_reference or None)
+        case Declined():
+            said = ("declined", None, outcome.response_code, outcome.advice or None, None, None)
+        case _:
+            return None
+    return Step(
+        command.operation_id, command.kind, command.minor or 0, command.currency, intent.door, intent.reference, intent.key, intent.details,
+        intent.actor, intent.source, intent.processor, None, None, intent.initiation, intent.channel, command.accepts_partial, "",
+        command.hold_seconds, None, done.asked_at, done.asked_at, 1, *said, outcome.processor_reference or None, done.at, intent.resubmitted)
 
 
 async def told(service: Service, caller: Caller, payment_id: int) -> Answer:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import msgspec
@@ -129,6 +130,7 @@ class Renderer:
 
     def __init__(self, names: Names, methods: Callable[[View, Facts], list[dict[str, Any]]] = lambda view, facts: []) -> None:
         self._names, self._methods = names, methods
+        self._charge_named = lru_cache(1024)(partial(names.make, "charge"))        # stands in each of a charge's operations
 
     def charge(self, charge: Charge) -> dict[str, Any]:
         """The whole charge."""
@@ -141,7 +143,7 @@ class Renderer:
 
     def _charge(self, view: View, turned_down: tuple[RefusedRow, ...], status: str) -> dict[str, Any]:
         first, facts = view.first, facts_of(view.first)
-        name = self._names.make("charge", view.payment_id)
+        name = self._charge_named(view.payment_id)
         echo, consumer = facts.echo, facts.echo.get("consumer")
         lists = {kind: self.listed(view, turned_down, words) for kind, words in LISTS.items()}
         updated = max(self._instants(view, turned_down))
@@ -230,7 +232,7 @@ class Renderer:
             told["failure"] = failure.told()
         return told | {
             "createdAt": moment(created), "updatedAt": moment(updated or created),
-            "_links": {"payment_charge": {"href": f"{CHARGES}/{self._names.make('charge', payment_id)}"}}}
+            "_links": {"payment_charge": {"href": f"{CHARGES}/{self._charge_named(payment_id)}"}}}
 
     def discard(self, payment_id: int, row: RefusedRow) -> dict[str, Any]:
         """A discard that the merchant asked for."""

@@ -79,7 +79,7 @@ async def test_an_instrument_is_made_read_replaced_and_deleted(client: Client):
     assert put.status == 200 and (put.body["details"]["last4Digits"], put.body["details"]["expiryMonth"]) == ("0000", 2)
     assert (await client.charge(instrument=None, instrumentId=made.body["id"]))["status"] == "CAPTURED"
     assert client.process.processor.asked[-1].pan.reveal() == "5555009900000000"
-    assert (await client.send("PUT", f"/v1{path}", b'{"type":"MOCK"}')).status == 422
+    assert (await client.send("PUT", f"/v1{path}", b'{"type":"MOCK"}')).status == 409
     gone = await client.send("DELETE", f"/v1{path}")
     assert gone.status == 204 and gone.body == b""
     for answered in (await client.get(path), await client.send("DELETE", f"/v1{path}"), await client.send("PUT", f"/v1{path}", b'{"type":"MOCK"}')):
