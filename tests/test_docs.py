@@ -25,6 +25,7 @@ from ringfence.api.aps import pages as aps_pages
 from ringfence.api.aps.accounts import Credential, Settings
 from ringfence.api.aps.batch import BatchApi
 from ringfence.api.http import service_routes
+from ringfence.api.ppro import readable
 from ringfence.cli import cli
 from ringfence.config import VARIABLES, Config, read
 from ringfence.core.card import luhn_valid
@@ -198,7 +199,8 @@ def test_the_description_has_every_endpoint():
     keyring: Any = SimpleNamespace(content_key=bytes(32))
     operators = admin_of(config, "token", nothing, keyring, WallClock(), nothing, nothing, AsyncExitStack(), links=nothing, disputes=nothing)
     pages = hosted.routes(hosted.Hosted(nothing, {}, {aps_pages.PATH: nothing}, nothing, nothing, 0.0))
-    served = [*operators, *openapi.routes(), *service_routes(ready=nothing, metrics=nothing), *pages, *static_files.routes()]
+    served = [*operators, *openapi.routes(), *service_routes(ready=nothing, metrics=nothing), *pages, *static_files.routes(),
+              *readable.routes((), "", "", "")]
     endpoints = {(route.path, method.lower()) for route in served if isinstance(route, Route) for method in route.methods or () if method != "HEAD"}
     described = {(path, method) for path, methods in openapi.document()["paths"].items() for method in methods}
     files = {(route.path, "post") for route in BatchApi(nothing, nothing, b"", nothing).routes() if route.path.endswith("/")}

@@ -486,6 +486,7 @@ async def test_a_maker_that_died_is_gone_on_with(one: Process, client: AgreeingC
             raise RuntimeError("killed by the test")
 
         with monkeypatch.context() as patched:
+            patched.setattr(client, "is_breaking", True)
             patched.setattr(door, name, died)
             answered = await client.post("/payment-agreements", body, key="died")
             assert answered.status == 500
@@ -502,6 +503,7 @@ async def test_a_maker_that_never_comes_back(one: Process, client: AgreeingClien
         raise RuntimeError("killed by the test")
 
     with monkeypatch.context() as patched:
+        patched.setattr(client, "is_breaking", True)
         patched.setattr(door, "_first", died)
         await client.post("/payment-agreements", agreement(instrument=raw_card("4000009900001309"), initialPaymentCharge=FIRST))
     number = await one.value("SELECT max(agreement_id) FROM agreements")
