@@ -12,7 +12,7 @@ import pytest
 from ringfence.api import webhooks
 from ringfence.api.admin import guard
 from ringfence.api.aps import notifications, recurring
-from ringfence.engine import feed
+from ringfence.engine import feed, wording
 from ringfence.engine import webhooks as engine
 from ringfence.engine.addresses import rules_for
 from ringfence.engine.feed import Notifier
@@ -50,7 +50,7 @@ async def handed_out(one: Process, answer: dict[str, Any]) -> str:
     payment = int(answer["fort_id"])
     async with one.pool.acquire() as connection:
         events, _ = await feed.read(connection, {}, 10_000)
-        told = engine.rendered([event for event in events if event.payment_id == payment], one.directory, NOTIFIERS)
+        told = wording.rendered([event for event in events if event.payment_id == payment], one.directory, NOTIFIERS)
         placed = await engine.placed_at(connection, one.now(), told)
         async with connection.transaction():
             assert await engine.handed_out(connection, one.now(), placed) == len(told)

@@ -24,9 +24,11 @@ def test_every_text_is_there_in_both_languages_with_the_same_blanks():
 
 
 def test_every_text_is_said_somewhere():
-    """As a word in templates, code or the door's words for the payer."""
+    """As a word in templates, code, the doors' words for the payer or where both are put together."""
     root = resources.files("ringfence")
-    files = [*root.joinpath("web").iterdir(), *root.joinpath("web", "templates").iterdir(), *root.joinpath("api", "aps").iterdir()]
+    files = [
+        *root.joinpath("web").iterdir(), *root.joinpath("web", "templates").iterdir(), *root.joinpath("api", "aps").iterdir(),
+        root.joinpath("redirecting.py")]
     code = "".join(one.read_text("utf-8") for one in files if one.is_file() and one.name != "texts.py")
     assert [key for key in TEXTS if not {f'"{part}"' for part in (key, key.removeprefix("problem_"), _ending(key))} & _words(code)] == []
 

@@ -54,7 +54,7 @@ WHERE merchant_id = $1 AND subject = $2 AND payment_id = 0 AND ended_at IS NULL 
 RETURNING true;
 
 -- give_back --
--- ... and leave it to the next.
+-- Leave it to the next who comes.
 UPDATE redirections SET claim = NULL, claim_until = NULL WHERE merchant_id = $1 AND subject = $2 AND claim = $3 AND payment_id = 0 AND ended_at IS NULL;
 
 -- end --
