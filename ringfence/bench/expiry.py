@@ -180,7 +180,7 @@ class Buyer(threading.Thread):
         """The thread."""
         with self._acknowledged.open("ab") as file:
             while not self._ended.wait(PAUSE_SECONDS):
-                order, began = self._shop.order(), time.perf_counter()
+                order, began = self._shop.order("aps"), time.perf_counter()
                 body = self._answered(order.request)
                 if body is None and self._forgives:
                     self._connection.socket.close()

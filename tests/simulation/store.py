@@ -145,7 +145,7 @@ class Database:
         return [self._notice(one, now) if isinstance(one, Told) else self._end(one, now, new_id) for one in batch]
 
     def _end(self, ended: Ended, now: datetime, new_id: Callable[[], int]) -> Result:
-        (intent, operation, held, _, _), outcome, undo = ended
+        (intent, operation, held, *_), outcome, undo = ended
         key, name = (intent.merchant_id, intent.payment_id), (intent.merchant_id, operation.id)
         if operation.unknown:
             job = self.jobs.get((intent.merchant_id, RECOVERY, operation.id))
