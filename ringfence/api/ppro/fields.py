@@ -262,6 +262,8 @@ CHARGE = Object("PaymentChargeRequest", {
     "webhooksUrl": WEBHOOKS_URL, **CITED, "labels": LABELS,
 }, _charge_of_card, {"allOf": [_AT_MOST_ONE, _UPDATED, _OF_CARD]})
 
+_CODE: dict[str, Any] = {"required": ["details"], "properties": {"details": {
+    "type": "object", "required": ["verificationCode"], "properties": {"verificationCode": {"pattern": "^[0-9]{6}$"}}}}}
 OPERATIONS = {
     "captures": Object("CaptureRequest", {"amount": Row(MINOR, True), "merchantCaptureReference": REFERENCE, "labels": LABELS}),
     "voids": Object("VoidRequest", {"amount": Row(MINOR, True), "merchantVoidReference": REFERENCE, "labels": LABELS}),
@@ -270,7 +272,7 @@ OPERATIONS = {
         "refundReason": Row(Text(words=REFUND_REASONS, misspelt={"DUPLCIATE": "DUPLICATE"}))}),
     "discards": Object("DiscardRequest", {"merchantDiscardReference": REFERENCE}),
     "authorizations": Object("AuthorizationRequest", {"authenticationResult": Row(Object("AuthenticationResult", {
-        "type": Row(Text(64)), "details": Row(Map(50, 64, 512))}), True)}),
+        "type": Row(Text(64)), "details": Row(Map(50, 64, 512))}, also={"allOf": [_CODE]}), True)}),
 }
 
 # ----------------------------------------------------------------------------------------------------------- agreements
@@ -284,7 +286,7 @@ class _OldMoney:
     def read(self, value: Any, path: str, problems: Problems) -> Any:
         if type(value) is dict and value.get("amount") is not None:
             if value.get("value") is not None and value["value"] != value["amount"]:
-                problems.append(Problem(f"{path}.amount", "differs from value"))
+                problems.append(Problem(f"{path}.amount", "differs from value", 422))
             value = {**value, "value": value["amount"]}
         return MONEY.read(value, path, problems)
 
@@ -335,6 +337,12 @@ def _reference_beside(read: dict[str, Any], path: str, problems: Problems) -> No
 
 INITIAL_CHARGE = Object("InitialPaymentCharge", {"amount": Row(_MoneyWithReference(), True), **_UNDER_AGREEMENT}, _reference_beside)
 
+_LIMITED: dict[str, Any] = {"if": {"required": ["amountType"], "properties": {"amountType": {"enum": ["EXACT", "MAX"]}}},
+                            "then": {"required": ["amount"], "properties": {"amount": _GIVEN}}}
+_BY_ACCOUNT: dict[str, Any] = {"if": {"required": ["paymentMethod"], "properties": {"paymentMethod": {"const": "AMAZON_PAY"}}},
+                               "then": {"required": ["startDate"], "properties": {
+                                   "startDate": _GIVEN, "consumer": {"required": ["name"], "properties": {"name": _GIVEN}}}}}
+
 AGREEMENT = Object("PaymentAgreementRequest", {
     "paymentMethod": METHOD, "consumer": Row(CONSUMER, True), "startDate": Row(Moment()), "endDate": Row(Moment()), "amount": Row(MONEY),
     "amountType": Row(Text(words=("MAX", "EXACT", "VARIABLE"))),
@@ -343,6 +351,6 @@ AGREEMENT = Object("PaymentAgreementRequest", {
     "description": Row(Text(100)), "merchantPaymentAgreementReference": TEXT, "paymentMedium": Row(Text(words=MEDIUMS)),
     "instrumentId": Row(Text(100)), "instrument": Row(INSTRUMENT), "paymentSessionId": TEXT, "webhooksUrl": WEBHOOKS_URL,
     "authenticationSettings": Row(Listed(AUTHENTICATION_OF_AGREEMENT, 10)), "initialPaymentCharge": Row(INITIAL_CHARGE), **CITED, "labels": LABELS,
-}, _one_instrument, _AT_MOST_ONE)
+}, _one_instrument, {"allOf": [_AT_MOST_ONE, _OF_CARD, _LIMITED, _BY_ACCOUNT]})
 
 REVOCATION = Object("RevocationRequest", {})

@@ -24,7 +24,7 @@ async def taken(service: Service, caller: Caller, asked: Mapping[str, Any]) -> A
     if url is None:
         return None
     if why := service.not_to_be_called(url):
-        return answers.invalid([Problem(FIELD, why)])
+        return answers.invalid([Problem(FIELD, why, 422)])         # what may be called depends on the installation
     merchant = caller.merchant
     if not merchant.settings.ppro_charge_webhooks:
         await service.directory.change(merchant.identifier, {"ppro_charge_webhooks": "on"})

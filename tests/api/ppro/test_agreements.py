@@ -410,8 +410,8 @@ async def test_a_wallet_that_does_not_answer_is_told_again(one: Process, client:
     ({"frequency": {"type": "DAILY", "interval": 0}}, 422, "frequency.interval must be 1 to 1000"),
     ({"initialPaymentCharge": {"amount": {"value": 1, "currency": "XQX"}}}, 400, "initialPaymentCharge.amount.currency is not a currency of ISO 4217"),
     ({"initialPaymentCharge": {}}, 400, "initialPaymentCharge.amount is required"),
-    ({"webhooksUrl": "https://10.0.0.1/hooks"}, 400, None),
-    ({"initialPaymentCharge": {"amount": {"value": 100, "currency": "USD"}, "webhooksUrl": "https://10.0.0.1/hooks"}}, 400, None),
+    ({"webhooksUrl": "https://10.0.0.1/hooks"}, 422, None),
+    ({"initialPaymentCharge": {"amount": {"value": 100, "currency": "USD"}, "webhooksUrl": "https://10.0.0.1/hooks"}}, 422, None),
     ({"description": "x" * 101}, 400, "description must have 0 to 100 characters"),
 ])
 async def test_bad_input(client: AgreeingClient, fields: dict[str, Any], status: int, message: str | None):
@@ -443,7 +443,7 @@ async def test_the_seeds_slips(client: AgreeingClient):
     old = (await client.ask_under(made, {"amount": {"amount": 700, "currency": "USD"}, "paymentChargeMerchantReference": "alias"})).body
     assert (old["status"], old["authorizations"][0]["amount"], old["authorizations"][0]["merchantPaymentChargeReference"]) == ("CAPTURED", 700, "alias")
     both = await client.ask_under(made, {"amount": {"amount": 700, "value": 701, "currency": "USD"}})
-    assert (both.status, both.body["failureMessage"]) == (400, "amount.amount differs from value")
+    assert (both.status, both.body["failureMessage"]) == (422, "amount.amount differs from value")
     for name in ("agrmt_" + made["id"][4:], made["id"] + "x", "x"):
         assert (await client.get(f"/payment-agreements/{name}")).status == 404
         assert (await client.ask_under({"id": name}, {"amount": {"value": 1, "currency": "USD"}})).status == 404
