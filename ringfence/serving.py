@@ -8,7 +8,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 import asyncpg
@@ -23,7 +23,7 @@ from ringfence.api.aps import tokenization
 from ringfence.api.aps.door import DOOR
 from ringfence.api.aps.reporting import ReportingApi
 from ringfence.api.aps.returning import FromTokenization, Returning
-from ringfence.api.http import App, BodyTooLarge, CallerGone, Door, read_body, root, service_routes
+from ringfence.api.http import App, BodyTooLarge, CallerGone, Door, Learn, read_body, root, service_routes
 from ringfence.api.ppro import app
 from ringfence.api.ppro import readable as readable_docs
 from ringfence.api.ppro.door import DOOR as PPRO
@@ -71,6 +71,7 @@ class Worker:
     ready: Callable[[], Awaitable[list[str]]]
     close: Callable[[], Awaitable[None]]
     long_paths: tuple[str, ...] = ()
+    learn: Mapping[str, Learn] = field(default_factory=dict)
 
 
 async def build(config: Config, database_url: str, number: int, metrics: Metrics) -> Worker:
@@ -137,7 +138,8 @@ def doors(base: Foundation, metrics: Metrics) -> Worker:
             base.engine, base.pool, directory, numbers_of(directory), closed=_permission_closed(base)).receive),
         *(base.amazon_site.routes if base.amazon_site is not None else ())]
     v1 = global_api(base)
-    return Worker(root(by_path, routes, base.counters, {app.PREFIX: v1}), by_path, base.counters, ready, base.ends.aclose, aps_batch.LONG_PATHS)
+    application = root(by_path, routes, base.counters, {app.PREFIX: v1})
+    return Worker(application, by_path, base.counters, ready, base.ends.aclose, aps_batch.LONG_PATHS, v1.learning())
 
 
 def _pages_of_links(base: Foundation, cashier: Cashier) -> list[BaseRoute]:

@@ -123,7 +123,7 @@ class Server(uvicorn.Server):
 
 
 def _settings(config: Config, service: Worker, tls: TlsFiles | None) -> uvicorn.Config:
-    connection = connection_class(config.head_limit, service.doors, service.counters, long_paths=service.long_paths)
+    connection = connection_class(config.head_limit, service.doors, service.counters, long_paths=service.long_paths, learn=service.learn)
     return uvicorn.Config(
         service.app, http=connection, ws="none", lifespan="off", interface="asgi3", log_config=None, access_log=False, server_header=False,
         date_header=False, proxy_headers=False, backlog=2048, timeout_keep_alive=config.keep_alive_seconds,

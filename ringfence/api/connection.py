@@ -13,10 +13,10 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from ringfence.api.http import Door
+from ringfence.api.http import Door, Learn, Prepared, learning
 from ringfence.api.known_head import KnownHead, known_head
 from ringfence.engine import points
-from ringfence.engine.metrics import CRASHES, REQUEST_SECONDS, REQUESTS_APS, Counters
+from ringfence.engine.metrics import CRASHES, Counters
 
 log = logging.getLogger(__name__)
 
@@ -30,8 +30,6 @@ _REASON = b'{"error":"the head of the request is too large"}'
 _TOO_LARGE = (b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: application/json\r\nconnection: close\r\n"
               b"content-length: %d\r\n\r\n%s") % (len(_REASON), _REASON)
 
-_ANSWER = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n%b%b\r\n%b"
-_RECEIPT = b"ringfence-receipt: %b\r\n"
 _CLOSE = b"connection: close\r\n"
 _BROKEN = (b"HTTP/1.1 500 Internal Server Error\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: 21\r\n"
            b"connection: close\r\n\r\nInternal Server Error")
@@ -51,24 +49,24 @@ class _Nobody:
 class Exchange:
     """One request on the short way and its answer: what uvicorn's connection asks of its own ``RequestResponseCycle``."""
 
-    __slots__ = ("body", "disconnected", "door", "keep_alive", "response_complete", "task")
+    __slots__ = ("body", "disconnected", "door", "keep_alive", "key", "response_complete", "task")
     message_event = _Nobody()
     more_body = False
 
-    def __init__(self, door: Door, body: bytes) -> None:
-        self.door, self.body = door, body
+    def __init__(self, door: Prepared, body: bytes, key: str) -> None:
+        self.door, self.body, self.key = door, body, key
         self.task: asyncio.Task[None] | None = None
         self.disconnected = self.response_complete = False
         self.keep_alive = True
 
 
 def connection_class(
-    head_limit: int, doors: Mapping[str, Door], counters: Counters, *, long_paths: Iterable[str] = (),
+    head_limit: int, doors: Mapping[str, Door], counters: Counters, *, long_paths: Iterable[str] = (), learn: Mapping[str, Learn] | None = None,
 ) -> type[HttpToolsProtocol]:
-    """The class of a worker's connections.  ``head_limit`` is in bytes; ``doors`` are those of ``api.http.root``; a body sent to one of
-    ``long_paths`` may take longer the more of it has come."""
+    """The class of a worker's connections.  ``head_limit`` is in bytes; ``doors`` are those of ``api.http.root``, ``learn`` further paths
+    that have a short way; a body sent to one of ``long_paths`` may take longer the more of it has come."""
     long = frozenset(path.encode() for path in long_paths)
-    by_path = {path.encode(): door for path, door in doors.items()}
+    by_path = {path.encode(): learns for path, learns in {**{path: learning(door) for path, door in doors.items()}, **(learn or {})}.items()}
 
     class Connection(HttpToolsProtocol):
         """See the module.
@@ -86,7 +84,7 @@ def connection_class(
 
             # The short way: what is known, and whether the parser stands between two requests, so that it may be passed by.
             self._known: KnownHead | None = None
-            self._door: Door | None = None
+            self._door: Prepared | None = None
             self._between = True
             self._held, self._needed = bytearray(), 0       # of a request with a known head, until its body is complete
             self._unread: bytes | None = None               # what the parser is given, while its first head is of interest
@@ -118,13 +116,13 @@ def connection_class(
                 data, self._held = bytes(self._held), bytearray()
             at, arrived = 0, len(data)
             while at < arrived and (place := known.body_of(data, at)) is not None:
-                start, end = place
+                start, end, key = place
                 if end - start > door.body_limit:
                     break
                 if end > arrived:
                     self._hold(data[at:], end - at)
                     return b""
-                self._take(door, data[start:end])
+                self._take(door, data[start:end], key)
                 at = end
             return data[at:] if at else data
 
@@ -132,10 +130,10 @@ def connection_class(
             self._held, self._needed = bytearray(part), needed
             self.waiting_since, self.idle_since = self.loop.time(), None
 
-        def _take(self, door: Door, body: bytes) -> None:
+        def _take(self, door: Prepared, body: bytes, key: str) -> None:
             """Answer a body, now or when the answers before it have left."""
             self.waiting_since = self.idle_since = None
-            previous, exchange = self.cycle, Exchange(door, body)
+            previous, exchange = self.cycle, Exchange(door, body, key)
             self.cycle = exchange  # type: ignore[assignment]
             if previous is None or previous.response_complete:
                 self._start(exchange)
@@ -181,11 +179,12 @@ def connection_class(
 
         def _learn(self, received: bytes) -> None:
             """Know the head again that the parser has just read at the beginning of *received*, if it is a door's and asks for nothing else."""
-            door = by_path.get(self.url)
-            if door is None or self.parser.get_method() != b"POST" or self.parser.should_upgrade() or not self.parser.should_keep_alive():
+            learns = by_path.get(self.url)
+            if learns is None or self.parser.get_method() != b"POST" or self.parser.should_upgrade() or not self.parser.should_keep_alive():
                 return
             self._lessons -= 1
-            if (known := known_head(received, self.url, self.headers)) is not None:
+            door = learns(self.headers)
+            if door is not None and (known := known_head(received, self.url, self.headers, door.key_name)) is not None:
                 self._known, self._door = known, door
 
         # -- what is answered --
@@ -197,11 +196,11 @@ def connection_class(
         async def _answer(self, exchange: Exchange) -> None:
             """Carry a body to the door and its answer back, in one write."""
             body, exchange.body = exchange.body, b""        # an idle connection remembers no card
-            answer, receipt = b"", None                     # a door's receipt is never None: that is an exception
+            door, answer, of = exchange.door, b"", None     # a head is made of something: nothing is an exception
             began = perf_counter()
             try:
                 try:
-                    answer, receipt = await exchange.door.handle(body, self._source_ip, "")
+                    answer, of = await door.handle(body, self._source_ip, exchange.key)
                 except BaseException as error:              # as uvicorn: also a task that the end of the service cancels answers
                     if isinstance(error, Exception):
                         counters.add(CRASHES)
@@ -209,20 +208,19 @@ def connection_class(
                 if self.flow.write_paused and not exchange.disconnected:
                     await self.flow.drain()
                 if not exchange.disconnected:
-                    self._send(exchange, answer, receipt)
+                    self._send(exchange, answer, of)
             finally:
                 self.tasks.discard(exchange.task)
-            if receipt is not None:
-                counters.observe(REQUEST_SECONDS, perf_counter() - began)
-                counters.add(REQUESTS_APS)
+            if of is not None:
+                counters.observe(door.seconds, perf_counter() - began)
+                counters.add(door.requests)
 
-        def _send(self, exchange: Exchange, answer: bytes, receipt: str | None) -> None:
-            if receipt is None:
+        def _send(self, exchange: Exchange, answer: bytes, of: Any) -> None:
+            if of is None:
                 exchange.keep_alive = False
                 self.transport.write(_BROKEN)
             else:
-                written = _ANSWER % (
-                    len(answer), _RECEIPT % receipt.encode() if receipt else b"", b"" if exchange.keep_alive else _CLOSE, answer)
+                written = b"%b%b\r\n%b" % (exchange.door.head(answer, of), b"" if exchange.keep_alive else _CLOSE, answer)
                 if points.is_armed(points.IN_ANSWER):
                     half = len(written) // 2
                     self.transport.write(written[:half])

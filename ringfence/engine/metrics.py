@@ -19,6 +19,7 @@ class Metric(NamedTuple):
 
 
 _REQUESTS = "Requests answered, by door."
+_SECONDS = "Time from a complete request head to the answer handed over, by door."
 _OPERATIONS = "Operations that ended, by result; unknown ones may end later and count again."
 _BATCHES = "Committed batches."
 _ROWS = "Messages in committed batches."
@@ -33,6 +34,7 @@ QUEUES = ("recovery", "reversal", "challenge", "redirection", "delivery", "plan"
 #: The counters, in the order of their columns.  The constants below are their places.
 COUNTERS: tuple[Metric, ...] = (
     Metric("ringfence_requests_total", _REQUESTS, (("door", "aps"),)),
+    Metric("ringfence_requests_total", _REQUESTS, (("door", "ppro"),)),
     Metric("ringfence_requests_total", _REQUESTS, (("door", "other"),)),
     Metric("ringfence_operations_total", _OPERATIONS, (("result", "approved"),)),
     Metric("ringfence_operations_total", _OPERATIONS, (("result", "declined"),)),
@@ -54,7 +56,7 @@ COUNTERS: tuple[Metric, ...] = (
     Metric("ringfence_doubts_ended_total", _DOUBTS, (("how", "declined"),)),
     Metric("ringfence_doubts_ended_total", _DOUBTS, (("how", "reversed"),)),
 )
-(REQUESTS_APS, REQUESTS_OTHER, APPROVED, DECLINED, UNKNOWN, REFUSED, OTHER, INTENT_BATCHES, OUTCOME_BATCHES,
+(REQUESTS_APS, REQUESTS_PPRO, REQUESTS_OTHER, APPROVED, DECLINED, UNKNOWN, REFUSED, OTHER, INTENT_BATCHES, OUTCOME_BATCHES,
  INTENT_MESSAGES, OUTCOME_MESSAGES, CRASHES, WORKER_RESTARTS, DATABASE_RESTARTS, *_QUEUES, SET_ASIDE, DELIVERED, NOT_DELIVERED,
  DOUBT_APPROVED, DOUBT_DECLINED, DOUBT_REVERSED) = range(len(COUNTERS))
 
@@ -66,11 +68,12 @@ BOUNDS = (0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256,
 
 #: The histograms; each has a column per bound, one for what is above, and one for the sum in microseconds.
 HISTOGRAMS: tuple[Metric, ...] = (
-    Metric("ringfence_request_seconds", "Time from a complete request head to the answer handed over, by door.", (("door", "aps"),)),
+    Metric("ringfence_request_seconds", _SECONDS, (("door", "aps"),)),
+    Metric("ringfence_request_seconds", _SECONDS, (("door", "ppro"),)),
     Metric("ringfence_commit_seconds", "Time a batch took to commit.", (("lane", "intents"),)),
     Metric("ringfence_commit_seconds", "Time a batch took to commit.", (("lane", "outcomes"),)),
 )
-REQUEST_SECONDS, INTENT_SECONDS, OUTCOME_SECONDS = range(len(HISTOGRAMS))
+REQUEST_SECONDS, PPRO_SECONDS, INTENT_SECONDS, OUTCOME_SECONDS = range(len(HISTOGRAMS))
 
 _PER_HISTOGRAM = len(BOUNDS) + 2
 _DIRECTORY = len(COUNTERS) + len(HISTOGRAMS) * _PER_HISTOGRAM

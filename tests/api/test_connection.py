@@ -23,13 +23,18 @@ from starlette.routing import Route
 
 from ringfence.api import connection
 from ringfence.api.connection import Exchange, close_overdue, connection_class
-from ringfence.api.http import Door, root
+from ringfence.api.http import Door, Prepared, read_body, root
 from ringfence.engine.metrics import CRASHES, REQUEST_SECONDS, REQUESTS_APS, REQUESTS_OTHER, Metrics
 from ringfence.worker import Server
 
 TURNS = 12                                      # of the loop: more than any answer takes that waits for nothing
 BODY_LIMIT = 4_096
 HEAD_LIMIT = 2_048
+KEY = b"x-key"
+
+
+def head_of_keyed(answer: bytes, status: int) -> bytes:
+    return b"HTTP/1.1 %b\r\ncontent-length: %d\r\nx-own: yes\r\n" % ({201: b"201 Created", 402: b"402 Payment Required"}[status], len(answer))
 
 
 class Recorded:
@@ -71,6 +76,19 @@ class Served:
             return b"x" * 1_000_000, ""
         return b"%b|%b|%b" % (body, source_ip.encode(), idempotency_key.encode()), "7:abc" if body.startswith(b"receipt") else ""
 
+    async def keyed(self, body: bytes, source_ip: str, key: str) -> tuple[bytes, int]:
+        """A door with keys and statuses of its own; ``later`` waits for a turn."""
+        if body.startswith(b"later"):
+            await asyncio.sleep(0)
+        return b"%b|%b|%b" % (body, source_ip.encode(), key.encode()), 402 if body.startswith(b"poor") else 201
+
+    async def application(self, scope, receive, send) -> None:
+        """The same door the long way."""
+        key = next((value.decode("latin-1") for name, value in scope["headers"] if name == KEY), "")
+        answer, status = await self.keyed(await read_body(scope, receive, 10 * BODY_LIMIT), scope["client"][0], key)
+        await send({"type": "http.response.start", "status": status, "headers": [(b"content-length", b"%d" % len(answer)), (b"x-own", b"yes")]})
+        await send({"type": "http.response.body", "body": answer})
+
     def hold(self, body: bytes) -> asyncio.Event:
         self.held[body] = asyncio.Event()
         return self.held[body]
@@ -95,13 +113,14 @@ async def serve(*, keep_alive: float = 60, drain: int = 10, host: str = "127.0.0
         return Response(b"cold:" + await request.body())
 
     doors = {"/door": Door(served.handle, BODY_LIMIT)}
-    application = root(doors, [Route("/cold", cold, methods=["GET", "POST"])], counters)
+    application = root(doors, [Route("/cold", cold, methods=["GET", "POST"])], counters, {"/keyed": served.application})
+    prepared = Prepared(served.keyed, head_of_keyed, BODY_LIMIT, REQUESTS_OTHER, REQUEST_SECONDS, KEY)
 
     async def counted(scope, receive, send) -> None:
         served.long_way += 1
         await application(scope, receive, send)
 
-    class Watched(connection_class(HEAD_LIMIT, doors, counters)):
+    class Watched(connection_class(HEAD_LIMIT, doors, counters, learn={"/keyed": lambda headers: prepared})):
         got = 0
 
         def connection_made(self, transport) -> None:
@@ -166,6 +185,11 @@ def post(body: bytes, *more: bytes, path: bytes = b"/door") -> bytes:
 def chunked(*parts: bytes) -> bytes:
     chunks = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in parts if part)
     return b"POST /door HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks + b"0\r\n\r\n"
+
+
+def keyed(body: bytes, key: bytes, *more: bytes) -> bytes:
+    """A request whose key is another one each time."""
+    return post(body, b"X-Key: " + key, *more, path=b"/keyed")
 
 
 LAST = post(b"last", b"Connection: close")
@@ -292,7 +316,9 @@ def test_a_thousand_random_cuts_change_nothing(both, run):
 
 
 BODIES = st.one_of(st.binary(max_size=40), st.sampled_from([b"later x", b"receipt y", b"z" * BODY_LIMIT, b"\r\n\r\n", LAST]))
+KEYS = st.sampled_from([b"k1", b"another key", b"", b"k" * 200, b"\xe9", b"9", b" spaced ", b"\ttab", b"a\tb"])
 REQUESTS = st.one_of(
+    st.builds(keyed, BODIES, KEYS), st.builds(keyed, st.sampled_from([b"poor", b"later on", b""]), KEYS, st.sampled_from([b"X-More: 1", b"Accept: */*"])),
     BODIES.map(post), BODIES.map(post), BODIES.map(lambda body: post(body, b"X-More: 1")), BODIES.map(lambda body: post(body, path=b"/cold")),
     BODIES.map(chunked), BODIES.map(lambda body: post(body, b"Idempotency-Key: key")), BODIES.map(lambda body: b"\r\n" + post(body)),
     BODIES.map(lambda body: post(body, b"Connection: Upgrade", b"Upgrade: h2c")), BODIES.map(lambda body: post(body, b"Expect: 100-continue")),
@@ -311,7 +337,7 @@ def test_any_requests_however_cut_get_the_bytes_of_the_long_way(both, run, reque
     """Good, bad and odd ones after each other on one connection that knows a head."""
     stream = b"".join([*requests, LAST])
     places = [chance.randrange(len(stream)) for _ in range(cuts)] + [seam for seam in seams([*requests, LAST]) if chance.random() < 0.5]
-    pieces = [TEACH, *cut(stream, places)]
+    pieces = [TEACH if chance.random() < 0.5 else keyed(b"teach", b"k0"), *cut(stream, places)]
 
     async def compare() -> None:
         short, long = both
@@ -350,6 +376,21 @@ async def _known(served: Served) -> None:
 
 
 test_a_known_head_is_answered_without_the_application = alone(_known)
+
+
+async def _keyed(served: Served) -> None:
+    """A key may be another one each time; one that is no plain text, or none at all, is the parser's."""
+    async with calling(served) as caller:
+        for number in range(5):
+            assert (await caller.ask(keyed(b"poor" if number == 3 else b"ask", b"key %d" % number)))[::2] == (
+                402 if number == 3 else 201, b"%b|127.0.0.1|key %d" % (b"poor" if number == 3 else b"ask", number))
+        assert served.long_way == 1 and served.metrics.total(REQUESTS_OTHER) == 4
+        assert (await caller.ask(keyed(b"x", b"\xe9")))[2] == "x|127.0.0.1|é".encode()
+        assert (await caller.ask(post(b"x", path=b"/keyed")))[2] == b"x|127.0.0.1|"
+        assert served.long_way == 3
+
+
+test_a_head_whose_key_changes_is_known = alone(_keyed)
 
 
 async def _changing(served: Served) -> None:

@@ -36,10 +36,10 @@ class Parsed:
         self.complete = True
 
 
-def learned(received: bytes) -> KnownHead | None:
+def learned(received: bytes, key_name: bytes = b"") -> KnownHead | None:
     """As a connection learns: with what the parser says."""
     parsed = Parsed(received)
-    return None if parsed.refused or parsed.url != PATH else known_head(received, PATH, parsed.headers)
+    return None if parsed.refused or parsed.url != PATH else known_head(received, PATH, parsed.headers, key_name)
 
 
 def test_the_same_head_with_another_length_is_known():
@@ -48,10 +48,10 @@ def test_the_same_head_with_another_length_is_known():
     assert known is not None
     for body in (b"", b"x", b"y" * 12_345):
         request = HEAD % len(body) + body
-        start, end = known.body_of(request)
+        start, end, _ = known.body_of(request)
         assert request[start:end] == body and end == len(request)
-        assert known.body_of(b"before" + request, 6) == (start + 6, end + 6)
-        assert known.body_of(request[:start]) == (start, end)
+        assert known.body_of(b"before" + request, 6) == (start + 6, end + 6, "")
+        assert known.body_of(request[:start]) == (start, end, "")
 
 
 @pytest.mark.parametrize("other", [
@@ -80,6 +80,48 @@ def test_any_other_head_is_left_to_the_parser(other: bytes):
 def test_a_head_that_asks_for_more_is_never_known(more: bytes):
     """Whatever changes how a body is read or what is done with it."""
     assert learned((HEAD % 3).replace(b"Accept: */*\r\n", more) + b"abc") is None
+
+
+@pytest.mark.parametrize("shape", [
+    b"POST /door HTTP/1.1\r\nHost: shop\r\nX-Key: %(key)b\r\nContent-Length: %(length)d\r\n\r\n",
+    b"POST /door HTTP/1.1\r\nContent-Length:%(length)d\r\nAccept: */*\r\nx-KEY:  %(key)b\r\n\r\n",
+], ids=["key first", "length first"])
+def test_a_key_may_be_another_one(shape: bytes):
+    """What stands in the key's line is the key; nothing else may differ, and no key is a key that the parser would read otherwise."""
+    known = learned(shape % {b"key": b"k", b"length": 3} + b"abc", b"x-key")
+    assert known is not None
+    for key in (b"K", b"order 7 of \"9\"", b"12", b"x" * 128):
+        request = shape % {b"key": key, b"length": 4} + b"four"
+        start, end, told = known.body_of(b"some" + request, 4)
+        assert (told.encode(), (b"some" + request)[start:end]) == (key, b"four")
+    for key in (b"", b" k", b"k ", b"k\t", b"\tk", b"a\tb", b"\xe9", b"k\nX: y", b"k\rX: y", b"x" * 129, b"\0", b"\x7f"):
+        assert known.body_of(shape % {b"key": key, b"length": 4} + b"four") is None
+    assert known.body_of(shape.replace(b"/door", b"/Door") % {b"key": b"k", b"length": 3}) is None
+    assert known.body_of((shape % {b"key": b"k", b"length": 3}).replace(b": 3", b": x").replace(b":3", b":x")) is None
+
+
+def test_a_key_that_stands_twice_or_is_no_plain_text_is_never_known():
+    """Which of two counts is the application's business."""
+    head = b"POST /door HTTP/1.1\r\nX-Key: %b\r\nContent-Length: 3\r\n%b\r\nabc"
+    assert learned(head % (b"k", b""), b"x-key") is not None
+    assert learned(head % (b"k", b"X-Key: l\r\n"), b"x-key") is None
+    assert learned(head % (b"", b""), b"x-key") is None
+    assert learned(head % (b"\xe9", b""), b"x-key") is None
+
+
+@given(data=st.data())
+def test_a_changed_byte_of_a_keyed_head_has_the_parsers_reading(data):
+    """As below, with a key: what is still known has the parser's body and the parser's key."""
+    shape = b"POST /door HTTP/1.1\r\nX-Key: %b\r\nHost: shop\r\nContent-Length: %d\r\n\r\n"
+    known = learned(shape % (b"key", 3) + b"abc", b"x-key")
+    assert known is not None
+    request = shape % (b"other", 12) + b"twelve bytes"
+    at = data.draw(st.integers(0, len(request)))
+    changed = request[:at] + data.draw(st.binary(max_size=2)) + request[at + data.draw(st.integers(0, 1)):]
+    if (place := known.body_of(changed)) is not None:
+        parsed = Parsed(changed[:place.end])
+        assert not parsed.refused and parsed.body == changed[place.start:place.end]
+        assert dict(parsed.headers)[b"x-key"] == place.key.encode() and parsed.complete == (place.end <= len(changed))
 
 
 def test_a_head_without_a_length_or_its_end_is_never_known():

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import msgspec
@@ -47,6 +48,7 @@ def replayed(answer: Answer) -> Answer:
     return answer._replace(headers=(*answer.headers, REPLAYED))
 
 
+@lru_cache(64)                              # an object says its two instants in several places
 def moment(at: datetime) -> str:
     """An instant as this API writes it: UTC with milliseconds."""
     return f"{at.astimezone(UTC).isoformat(timespec='milliseconds')[:-6]}Z"

@@ -5,25 +5,34 @@ Plain ASGI.  Decides nothing about payments.  (PPRO Global API, sections 1, 3 to
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Iterable, Mapping
+from functools import partial
+from http import HTTPStatus
+from time import perf_counter
 from typing import NamedTuple
 from urllib.parse import parse_qsl
 from zlib import crc32
 
-from ringfence.api.http import BodyTooLarge, CallerGone, Receive, Scope, Send, read_body
+from ringfence.api.http import BodyTooLarge, CallerGone, Learn, Prepared, Receive, Scope, Send, read_body
 from ringfence.api.ppro import answers
 from ringfence.api.ppro.answers import Answer, Header
-from ringfence.api.ppro.door import LONGEST_KEY, Caller, Endpoint, Request, Service
+from ringfence.api.ppro.door import JSON, LONGEST_KEY, Caller, Endpoint, Request, Service
 from ringfence.engine.lane import CONNECTION_LOST
-from ringfence.engine.metrics import CRASHES, Counters
+from ringfence.engine.metrics import CRASHES, PPRO_SECONDS, REQUESTS_PPRO, Counters
 from ringfence.engine.rates import Rates, Taken
 
 log = logging.getLogger(__name__)
 
 PREFIX = "/v1"
 BEARER = "Bearer "
+KEY = b"request-idempotency-key"
 REFERENCE = 512
 """Characters of a Request-Reference that are given back."""
+
+
+Headers = Iterable[tuple[bytes, bytes]]
+Said = tuple[Answer, tuple[Header, ...]]
+"""An answer, and the headers that say how often more may be asked."""
 
 
 class Found(NamedTuple):
@@ -44,6 +53,11 @@ class Paths:
             assert one.method not in methods, f"{one.method} {one.path} stands twice"
             methods[one.method] = one
 
+    def plain(self, method: str, takes: str) -> list[str]:
+        """The paths without open parts that take such a body."""
+        return ["/".join(part or "" for part in shape) for shape, methods in self._shapes.items()
+                if None not in shape and method in methods and methods[method].takes == takes]
+
     def find(self, path: str) -> Found | None:
         """What stands at a path; ``None`` where nothing does.  A part that is named wins over one that is open."""
         parts = path.split("/")
@@ -54,6 +68,21 @@ class Paths:
             if len(shape) == len(parts) and all((want is None and have) or want == have for want, have in zip(shape, parts, strict=True)):
                 return Found(methods, tuple(have for want, have in zip(shape, parts, strict=True) if want is None))
         return None
+
+
+class Standing(NamedTuple):
+    """What the head of a request says, while the directory stays as it is.
+
+    ``slot`` and ``rate`` are those of the caller's bucket; ``refusal`` is what is wrong with the head, told once the request is counted.
+    """
+
+    endpoint: Endpoint
+    variables: tuple[str, ...]
+    callers: tuple[Caller, ...]
+    slot: int
+    rate: int
+    refusal: Answer | None
+    content_type: str
 
 
 class GlobalApi:
@@ -68,72 +97,142 @@ class GlobalApi:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See ASGI."""
-        headers: dict[bytes, bytes] = {}
-        for name, value in scope["headers"]:
-            headers.setdefault(name, value)
-        limits: tuple[Header, ...] = ()
+        began = perf_counter()
+        headers = _first_of_each(scope["headers"])
         try:
-            answer, limits = await self._answer(scope, receive, headers)
-        except BodyTooLarge:
-            answer = answers.error(413, "the body is too large")._replace(headers=((b"connection", b"close"),))
+            answer, limits = await self._safely(scope["method"], scope["path"], self._answer(scope, receive, headers))
         except CallerGone:
             return
+        await _send(send, answer, *limits, *_reference(headers))
+        self._counters.observe(PPRO_SECONDS, perf_counter() - began)
+        self._counters.add(REQUESTS_PPRO)
+
+    def learning(self) -> dict[str, Learn]:
+        """The paths that have a short way: what is sent to them differs in body and key alone."""
+        return {path: partial(self._learn, path) for path in self._paths.plain("POST", JSON)}
+
+    def _learn(self, path: str, given: Headers) -> Prepared | None:
+        headers, directory = _first_of_each(given), self._service.directory
+        version, standing = directory.version, self._standing("POST", path, headers)
+        if isinstance(standing, Answer):
+            return None
+        reference = _reference(headers)
+
+        async def answered(standing: Standing, body: bytes, source_ip: str, key: str) -> Said:
+            limits, refusal = self._counted(standing, key)
+            return refusal or await standing.endpoint.handle(self._service, _request("POST", path, standing, {}, body, key, source_ip)), limits
+
+        async def handle(body: bytes, source_ip: str, key: str) -> tuple[bytes, tuple[int, list[Header]]]:
+            nonlocal version, standing
+            if version != directory.version:
+                version, standing = directory.version, self._standing("POST", path, headers)
+            said = _said(standing) if isinstance(standing, Answer) else answered(standing, body, source_ip, key)
+            answer, limits = await self._safely("POST", path, said)
+            return answer.body, (answer.status, _headers(answer, *limits, *reference))
+
+        return Prepared(handle, _head, self._body_limit, REQUESTS_PPRO, PPRO_SECONDS, KEY)
+
+    async def _safely(self, method: str, path: str, said: Awaitable[Said]) -> Said:
+        """What is said, whatever breaks on the way there.  Raises ``CallerGone``."""
+        try:
+            return await said
+        except BodyTooLarge:
+            return answers.error(413, "the body is too large")._replace(headers=((b"connection", b"close"),)), ()
+        except CallerGone:
+            raise
         except CONNECTION_LOST as lost:
-            log.warning("%s %s waits for the database: %s", scope["method"], scope["path"], lost)
-            answer = answers.error(503, answers.AWAY)
+            log.warning("%s %s waits for the database: %s", method, path, lost)
+            return answers.error(503, answers.AWAY), ()
         except Exception:
             self._counters.add(CRASHES)
-            log.exception("%s %s broke", scope["method"], scope["path"])
-            answer = answers.error(500, "something is broken here; the log says what")
-        reference = headers.get(b"request-reference", b"")[:REFERENCE]
-        named = ((b"request-reference", reference),) if reference else ()
-        await _send(send, answer, *limits, *named)
+            log.exception("%s %s broke", method, path)
+            return answers.error(500, "something is broken here; the log says what"), ()
 
-    async def _answer(self, scope: Scope, receive: Receive, headers: Mapping[bytes, bytes]) -> tuple[Answer, tuple[Header, ...]]:
+    async def _answer(self, scope: Scope, receive: Receive, headers: Mapping[bytes, bytes]) -> Said:
         path, method = scope["path"], scope["method"]
+        standing = self._standing(method, path, headers)
+        if isinstance(standing, Answer):
+            return standing, ()
+        if standing.endpoint.is_open:
+            return await standing.endpoint.handle(self._service, _request(method, path, standing, {}, b"", "")), ()
+        key = headers.get(KEY, b"").decode("latin-1") if method in ("POST", "PATCH") else ""
+        limits, refusal = self._counted(standing, key)
+        if refusal is not None:
+            return refusal, limits
+        body = await read_body(
+            scope, receive, self._body_limit if standing.endpoint.takes in ("", JSON) else self._file_limit)
+        query = dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)) if scope["query_string"] else {}
+        client = scope.get("client")
+        return await standing.endpoint.handle(
+            self._service, _request(method, path, standing, query, body, key, client[0] if client else "")), limits
+
+    def _standing(self, method: str, path: str, headers: Mapping[bytes, bytes]) -> Standing | Answer:
+        """Who calls, and what; the answer where that is enough to refuse."""
         found = self._paths.find(path)
         endpoint = found and found.methods.get(method)
-        if endpoint is not None and endpoint.is_open:
-            return await endpoint.handle(self._service, Request(method, path, found.variables, {}, b"", "", ())), ()
+        if found is not None and endpoint is not None and endpoint.is_open:
+            return Standing(endpoint, found.variables, (), 0, 0, None, "")
         key = _bearer(headers)
         held = self._service.directory.held_by("ppro", key) if key else {}
         if not held:
-            return answers.UNAUTHORIZED, ()
+            return answers.UNAUTHORIZED
         if found is None:
-            return answers.error(404, "there is nothing at this path"), ()
+            return answers.error(404, "there is nothing at this path")
         if endpoint is None:
             allowed = ", ".join(sorted(found.methods)).encode()
-            return answers.error(405, "this method is not possible here")._replace(headers=((b"allow", allowed),)), ()
+            return answers.error(405, "this method is not possible here")._replace(headers=((b"allow", allowed),))
         callers = [
             Caller(merchant, one) for one in held.values()
             if (merchant := self._service.directory.merchant(one.identifier)) is not None and merchant.active]
         if not callers:
-            return answers.error(403, "the merchant is switched off"), ()
-        rate = max(one.merchant.settings.requests_per_second for one in callers)
-        taken = self._rates.take(crc32(f"{key}|{endpoint.group}".encode("utf-8", "surrogatepass")), rate, 2 * rate)
+            return answers.error(403, "the merchant is switched off")
+        rate, refusal = max(one.merchant.settings.requests_per_second for one in callers), None
+        if endpoint.names_merchant:
+            named = headers.get(b"merchant-id", b"").decode("latin-1")
+            callers = [one for one in callers if one.credential.public_name == named]
+            if not named:
+                refusal = answers.error(400, "the header Merchant-Id is required")
+            elif not callers:
+                refusal = answers.error(403, "this key does not act for this merchant")
+        content_type = headers.get(b"content-type", b"").decode("latin-1")
+        if refusal is None and endpoint.takes and content_type.partition(";")[0].strip().lower() != endpoint.takes:
+            refusal = answers.error(415, f"the content type must be {endpoint.takes}")
+        slot = crc32(f"{key}|{endpoint.group}".encode("utf-8", "surrogatepass"))
+        return Standing(endpoint, found.variables, tuple(callers), slot, rate, refusal, content_type)
+
+    def _counted(self, standing: Standing, key: str) -> tuple[tuple[Header, ...], Answer | None]:
+        """Count a request: the headers that say how many more there may be, and the answer where it is refused."""
+        rate = standing.rate
+        taken = self._rates.take(standing.slot, rate, 2 * rate)
         limits = _limits(taken, rate)
         if not taken.granted:
             seconds = str(int(taken.wait) + 1).encode()
-            return answers.error(429, "too many requests")._replace(headers=((b"retry-after", seconds),)), limits
-        if endpoint.names_merchant:
-            named = headers.get(b"merchant-id", b"").decode("latin-1")
-            if not named:
-                return answers.error(400, "the header Merchant-Id is required"), limits
-            callers = [one for one in callers if one.credential.public_name == named]
-            if not callers:
-                return answers.error(403, "this key does not act for this merchant"), limits
-        content_type = headers.get(b"content-type", b"").decode("latin-1")
-        if endpoint.takes and content_type.partition(";")[0].strip().lower() != endpoint.takes:
-            return answers.error(415, f"the content type must be {endpoint.takes}"), limits
-        idempotency = headers.get(b"request-idempotency-key", b"").decode("latin-1") if method in ("POST", "PATCH") else ""
-        if len(idempotency) > LONGEST_KEY:
-            return answers.error(400, f"Request-Idempotency-Key must have at most {LONGEST_KEY} characters"), limits
-        body = await read_body(scope, receive, self._body_limit if endpoint.takes in ("", "application/json") else self._file_limit)
-        query = dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)) if scope["query_string"] else {}
-        client = scope.get("client")
-        request = Request(
-            method, path, found.variables, query, body, idempotency, tuple(callers), client[0] if client else "", content_type)
-        return await endpoint.handle(self._service, request), limits
+            return limits, answers.error(429, "too many requests")._replace(headers=((b"retry-after", seconds),))
+        if standing.refusal is None and len(key) > LONGEST_KEY:
+            return limits, answers.error(400, f"Request-Idempotency-Key must have at most {LONGEST_KEY} characters")
+        return limits, standing.refusal
+
+
+def _request(
+    method: str, path: str, standing: Standing, query: Mapping[str, str], body: bytes, key: str, source_ip: str = "",
+) -> Request:
+    return Request(method, path, standing.variables, query, body, key, standing.callers, source_ip, standing.content_type)
+
+
+async def _said(answer: Answer) -> Said:
+    return answer, ()
+
+
+def _first_of_each(headers: Headers) -> dict[bytes, bytes]:
+    found: dict[bytes, bytes] = {}
+    for name, value in headers:
+        found.setdefault(name, value)
+    return found
+
+
+def _reference(headers: Mapping[bytes, bytes]) -> tuple[Header, ...]:
+    reference = headers.get(b"request-reference", b"")[:REFERENCE]
+    return ((b"request-reference", reference),) if reference else ()
 
 
 def _bearer(headers: Mapping[bytes, bytes]) -> str:
@@ -147,7 +246,19 @@ def _limits(taken: Taken, rate: int) -> tuple[Header, ...]:
         (b"x-ratelimit-burst-capacity", b"%d" % (2 * rate)), (b"x-ratelimit-replenish-rate", b"%d" % rate))
 
 
-async def _send(send: Send, answer: Answer, *headers: Header) -> None:
+def _headers(answer: Answer, *headers: Header) -> list[Header]:
     written = ((b"content-type", answer.content_type), (b"content-length", b"%d" % len(answer.body))) if answer.body else ()
-    await send({"type": "http.response.start", "status": answer.status, "headers": [*written, *answer.headers, *headers]})
+    return [*written, *answer.headers, *headers]
+
+
+async def _send(send: Send, answer: Answer, *headers: Header) -> None:
+    await send({"type": "http.response.start", "status": answer.status, "headers": _headers(answer, *headers)})
     await send({"type": "http.response.body", "body": answer.body})
+
+
+def _head(answer: bytes, of: tuple[int, list[Header]]) -> bytes:
+    status, headers = of
+    return b"".join([_STATUS_LINES[status], *(part for name, value in headers for part in (name, b": ", value, b"\r\n"))])
+
+
+_STATUS_LINES = {one.value: f"HTTP/1.1 {one.value} {one.phrase}\r\n".encode() for one in HTTPStatus}

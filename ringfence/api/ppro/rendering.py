@@ -106,6 +106,11 @@ def failure_of(step: Step) -> Failure | None:
     return None
 
 
+#: Of an authorization whose end is not known yet, by its result.
+AWAITED: dict[str | None, str] = {
+    None: "PROVIDER_CONFIRMATION_PENDING", "unknown": "PROVIDER_CONFIRMATION_PENDING", "challenge": "AUTHENTICATION_PENDING"}
+
+
 class Words(NamedTuple):
     """How operations of one kind are told: the name's prefix, the members of its own, and the status for each result."""
 
@@ -145,7 +150,7 @@ class Renderer:
         first, facts = view.first, facts_of(view.first)
         name = self._charge_named(view.payment_id)
         echo, consumer = facts.echo, facts.echo.get("consumer")
-        lists = {kind: self.listed(view, turned_down, words) for kind, words in LISTS.items()}
+        lists = {kind: self.listed(view, turned_down, words, facts) for kind, words in LISTS.items()}
         updated = max(self._instants(view, turned_down))
         told: dict[str, Any] = {
             "id": name, "paymentMethod": echo["paymentMethod"], "paymentMedium": echo.get("paymentMedium", "ECOMMERCE"),
@@ -163,9 +168,11 @@ class Renderer:
         if methods := self._methods(view, facts):
             told["authenticationMethods"] = methods
         told |= {
-            "authorizations": [self.authorization(view)], "captures": lists["captures"], "refunds": lists["refunds"], "voids": lists["voids"],
+            "authorizations": [self.authorization(view, facts)], "captures": lists["captures"], "refunds": lists["refunds"], "voids": lists["voids"],
             "discards": self._discards(view, turned_down), "createdAt": moment(first.asked_at), "updatedAt": moment(updated),
-            "_links": {rel: {"href": f"{CHARGES}/{name}/{rel}"} for rel in ("authorizations", "captures", "voids")},
+            "_links": {
+                "authorizations": {"href": f"{CHARGES}/{name}/authorizations"}, "captures": {"href": f"{CHARGES}/{name}/captures"},
+                "voids": {"href": f"{CHARGES}/{name}/voids"}},
         }
         return told
 
@@ -173,13 +180,12 @@ class Renderer:
         """The ways in which the payer of a charge may still act."""
         return self._methods(view, facts_of(view.first))
 
-    def authorization(self, view: View) -> dict[str, Any]:
-        """The charge's authorization: its first operation."""
-        first, facts = view.first, facts_of(view.first)
-        status = {
-            None: "PROVIDER_CONFIRMATION_PENDING", "unknown": "PROVIDER_CONFIRMATION_PENDING", "challenge": "AUTHENTICATION_PENDING",
-        }.get(first.result, "AUTHORIZED" if first.result == "approved" and failure_of(first) is None else "FAILED")
-        told = self._entity("authz", view.payment_id, first.operation_id, first.minor, status, first.asked_at, first.answered_at, failure_of(first))
+    def authorization(self, view: View, facts: Facts | None = None) -> dict[str, Any]:
+        """The charge's authorization: its first operation.  ``facts`` are given by who has them already."""
+        first, failure = view.first, failure_of(view.first)
+        facts = facts or facts_of(first)
+        status = AWAITED.get(first.result) or ("AUTHORIZED" if first.result == "approved" and failure is None else "FAILED")
+        told = self._entity("authz", view.payment_id, first.operation_id, first.minor, status, first.asked_at, first.answered_at, failure)
         if status == "AUTHORIZED" and view.payment is not None:
             told["amount"] = view.payment.authorized
         if facts.reference is not None:
@@ -188,21 +194,26 @@ class Renderer:
             told |= {"schemeAuthorizationReference": first.scheme_reference, "transactionLinkReference": first.scheme_reference}
         return told
 
-    def listed(self, view: View, turned_down: tuple[RefusedRow, ...], words: Words) -> list[dict[str, Any]]:
+    def listed(
+        self, view: View, turned_down: tuple[RefusedRow, ...], words: Words, facts: Facts | None = None,
+    ) -> list[dict[str, Any]]:
         """The operations of a kind, oldest first, with those that were turned down."""
         found = [(step.operation_id, self.operation(view.payment_id, step)) for step in view.steps[1:] if WORDS.get(step.kind) is words]
         found += [(row.operation_id, self.refused(view, row)) for row in turned_down if WORDS.get(row.kind) is words]
         if words is CAPTURES and view.first.kind == "purchase" and view.first.result == "approved" and failure_of(view.first) is None:
-            found.append((view.first.operation_id, self.purchase_capture(view)))
+            found.append((view.first.operation_id, self.purchase_capture(view, facts)))
         return [told for _, told in sorted(found, key=lambda one: one[0]) if told is not None]
 
-    def purchase_capture(self, view: View) -> dict[str, Any]:
+    def purchase_capture(self, view: View, facts: Facts | None = None) -> dict[str, Any]:
         """The capture that is part of a purchase; it bears the charge's reference."""
-        first, facts = view.first, facts_of(view.first)
+        first = view.first
+        facts = facts or facts_of(first)
         told = self._entity(
             "capture", view.payment_id, first.operation_id, first.answered_minor or first.minor, "CAPTURED", first.answered_at or first.asked_at,
             first.answered_at, None)
-        return told | ({"merchantCaptureReference": facts.reference} if facts.reference is not None else {})
+        if facts.reference is not None:
+            told["merchantCaptureReference"] = facts.reference
+        return told
 
     def operation(self, payment_id: int, step: Step) -> dict[str, Any] | None:
         """A capture, void or refund; ``None`` while there is no status for it."""
@@ -230,9 +241,9 @@ class Renderer:
         told: dict[str, Any] = {"id": self._names.make(prefix, operation_id), "amount": minor, "status": status}
         if failure is not None:
             told["failure"] = failure.told()
-        return told | {
-            "createdAt": moment(created), "updatedAt": moment(updated or created),
-            "_links": {"payment_charge": {"href": f"{CHARGES}/{self._charge_named(payment_id)}"}}}
+        told["createdAt"], told["updatedAt"] = moment(created), moment(updated or created)
+        told["_links"] = {"payment_charge": {"href": f"{CHARGES}/{self._charge_named(payment_id)}"}}
+        return told
 
     def discard(self, payment_id: int, row: RefusedRow) -> dict[str, Any]:
         """A discard that the merchant asked for."""
