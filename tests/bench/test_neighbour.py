@@ -30,7 +30,7 @@ def test_the_neighbour_moves_in_runs_and_moves_out(database: str, postgres: obje
     """A small TPC-B gives a rate; the database exists while it runs and not afterwards."""
     with Neighbour(database, postgres.bin, scale=1) as neighbour:  # type: ignore[attr-defined]
         assert DATABASE in asyncio.run(databases(database))
-        assert neighbour.run(1) > 0
+        assert neighbour.run(3) > 0
     assert DATABASE not in asyncio.run(databases(database))
 
 

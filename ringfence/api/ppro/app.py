@@ -258,7 +258,7 @@ async def _send(send: Send, answer: Answer, *headers: Header) -> None:
 
 def _head(answer: bytes, of: tuple[int, list[Header]]) -> bytes:
     status, headers = of
-    return b"".join([_STATUS_LINES[status], *(part for name, value in headers for part in (name, b": ", value, b"\r\n"))])
+    return _STATUS_LINES[status] + b"".join([b"%b: %b\r\n" % one for one in headers])
 
 
 _STATUS_LINES = {one.value: f"HTTP/1.1 {one.value} {one.phrase}\r\n".encode() for one in HTTPStatus}

@@ -27,7 +27,8 @@ STATUSES = {
 
 def settings_of(asked: Mapping[str, Any], kind: str) -> Mapping[str, Any] | None:
     """The settings of the first entry of that type in ``authenticationSettings``; ``None`` where there is none."""
-    return next((one.get("settings", {}) for one in asked.get("authenticationSettings", ()) if one["type"] == kind), None)
+    given = asked.get("authenticationSettings")
+    return next((one.get("settings", {}) for one in given if one["type"] == kind), None) if given else None
 
 
 def return_url(asked: Mapping[str, Any]) -> str | None:
