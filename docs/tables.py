@@ -260,7 +260,7 @@ def aps_variants() -> str:
 
 def aps_fields() -> str:
     """The dictionary, without the fraud service's many."""
-    names = {id(value): name for name, value in vars(fields).items() if isinstance(value, re.Pattern)}
+    names = {id(value): name for name, value in vars(fields).items() if isinstance(value, fields.Pattern)}
     taken = frozenset().union(*(row.accepts - _unshown(row) for row in operations.OPERATIONS.values())) | set(operations.KEYS)
     hidden = {name for members in _FAMILIES.values() for name in members if not name.startswith("merchant_extra")}
     return table(("parameter", "longest", "written with", "values"), (
@@ -282,7 +282,7 @@ ALPHABETS: dict[str, str] = {
 }
 
 
-def _pattern(pattern: re.Pattern[str]) -> str:
+def _pattern(pattern: fields.Pattern) -> str:
     return code(pattern.pattern.replace(fields._OTHER_SCRIPTS, "…"))
 
 

@@ -80,6 +80,7 @@ async def _prepare(config: Config, database_url: str, reasons: list[str]) -> lis
             keyring = await open_keyring(config, pool)
             directory = Directory(pool, keyring, clock_of(config).now)
             await directory.load()
+            wallets.make_key(config)
             seeded = directory.merchants() if config.is_live else await seed_sandbox(directory, config.seed)
             return [merchant_json(one) for one in seeded if one.credentials] if not config.is_live else []
     except (MigrationError, database.DatabaseUnsuitable, database.DatabaseUnavailable) as error:

@@ -99,6 +99,12 @@ def reasons(config: Config) -> list[str]:
     return read if isinstance(read, list) else []
 
 
+def make_key(config: Config) -> None:
+    """The sandbox's key, where its own accounts will want it."""
+    if config.amazon_pay_file is None and not config.is_live:
+        sandbox_key(config.data / "simulator")
+
+
 def read_accounts(path: Path, *, is_live: bool) -> dict[str, Account] | list[str]:
     """The accounts of a file by merchant, or everything that is wrong with it."""
     try:
@@ -160,7 +166,7 @@ def sandbox_accounts(folder: Path, site: str, directory: Directory) -> Accounts:
 
 
 def sandbox_key(folder: Path) -> RSAPrivateKey:
-    """The sandbox's key, made by whoever needs it first; several processes may at once."""
+    """The sandbox's key, made by whoever needs it first: at a start of the service before its workers; several processes may at once."""
     path = folder / KEY_FILE
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -174,7 +180,7 @@ def sandbox_key(folder: Path) -> RSAPrivateKey:
             pass                            # another was quicker, and its key counts
         finally:
             mine.unlink()
-    return load_key(path.read_bytes())
+    return load_key(path.read_bytes(), is_ours=True)
 
 
 def public_pem(account: Account) -> str:

@@ -12,11 +12,12 @@ Asynchronous tests use anyio's plugin on asyncio with uvloop, as the service doe
 from __future__ import annotations
 
 import asyncio
+import gc
 import itertools
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -39,6 +40,10 @@ TURNS = ("core", "api", "web", "storage", "torture", "faults", "engine", "simula
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
 
+OPEN = "local all all trust\n"
+"""``pg_hba.conf`` of the server that tests share, in a folder that only they and root enter: proving who one is takes either side half the
+time of a connection, and tests make some thousands.  What a service's own server asks for is the matter of the tests of ``PrivatePostgres``."""
+
 _numbers = itertools.count(1)
 
 NOT_LOOKED = pytest.StashKey[int]()
@@ -60,6 +65,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     tests = Path(__file__).parent
     place = {name: number for number, name in enumerate(TURNS)}
     items.sort(key=lambda item: place.get(item.path.relative_to(tests).parts[0], len(place)))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """What is collected stays: nobody looks through it for garbage, neither meanwhile nor later."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
@@ -87,6 +103,7 @@ class Server(NamedTuple):
     address: str
     bin: Path
     template: str                                       # the name of a migrated database to copy
+    tell: Callable[[str], None]                         # runs a statement in the maintenance database
 
 
 @pytest.fixture(scope="session")
@@ -110,15 +127,18 @@ def postgres() -> Iterator[Server]:
             patch.setenv(FORCED, forced)
         elsewhere = os.environ.get("RINGFENCE_TEST_DATABASE_URL")
         if elsewhere:
-            with _template(elsewhere) as template:
-                yield Server(elsewhere, PrivatePostgres(Path(), log=Path()).bin(), template)
+            with _counter(elsewhere) as tell, _template(elsewhere, tell) as template:
+                yield Server(elsewhere, PrivatePostgres(Path(), log=Path()).bin(), template, tell)
             return
         folder = Path(tempfile.mkdtemp(prefix="ringfence-test-", dir=memory()))
         server = PrivatePostgres(folder / "data", log=folder / "postgres.log")
         try:
             put_cluster(folder / "data")
+            (folder / "data" / "postgres" / "pg_hba.conf").write_text(OPEN)
             address = server.start()
-            yield Server(_beside(address, "postgres"), server.bin(), urlsplit(address).path[1:])
+            maintenance = _beside(address, "postgres")
+            with _counter(maintenance) as tell:
+                yield Server(maintenance, server.bin(), urlsplit(address).path[1:], tell)
         finally:
             server.stop()
             shutil.rmtree(folder, ignore_errors=True)
@@ -146,22 +166,22 @@ def empty_database(postgres: Server) -> Iterator[str]:
 @contextmanager
 def _copy(server: Server) -> Iterator[str]:
     name = _new_name()
-    _run(server.address, f"CREATE DATABASE {name} TEMPLATE {server.template} STRATEGY file_copy")       # writing it to the log takes thrice the work
+    server.tell(f"CREATE DATABASE {name} TEMPLATE {server.template} STRATEGY file_copy")        # writing it to the log takes thrice the work
     try:
         yield _beside(server.address, name)
     finally:
-        _run(server.address, f"DROP DATABASE {name} WITH (FORCE)")
+        server.tell(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @contextmanager
-def _template(address: str) -> Iterator[str]:
+def _template(address: str, tell: Callable[[str], None]) -> Iterator[str]:
     name = _new_name()
-    _run(address, f"CREATE DATABASE {name} TEMPLATE template0")
+    tell(f"CREATE DATABASE {name} TEMPLATE template0")
     try:
         asyncio.run(migrated(_beside(address, name)))
         yield name
     finally:
-        _run(address, f"DROP DATABASE {name} WITH (FORCE)")
+        tell(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 def _new_name() -> str:
@@ -175,11 +195,16 @@ def _beside(address: str, name: str) -> str:
     return f"{parts.scheme}://{parts.netloc}/{name}?{parts.query}"
 
 
-def _run(address: str, statement: str) -> None:
-    async def run() -> None:
-        connection = await connect(address, application_name="ringfence tests")
-        try:
+@contextmanager
+def _counter(address: str) -> Iterator[Callable[[str], None]]:
+    """Runs statements in that database, all through one connection: making one takes as long as what is asked of it."""
+    with asyncio.Runner() as loop:
+        connection = loop.run(connect(address, application_name="ringfence tests"))
+
+        async def told(statement: str) -> None:
             await connection.execute(statement)
+
+        try:
+            yield lambda statement: loop.run(told(statement))
         finally:
-            await connection.close()
-    asyncio.run(run())
+            loop.run(connection.close())

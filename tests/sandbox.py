@@ -1,6 +1,7 @@
 """A sandbox to test against, as a user has it: ``ringfence up`` in its own process, and a client that signs.
 
-Both know only what the manual says: the ready line, ``sandbox.json``, and HTTP.
+Both know only what the manual says: the ready line, ``sandbox.json``, and HTTP.  Processes are forked from one that has imported the
+program (see ``forking``); ``alone=True`` starts an interpreter for each, as a user does.
 """
 from __future__ import annotations
 
@@ -19,8 +20,12 @@ from typing import Any
 
 from ringfence.api.aps import signature
 from tests.clusters import memory, put_cluster
+from tests.forking import CAN_FORK, Forked
 
 READY_SECONDS = 60
+COMMAND_SECONDS = 120
+
+Process = subprocess.Popen[str] | Forked
 
 
 class Sandbox:
@@ -28,27 +33,25 @@ class Sandbox:
 
     def __init__(
         self, *, workers: int = 2, environment: dict[str, str] | None = None, arguments: tuple[str, ...] = (), from_nothing: bool = False,
+        alone: bool = False,
     ) -> None:
-        """``from_nothing``: the service makes its own cluster at its first start, instead of finding one that is made and migrated."""
+        """``from_nothing``: the service makes its own cluster at its first start, instead of finding one that is made and migrated.
+        ``alone``: its processes share no memory and no seed of hashes with those of another."""
         self.folder = Path(tempfile.mkdtemp(prefix="ringfence-test-", dir=memory()))
         self.data = self.folder / "data"
         if not from_nothing:
             put_cluster(self.data)
         self.port = _free_port()
         self.workers, self._environment, self._arguments = workers, environment or {}, arguments
-        self.process: subprocess.Popen[str] | None = None
+        self.process: Process | None = None
         self.output = self.folder / "output"
-        self._beside: list[subprocess.Popen[str]] = []
+        self._beside: list[Process] = []
+        self._forks = CAN_FORK and not alone
 
     def start(self) -> Sandbox:
         """Start the service and wait for its ready line."""
-        with self.output.open("a") as errors:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "ringfence.cli", "up", "--data", str(self.data), "--port", str(self.port),
-                 "--workers", str(self.workers), "--seed", "1", *self._arguments],
-                stdout=subprocess.PIPE, stderr=errors, text=True, env={**os.environ, **self._environment},
-                start_new_session=True,
-            )
+        self.process = self._begun(
+            {}, "up", "--data", str(self.data), "--port", str(self.port), "--workers", str(self.workers), "--seed", "1", *self._arguments)
         assert self.process.stdout is not None
         deadline, said = time.monotonic() + READY_SECONDS, []
         while time.monotonic() < deadline and (line := self.process.stdout.readline()):
@@ -58,14 +61,24 @@ class Sandbox:
         self.kill()
         raise AssertionError(f"not ready: {''.join(said)}{self.output.read_text()[-2000:]}")
 
-    def worker(self, *arguments: str, environment: dict[str, str] | None = None) -> subprocess.Popen[str]:
-        """Start ``ringfence worker`` beside the service, and wait for its ready line."""
+    def _begun(self, environment: dict[str, str], *words: str) -> Process:
+        """A process that goes on: its output can be read, its errors are kept."""
+        environment = {**os.environ, **self._environment, **environment}
         with self.output.open("a") as errors:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "ringfence.cli", "worker", "--data", str(self.data), *arguments],
-                stdout=subprocess.PIPE, stderr=errors, text=True, env={**os.environ, **self._environment, **(environment or {})},
-                start_new_session=True,
-            )
+            if not self._forks:
+                return subprocess.Popen(
+                    [sys.executable, "-m", "ringfence.cli", *words], stdout=subprocess.PIPE, stderr=errors, text=True, env=environment,
+                    start_new_session=True)
+            reading, writing = os.pipe()
+            try:
+                with open(os.devnull) as nothing:
+                    return Forked(words, environment, (nothing.fileno(), writing, errors.fileno()), os.fdopen(reading))
+            finally:
+                os.close(writing)
+
+    def worker(self, *arguments: str, environment: dict[str, str] | None = None) -> Process:
+        """Start ``ringfence worker`` beside the service, and wait for its ready line."""
+        process = self._begun(environment or {}, "worker", "--data", str(self.data), *arguments)
         self._beside.append(process)
         assert process.stdout is not None
         assert process.stdout.readline().strip() == "Ringfence worker is ready", self.output.read_text()[-2000:]
@@ -118,10 +131,21 @@ class Sandbox:
 
     def command(self, *words: str, input: str | None = None) -> subprocess.CompletedProcess[str]:
         """Run another command of the same installation on this data folder."""
-        return subprocess.run(
-            [sys.executable, "-m", "ringfence.cli", *words, "--data", str(self.data)], capture_output=True, text=True,
-            env={**os.environ, **self._environment}, input=input, check=False, timeout=120,
-        )
+        words, environment = (*words, "--data", str(self.data)), {**os.environ, **self._environment}
+        if not self._forks:
+            return subprocess.run([sys.executable, "-m", "ringfence.cli", *words], capture_output=True, text=True, env=environment,
+                                  input=input, check=False, timeout=COMMAND_SECONDS)
+        with tempfile.TemporaryFile("w+") as said, tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
+            said.write(input or "")
+            said.seek(0)
+            process = Forked(words, environment, (said.fileno(), output.fileno(), errors.fileno()))
+            try:
+                code = process.wait(COMMAND_SECONDS)
+            finally:
+                process.kill()
+            output.seek(0)
+            errors.seek(0)
+            return subprocess.CompletedProcess(words, code, output.read(), errors.read())
 
     def json(self, *words: str) -> Any:
         """The JSON that a command prints."""

@@ -181,7 +181,7 @@ def play(kills: list[str], seed: int) -> list[Kill]:
         await settled(sandbox)
         return trial.kills
 
-    with Sandbox(workers=2, environment=NOT_BEFORE_AN_HOUR) as sandbox:
+    with Sandbox(workers=2, environment=NOT_BEFORE_AN_HOUR, alone=True) as sandbox:
         done = asyncio.run(run(sandbox))
         assert verdict(sandbox.data) == AGREED
         assert sandbox.json("proof", "--full")["ok"]

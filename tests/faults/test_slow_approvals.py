@@ -71,7 +71,7 @@ def aftermath():
             heard |= await wave(sandbox, number, random.Random(number), amid=number == 0)
         return heard
 
-    with Sandbox(workers=2, environment=NOT_BEFORE_AN_HOUR) as sandbox:
+    with Sandbox(workers=2, environment=NOT_BEFORE_AN_HOUR, alone=True) as sandbox:
         yield sandbox, asyncio.run(run(sandbox))
 
 
@@ -151,7 +151,7 @@ def test_nobody_approves_what_a_recovery_beside_reverses():
         await settled(sandbox)
         return heard
 
-    with Sandbox(workers=2, environment={**SOON, "RINGFENCE_BACKGROUND": "off"}) as sandbox:
+    with Sandbox(workers=2, environment={**SOON, "RINGFENCE_BACKGROUND": "off"}, alone=True) as sandbox:
         heard = asyncio.run(run(sandbox))
         assert set(heard.values()) <= {"02000", None} and any(code is None for code in heard.values())
         assert verdict(sandbox.data) == AGREED

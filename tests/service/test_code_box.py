@@ -37,8 +37,9 @@ def take(sandbox: Sandbox, attempt: str) -> str | None:
 def workers(sandbox: Sandbox) -> set[int]:
     """The processes that serve: the supervisor's children that are the same program."""
     assert sandbox.process is not None
-    children = Path(f"/proc/{sandbox.process.pid}/task/{sandbox.process.pid}/children").read_text().split()
-    return {int(pid) for pid in children if b"ringfence.cli" in Path(f"/proc/{pid}/cmdline").read_bytes()}
+    its = Path(f"/proc/{sandbox.process.pid}")
+    children, program = (its / f"task/{sandbox.process.pid}/children").read_text().split(), (its / "cmdline").read_bytes()
+    return {int(pid) for pid in children if Path(f"/proc/{pid}/cmdline").read_bytes() == program}
 
 
 def test_a_code_outlives_the_worker_and_not_the_service(sandbox: Sandbox):

@@ -157,7 +157,7 @@ class Run(NamedTuple):
 
 def run(*, restart: bool = False, other: str = "") -> Run:
     """Play the script on a fresh folder; then try to start at the *other* instant."""
-    with Sandbox(workers=1, environment=QUICK, arguments=FROZEN, from_nothing=not restart) as sandbox:
+    with Sandbox(workers=1, environment=QUICK, arguments=FROZEN, from_nothing=not restart, alone=True) as sandbox:
         first = told(sandbox, SCRIPT[:MIDDLE + 1])
         if restart:
             sandbox.kill()

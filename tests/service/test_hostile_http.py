@@ -39,7 +39,7 @@ class Answer(NamedTuple):
 @pytest.fixture(scope="module")
 def sandbox():
     """A service that gives callers two seconds to say what they want."""
-    with Sandbox(workers=2, environment={"RINGFENCE_REQUEST_SECONDS": "2"}) as running:
+    with Sandbox(workers=2, environment={"RINGFENCE_REQUEST_SECONDS": "2"}, alone=True) as running:
         yield running
 
 

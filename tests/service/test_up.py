@@ -42,8 +42,10 @@ def children(pid: int) -> dict[int, str]:
 
 
 def workers(sandbox: Sandbox) -> list[int]:
+    """The children that are the same program."""
     assert sandbox.process is not None
-    return [pid for pid, line in children(sandbox.process.pid).items() if "ringfence.cli" in line]
+    program = Path(f"/proc/{sandbox.process.pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+    return [pid for pid, line in children(sandbox.process.pid).items() if line == program]
 
 
 def until(sandbox: Sandbox, said: str) -> None:
@@ -57,7 +59,7 @@ def until(sandbox: Sandbox, said: str) -> None:
 
 @pytest.fixture(scope="module")
 def sandbox():
-    with Sandbox(workers=2, from_nothing=True) as running:
+    with Sandbox(workers=2, from_nothing=True, alone=True) as running:
         yield running
 
 
@@ -149,7 +151,7 @@ def test_a_second_service_on_the_folder_is_refused_in_one_sentence(sandbox: Sand
 
 def test_a_port_in_use_is_told_in_one_sentence(sandbox: Sandbox):
     """Also though the service that has it would share it with its own workers."""
-    other = Sandbox()
+    other = Sandbox(alone=True)
     try:
         done = other.command("up", "--port", str(sandbox.port))
         assert done.returncode == Exit.PORT and "Choose another with --port" in done.stderr and "Traceback" not in done.stderr
@@ -177,7 +179,7 @@ def test_a_worker_that_is_killed_is_replaced(sandbox: Sandbox):
 
 def test_sigterm_finishes_what_is_in_flight_and_ends_with_0():
     """A payment that the issuer thinks about when the signal comes is answered and stored."""
-    with Sandbox(workers=1) as sandbox:
+    with Sandbox(workers=1, alone=True) as sandbox:
         assert call(sandbox, "/admin/simulator", method="POST", body={"latency_seconds": 1})[0] == 200
 
         async def pay() -> dict[str, Any]:
@@ -208,7 +210,7 @@ def _line(path: Path) -> bytes:
 
 def test_after_kill_9_of_the_supervisor_the_next_start_takes_over():
     """Workers and database end with it or are ended by the next start; what was acknowledged is there."""
-    with Sandbox(workers=2) as sandbox:
+    with Sandbox(workers=2, alone=True) as sandbox:
         async def pay() -> dict[str, Any]:
             client = Client(sandbox.port, sandbox.merchant())
             answer = await client.purchase("KILLED-1", 100)
@@ -226,7 +228,7 @@ def test_after_kill_9_of_the_supervisor_the_next_start_takes_over():
 
 def test_a_database_that_dies_is_started_again():
     """Payments go on without a restart of the service."""
-    with Sandbox(workers=1) as sandbox:
+    with Sandbox(workers=1, alone=True) as sandbox:
         assert sandbox.process is not None
         database = next(pid for pid, line in children(sandbox.process.pid).items() if "/postgres " in line)
         os.kill(database, signal.SIGKILL)
@@ -248,7 +250,7 @@ def test_a_database_that_dies_is_started_again():
 
 def test_tls_is_served_with_an_authority_of_its_own():
     """A caller that trusts ``ca.pem`` gets through by name and by address; one that does not refuses; commands work too."""
-    with Sandbox(workers=1, arguments=("--tls",)) as sandbox:
+    with Sandbox(workers=1, arguments=("--tls",), alone=True) as sandbox:
         assert sandbox.description["base_url"].startswith("https://")
         trust = ssl.create_default_context(cafile=str(sandbox.data / "tls" / "ca.pem"))
         assert call(sandbox, "/readyz", trust=trust)[0] == 200
@@ -260,7 +262,7 @@ def test_tls_is_served_with_an_authority_of_its_own():
 
 def test_live_mode_lists_every_reason_at_once():
     """A folder that a sandbox ran on, with its clock moved: nothing starts, and each obstacle is named."""
-    with Sandbox(workers=1) as sandbox:
+    with Sandbox(workers=1, alone=True) as sandbox:
         assert sandbox.command("clock", "advance", "1h").returncode == 0
         sandbox.stop()
         done = subprocess.run(
@@ -273,7 +275,7 @@ def test_live_mode_lists_every_reason_at_once():
 
 def test_a_wrong_master_key_stops_the_start():
     """In one sentence, with its own exit code, before any payment."""
-    with Sandbox(workers=1) as sandbox:
+    with Sandbox(workers=1, alone=True) as sandbox:
         sandbox.stop()
         key = sandbox.data / "keys" / "master"
         key.write_bytes(base64.b64encode(os.urandom(32)))

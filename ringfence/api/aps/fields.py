@@ -3,7 +3,8 @@
 Decides how long a value may be, what it may be written with, and which values a list allows.  Refuses to know which operation wants
 which field, and what a value means: dates, currencies and card numbers are only shaped here.
 
-Patterns apply to the whole value (``fullmatch``; ``$`` would let a newline through).  No pattern admits a control character, and only
+Patterns apply to the whole value (``fullmatch``; ``$`` would let a newline through) and are compiled when they are first asked: all
+of them together take a tenth of a second, and hardly a service is asked all of them.  No pattern admits a control character, and only
 those of ``LOOSE`` admit an equals sign, each in places where ``name=`` of a following parameter cannot stand unnoticed: an APS
 signature covers ``name=value`` pairs without any separator, so a free equals sign would let two requests share one signature.
 """
@@ -11,8 +12,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import cached_property
 from itertools import permutations
 from typing import NamedTuple
+
+
+class Pattern:
+    """A pattern, compiled when a value is first held against it."""
+
+    def __init__(self, pattern: str) -> None:
+        self.pattern = pattern
+
+    @cached_property
+    def fullmatch(self) -> Callable[[str], re.Match[str] | None]:
+        """The match of a whole value, ``None`` without one."""
+        return re.compile(self.pattern).fullmatch
 
 
 class Field(NamedTuple):
@@ -22,9 +36,9 @@ class Field(NamedTuple):
     """
 
     longest: int
-    pattern: re.Pattern[str]
+    pattern: Pattern
     values: frozenset[str] | None = None
-    strict: re.Pattern[str] | None = None
+    strict: Pattern | None = None
 
     @property
     def allowed(self) -> frozenset[str] | None:
@@ -58,8 +72,8 @@ class Field(NamedTuple):
 _ONE_CLASS = re.compile(r"\[(?:[^\[\]\\]|\\.)+\]\+", re.DOTALL)          # a pattern made by ``_of``
 
 
-def _of(alphabet: str) -> re.Pattern[str]:
-    return re.compile(f"[{alphabet}]+")
+def _of(alphabet: str) -> Pattern:
+    return Pattern(f"[{alphabet}]+")
 
 
 _OTHER_SCRIPTS = "\u00a0-\u2027\u202a-\ud7ff\ue000-\U0010ffff"      # beyond ASCII, without the control and line separators
@@ -76,26 +90,26 @@ DESCRIPTION = _of(r"A-Za-z0-9'/._\-#:$ " + _OTHER_SCRIPTS)
 PHONE = _of(r"0-9+\-() ")
 FLEX = _of(r"A-Za-z0-9_/\\\-.#$%&@*")
 TEXT = _of(" -<>-~" + _OTHER_SCRIPTS)                               # printable, without the equals sign
-EMAIL = re.compile(r"[A-Za-z0-9_.+\-]+@[A-Za-z0-9_.+\-]+")
+EMAIL = Pattern(r"[A-Za-z0-9_.+\-]+@[A-Za-z0-9_.+\-]+")
 ADDRESS = _of("0-9A-Fa-f.:")
 HEX = _of("0-9A-Fa-f")
-DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
-INSTANT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:Z|[+\-][0-9]{2}:[0-9]{2})")
-EXPIRY = re.compile(r"[0-9]{4}")
-CURRENCY = re.compile(r"[A-Za-z]{3}")
+DATE = Pattern(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+INSTANT = Pattern(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:Z|[+\-][0-9]{2}:[0-9]{2})")
+EXPIRY = Pattern(r"[0-9]{4}")
+CURRENCY = Pattern(r"[A-Za-z]{3}")
 
 #: A web address in the characters that the dictionary allows.  An equals sign stands only between a query item's name and its value,
 #: or as padding at the value's end, so that a parameter that follows the address cannot be swallowed by it.
-URL = re.compile(r"https?://[A-Za-z0-9$!_/:.\-]+(?:[?&#][A-Za-z0-9$!_/:.\-]*(?:=[A-Za-z0-9$!_/:.\-]*={0,2})?)*")
+URL = Pattern(r"https?://[A-Za-z0-9$!_/:.\-]+(?:[?&#][A-Za-z0-9$!_/:.\-]*(?:=[A-Za-z0-9$!_/:.\-]*={0,2})?)*")
 
 #: What a device collector makes: base-64 pieces.  An equals sign is padding before a separator or at the end.
-FINGERPRINT = re.compile(r"(?:[A-Za-z0-9+/_.:|;,\- ]|==?(?=[;,]))*={0,2}")
+FINGERPRINT = Pattern(r"(?:[A-Za-z0-9+/_.:|;,\- ]|==?(?=[;,]))*={0,2}")
 
 #: Twenty bytes in base-64: the one equals sign is the last character.
-CRYPTOGRAM = re.compile(r"[A-Za-z0-9+/]{27}=")
+CRYPTOGRAM = Pattern(r"[A-Za-z0-9+/]{27}=")
 
 #: An object or list in its text form, or the same written by the caller.
-NESTED = re.compile("[{\\[][ -~" + _OTHER_SCRIPTS + "]*[}\\]]")
+NESTED = Pattern("[{\\[][ -~" + _OTHER_SCRIPTS + "]*[}\\]]")
 
 
 #: What a report can tell of an operation, and be narrowed by, in the order of the reference.
@@ -114,14 +128,14 @@ _COLUMN = f"(?:{'|'.join(REPORT_COLUMNS)})"
 SOUGHT = "[ -<>-Z\\\\^-z|~" + _OTHER_SCRIPTS + "]{1,150}"
 
 
-def _list_of(word: str) -> re.Pattern[str]:
-    return re.compile(rf"\[{word}(?:, {word})*\]")
+def _list_of(word: str) -> Pattern:
+    return Pattern(rf"\[{word}(?:, {word})*\]")
 
 
-def _filters_of(key: str, most: int | str = "") -> re.Pattern[str]:
+def _filters_of(key: str, most: int | str = "") -> Pattern:
     """One object and at most so many more, or none, of ``key`` and ``value``, in any order, as the signature writes them."""
     one = rf"\{{(?:key={key}, value={SOUGHT}|value={SOUGHT}, key={key})\}}"
-    return re.compile(rf"\[(?:{one}(?:, {one}){{0,{most}}})?\]")
+    return Pattern(rf"\[(?:{one}(?:, {one}){{0,{most}}})?\]")
 
 
 def _values(*allowed: str) -> frozenset[str]:
@@ -161,7 +175,7 @@ FIELDS: dict[str, Field] = {
     "token_status":          Field(8, ALPHA, _values("ACTIVE", "INACTIVE")),
     "card_number":           Field(19, DIGITS),
     "expiry_date":           Field(4, EXPIRY),                      # YYMM
-    "card_security_code":    Field(4, re.compile("[0-9]{3,4}")),
+    "card_security_code":    Field(4, Pattern("[0-9]{3,4}")),
     "card_holder_name":      Field(50, _of(r"A-Za-z'\-. " + _OTHER_SCRIPTS)),
     "remember_me":           Field(3, ALPHA, _YES_NO),
     "payment_option":        Field(10, _of("A-Z_"), _values(
@@ -206,7 +220,7 @@ FIELDS: dict[str, Field] = {
     "payment_link_id":       Field(20, DIGITS),
     "link_command":          Field(15, _of("A-Z_"), _values("AUTHORIZATION", "PURCHASE")),
     "request_expiry_date":   Field(25, INSTANT),
-    "notification_type":     Field(20, re.compile("[A-Z]+(?:,[A-Z]+)*"), _lists("EMAIL", "SMS", "NONE")),
+    "notification_type":     Field(20, Pattern("[A-Z]+(?:,[A-Z]+)*"), _lists("EMAIL", "SMS", "NONE")),
 
     # queries
     "return_third_party_response_codes": Field(3, ALPHA, _YES_NO),
@@ -246,8 +260,16 @@ FRAUD: dict[str, Field] = {
 }
 FIELDS.update(FRAUD)
 
-#: For the payment path: one call per value.
-CHECKS: dict[str, Callable[[str], object]] = {name: field.check for name, field in FIELDS.items()}
+
+class Checks(dict[str, Callable[[str], object]]):
+    """The check of each field: one call per value.  What is not given is made from the dictionary when it is first asked for."""
+
+    def __missing__(self, name: str) -> Callable[[str], object]:
+        check = self[name] = FIELDS[name].check
+        return check
+
+
+CHECKS = Checks()
 
 #: The fields whose values may hold an equals sign.
 LOOSE = frozenset({

@@ -17,7 +17,7 @@ from msgspec import Struct
 from ringfence.api.aps import ambiguity, cards, operations, signature
 from ringfence.api.aps.accounts import Credential, Settings
 from ringfence.api.aps.cards import CardDetails
-from ringfence.api.aps.fields import CHECKS, FIELDS
+from ringfence.api.aps.fields import FIELDS, Checks
 from ringfence.api.aps.operations import FEATURES_ABSENT, Endpoint, Operation, Variant
 from ringfence.core.card import Pan, SecurityCode, brand_of
 from ringfence.core.ids import LARGEST
@@ -177,10 +177,7 @@ def _missing(
 
 #: The check of each value; ``bool`` for what earlier rungs have settled (who calls, which operation, the signature) and for what the
 #: last rung refuses by name.
-_CHECKS = {
-    **CHECKS, **dict.fromkeys(("signature", "access_code", "merchant_identifier", *operations.KEYS), bool),
-    **dict.fromkeys(FEATURES_ABSENT, bool),
-}
+_CHECKS = Checks(dict.fromkeys(("signature", "access_code", "merchant_identifier", *operations.KEYS, *FEATURES_ABSENT), bool))
 
 
 def _malformed(given: dict[str, str]) -> Broken:
