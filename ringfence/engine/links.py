@@ -16,6 +16,7 @@ from typing import NamedTuple
 import asyncpg
 
 from ringfence.core import link as core
+from ringfence.core.card import unlike_a_card
 from ringfence.core.commands import MAX_MINOR
 from ringfence.core.link import Act, Payment, Problem, Standing, State
 from ringfence.engine.directory import Merchant
@@ -400,4 +401,4 @@ async def _may_send(connection: asyncpg.Connection, row: Row, media: Sequence[st
 
 def _messages(desk: Desk, link_id: int, terms: Terms, media: Sequence[str], now: datetime) -> list[Asked]:
     deadline = min(terms.expires_at, now + SEND_WITHIN)
-    return [Asked(desk.new_id(), link_id, medium, _recipient(terms, medium), deadline) for medium in media]
+    return [Asked(unlike_a_card(desk.new_id), link_id, medium, _recipient(terms, medium), deadline) for medium in media]

@@ -245,9 +245,14 @@ def implausible(given: dict[str, str], settings: Settings, now: datetime) -> Bro
         for name, value in given.items():
             if number in value and name != "card_number":
                 return "00002", name            # a reference or a name is kept and shown, a card number never
-    if settings.return_origins is not None and "return_url" in given and not may_return(given["return_url"], settings.return_origins, True):
+    if "return_url" in given and not _may_return(given["return_url"], settings.return_origins):
         return ("00040",)                       # here and not with the switches: a value decides, which no plan holds
     return None
+
+
+def _may_return(url: str, origins: tuple[str, ...] | None) -> bool:
+    """Without a list every address is good that a browser can go to at all."""
+    return may_return(url, origins or (), origins is not None)
 
 
 COUNTED = frozenset({"FIXED", "VARIABLE"})
