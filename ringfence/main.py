@@ -274,7 +274,7 @@ async def _foundation(
     link_desk = desk_of(config, pool, keyring, clock.now, numbering.next, lambda: nudge(MESSAGES))
 
     disputes = disputes_of(
-        config, pool, keyring.content_key, clock.now, numbering.next, nudge=nudge, engine=engine, docket=docket, directory=directory)
+        config, pool, keyring, clock.now, numbering.next, nudge=nudge, engine=engine, docket=docket, directory=directory)
 
     def aps_service(engine: Engine) -> ApsService:
         return ApsService(

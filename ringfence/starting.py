@@ -16,7 +16,7 @@ from typing import Any
 from ringfence import wallets
 from ringfence.api.admin import credential_json, ppro_json
 from ringfence.config import Config, base_url
-from ringfence.engine import links
+from ringfence.engine import evidence, links
 from ringfence.engine.clock import Clock, ClockError, is_moved
 from ringfence.engine.directory import Credential, Directory, Merchant
 from ringfence.engine.key_sources import live_reasons as master_key_reasons
@@ -78,6 +78,8 @@ async def _prepare(config: Config, database_url: str, reasons: list[str]) -> lis
             await connection.close()
         async with database.pool(database_url, 1, application_name="ringfence start") as pool:
             keyring = await open_keyring(config, pool)
+            if sealed := await evidence.seal_what_is_not(pool, keyring):
+                log.info("sealed %d files of disputes", sealed)
             directory = Directory(pool, keyring, clock_of(config).now)
             await directory.load()
             seeded = directory.merchants() if config.is_live else await seed_sandbox(directory, config.seed)
