@@ -60,13 +60,16 @@ def disputes_of(
     nudge: Callable[[str], object] = lambda name: None, engine: Engine | None = None, docket: Docket | None = None,
     directory: Directory | None = None,
 ) -> Disputes:
-    """With an engine and the issuers' docket, what books and answers; without, what only keeps, for a service that carries it on."""
+    """With an engine what books, and with the issuers' docket what hears them and answers; without, what only keeps, for a service that carries
+    it on."""
     reports = Reports(
         pool, now, new_id, words.report_words(Names(keyring.content_key)), timedelta(days=config.retention_report_days), lambda: nudge(REPORTS))
-    if engine is None or docket is None or directory is None:
+    if engine is None or directory is None:
         return Disputes(Desk(pool, keyring, now, new_id), Cases(pool, keyring, now), reports)
-    desk = Desk(
-        pool, keyring, now, new_id, book=engine.notice, send={SIMULATOR: _answers(docket)}, nudge=lambda: nudge(QUEUE))
+    send = {} if docket is None else {SIMULATOR: _answers(docket)}
+    desk = Desk(pool, keyring, now, new_id, book=engine.notice, send=send, nudge=lambda: nudge(QUEUE))
+    if docket is None:
+        return Disputes(desk, Cases(pool, keyring, now), reports)
     return Disputes(desk, Cases(pool, keyring, now), reports, Ear(SIMULATOR, teller_of(docket), directory, engine, desk))
 
 

@@ -26,7 +26,7 @@ from ringfence.api.aps.hosted import ATTEMPTS
 from ringfence.api.ppro import notifications as ppro_notifications
 from ringfence.api.ppro.door import DOOR as PPRO
 from ringfence.api.ppro.names import Names
-from ringfence.config import Config
+from ringfence.config import NO_CARDS, Config
 from ringfence.core.proof import Balance
 from ringfence.engine import addresses, timeline
 from ringfence.engine.authenticating import secrets_under
@@ -91,8 +91,8 @@ def admin_of(
         return Stepped(clock.advance(until if isinstance(until, timedelta) else until - clock.now()), 1, [], False)
 
     guarded, notifiers, notices = guard(token), notifiers_of(config, keyring), plan_desk_of(config)
-    kept_plans = Plans(
-        pool, clock.now, notices, recurring.judge(clock.now, sandbox=not config.is_live), partial(link_states, links))
+    judge = recurring.judge(clock.now, sandbox=not config.is_live, takes_cards=config.processor != NO_CARDS)
+    kept_plans = Plans(pool, clock.now, notices, judge, partial(link_states, links))
     simulator = None if config.is_live else simulators(config.data / "simulator", config.seed, ends.callback)
     return [
         *admin_routes(guarded, Services(config.is_live, directory, everywhere, proof, story, simulator)),

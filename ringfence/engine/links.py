@@ -123,6 +123,7 @@ class Desk(NamedTuple):
     media: frozenset[str]
     may_return: Callable[[Merchant, str], bool]
     nudge: Callable[[], object]
+    takes_cards: bool = True
 
 
 # ---------------------------------------------------------------------------------------------------------- making
@@ -371,7 +372,8 @@ def _wrong(desk: Desk, merchant: Merchant, terms: Terms, now: datetime) -> Refus
         return Refused(Why.TOO_FAR, "request_expiry_date")
     if terms.return_url and not desk.may_return(merchant, terms.return_url):
         return Refused(Why.RETURN_URL, "return_url")
-    if terms.payment_option and terms.payment_option not in (merchant.settings.payment_options or PAYMENT_OPTIONS):
+    options = merchant.settings.payment_options or PAYMENT_OPTIONS
+    if not desk.takes_cards or (terms.payment_option and terms.payment_option not in options):
         return Refused(Why.PAYMENT_OPTION, "payment_option")
     if merchant.settings.link_terms_required and not merchant.settings.link_terms_url:
         return Refused(Why.TERMS_MISSING)

@@ -297,6 +297,8 @@ def bad_link(given: dict[str, str], now: datetime) -> Broken:
 SHORTEST_NUMBER = 12
 """Digits of the shortest card number: a value that holds the request's own is not repeated."""
 
+_BY_CARD = frozenset({"VERIFY_CARD", "3DS_ENROLLMENT"})
+"""What asks about a card beside payments."""
 _SERVICE_OFF = {"tokenization": "00038", "mobile_sdk": "00068"}
 
 
@@ -310,6 +312,8 @@ def _switched_off(
         return (_SERVICE_OFF.get(operation.service, "00093"),)
     if features:
         return (FEATURES_ABSENT[min(features)],)
+    if settings.payment_options is not None and not settings.payment_options and (variant is not None or operation.name in _BY_CARD):
+        return ("00003",)
     if variant is None:
         return None
     if variant.channel not in settings.channels or (variant.eci == "MOTO" and "moto" not in settings.channels):
