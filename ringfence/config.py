@@ -26,7 +26,6 @@ from ringfence.config_texts import (
     mail_address,
     one_of,
     printable,
-    processor,
     seconds,
     sms_body,
     sms_url,
@@ -65,6 +64,8 @@ class ConfigError(NamedTuple):
 
 Network = IPv4Network | IPv6Network
 
+NO_CARDS = "none"
+"""The processor of an installation that takes no cards."""
 _READ_ELSEWHERE = ""
 _PATH = "a path"
 
@@ -82,7 +83,8 @@ VARIABLES: tuple[Variable, ...] = (
              "a PostgreSQL 15 or newer; empty: a private one below the data folder"),
     Variable("RINGFENCE_POSTGRES_BIN", _READ_ELSEWHERE, str, "", _PATH, "folder of PostgreSQL's programs; empty: the newest found"),
     Variable("RINGFENCE_READERS", "readers", whole(1, 32), 2, "1 to 32", "reading connections of each worker"),
-    Variable("RINGFENCE_PROCESSOR", "processor", processor, "simulator", "simulator", "who is asked for payments"),
+    Variable("RINGFENCE_PROCESSOR", "processor", one_of("simulator", NO_CARDS), "simulator", f"simulator or {NO_CARDS}",
+             f"who is asked for card payments; {NO_CARDS}: nobody, live mode with wallets alone"),
     Variable("RINGFENCE_AMAZON_PAY_FILE", "amazon_pay_file", Path, None, _PATH,
              "JSON file of the merchants' accounts at Amazon Pay; empty: live has none, the sandbox asks its simulated site"),
     Variable("RINGFENCE_ANSWER_SECONDS", "answer_seconds", seconds(0.05, 120), 2.0, "0.05 to 120",
@@ -279,6 +281,8 @@ def _sandbox_only(values: Mapping[str, Any]) -> list[ConfigError]:
     for field in ("inquiry", "frozen_at", "torture_points") if values["mode"] is Mode.LIVE else ():
         if values[field]:
             errors.append(ConfigError(_NAME_OF[field], "is for the sandbox only"))
+    if values["processor"] == NO_CARDS and values["mode"] is Mode.SANDBOX:
+        errors.append(ConfigError("RINGFENCE_PROCESSOR", f"is {NO_CARDS} in live mode only: a sandbox has its issuers"))
     if values["frozen_at"] is not None and values["workers"] != 1:
         errors.append(ConfigError("RINGFENCE_WORKERS", "must be 1 with RINGFENCE_FROZEN_AT: two processes are never twice the same"))
     if values["frozen_at"] is not None and not values["background"]:

@@ -111,13 +111,6 @@ def sms_body(text: str) -> str:
     return text
 
 
-def processor(text: str) -> str:
-    """The name of a processor."""
-    if text != "simulator":
-        raise ValueError(text)
-    return text
-
-
 class Several(tuple[Any, ...]):
     """Values that are written with commas between them."""
 

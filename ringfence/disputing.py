@@ -25,6 +25,7 @@ from ringfence.engine.dispute_reports import QUEUE as REPORTS
 from ringfence.engine.dispute_reports import Reports
 from ringfence.engine.disputes import QUEUE, Answer, Case, Desk
 from ringfence.engine.engine import Engine
+from ringfence.engine.keys import Keyring
 from ringfence.engine.timeline import Drops
 from ringfence.operators import first_keys
 from ringfence.processors.simulator import Control, Docket, Simulator
@@ -55,18 +56,21 @@ class Disputes(NamedTuple):
 
 
 def disputes_of(
-    config: Config, pool: asyncpg.Pool, content_key: bytes, now: Callable[[], datetime], new_id: Callable[[], int], *,
+    config: Config, pool: asyncpg.Pool, keyring: Keyring, now: Callable[[], datetime], new_id: Callable[[], int], *,
     nudge: Callable[[str], object] = lambda name: None, engine: Engine | None = None, docket: Docket | None = None,
     directory: Directory | None = None,
 ) -> Disputes:
-    """With an engine and the issuers' docket, what books and answers; without, what only keeps, for a service that carries it on."""
+    """With an engine what books, and with the issuers' docket what hears them and answers; without, what only keeps, for a service that carries
+    it on."""
     reports = Reports(
-        pool, now, new_id, words.report_words(Names(content_key)), timedelta(days=config.retention_report_days), lambda: nudge(REPORTS))
-    if engine is None or docket is None or directory is None:
-        return Disputes(Desk(pool, now, new_id), Cases(pool, now), reports)
-    desk = Desk(
-        pool, now, new_id, book=engine.notice, send={SIMULATOR: _answers(docket)}, nudge=lambda: nudge(QUEUE))
-    return Disputes(desk, Cases(pool, now), reports, Ear(SIMULATOR, teller_of(docket), directory, engine, desk))
+        pool, now, new_id, words.report_words(Names(keyring.content_key)), timedelta(days=config.retention_report_days), lambda: nudge(REPORTS))
+    if engine is None or directory is None:
+        return Disputes(Desk(pool, keyring, now, new_id), Cases(pool, keyring, now), reports)
+    send = {} if docket is None else {SIMULATOR: _answers(docket)}
+    desk = Desk(pool, keyring, now, new_id, book=engine.notice, send=send, nudge=lambda: nudge(QUEUE))
+    if docket is None:
+        return Disputes(desk, Cases(pool, keyring, now), reports)
+    return Disputes(desk, Cases(pool, keyring, now), reports, Ear(SIMULATOR, teller_of(docket), directory, engine, desk))
 
 
 def teller_of(docket: Docket) -> Teller:

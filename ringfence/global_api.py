@@ -16,6 +16,7 @@ from ringfence.api.ppro.mandates import PREFIX, describing
 from ringfence.api.ppro.names import Names
 from ringfence.api.ppro.notifications import Wording
 from ringfence.api.ppro.rendering import Facts, Renderer
+from ringfence.config import NO_CARDS
 from ringfence.engine import door_events
 from ringfence.engine.addresses import Rules, problem
 from ringfence.engine.agreements import Agreements, Close
@@ -108,7 +109,7 @@ def routing(processors: Mapping[str, Processor], of_cards: str) -> Callable[[Mer
     def route(merchant: Merchant, method: str, brand: str) -> str | None:
         name = by_method.get(method)
         allowed = merchant.settings.payment_methods
-        return name if name in processors and (not allowed or method in allowed) else None
+        return name if name in processors and name != NO_CARDS and (not allowed or method in allowed) else None
 
     return route
 

@@ -143,13 +143,13 @@ async def link_states(desk: Desk, merchant: Merchant, references: Sequence[str])
 
 def desk_of(
     config: Config, pool: asyncpg.Pool, keyring: Keyring, now: Callable[[], datetime], new_id: Callable[[], int],
-    nudge: Callable[[], object] = lambda: None,
+    nudge: Callable[[], object] = lambda: None, *, take_cards: bool = True,
 ) -> Desk:
-    """The desk of this installation; ``pool`` finds rows by key."""
+    """The desk of this installation; ``pool`` finds rows by key; without cards it makes no links, for nobody could pay them."""
     def returns(merchant: Merchant, url: str) -> bool:
         return may_return(url, merchant.settings.return_origins, config.is_live)
 
-    return Desk(pool, now, new_id, Addresses(keyring.content_key), reached_at(config), order_key, media_of(config), returns, nudge)
+    return Desk(pool, now, new_id, Addresses(keyring.content_key), reached_at(config), order_key, media_of(config), returns, nudge, take_cards)
 
 
 def post_of(config: Config) -> Post:

@@ -36,7 +36,6 @@ from ringfence.background import (
     batches,
     challenges,
     deliveries,
-    dropped,
     expiry,
     follower,
     hold_rest,
@@ -57,9 +56,8 @@ from ringfence.background.worker import Background, Chore, Queue
 from ringfence.config import Config
 from ringfence.core.business_day import business_day
 from ringfence.core.card import Pan
-from ringfence.core.outcomes import Outcome
 from ringfence.core.recovery import Plan
-from ringfence.disputing import Disputes, acts_of, disputes_of
+from ringfence.disputing import Disputes, disputes_of
 from ringfence.engine import addresses, keys, points
 from ringfence.engine.ahead import Ahead
 from ringfence.engine.authenticating import Authenticating, secrets_under
@@ -89,12 +87,14 @@ from ringfence.engine.timeline import Drops
 from ringfence.engine.vault import Vault
 from ringfence.failures import Exit, Failure
 from ringfence.global_api import ppro_service
+from ringfence.issuers import issuers_of
 from ringfence.linking import desk_of, invoice_of, post_of
 from ringfence.opening import admin_token, clock_of, open_keyring
 from ringfence.operators import base_url_of, door_headers, notifiers_of, plan_desk_of, policy_of, rules_of, secret_key
+from ringfence.processors.authenticator import AccessControl
 from ringfence.processors.mock import Mock
-from ringfence.processors.processor import Ask, Processor
-from ringfence.processors.simulator import Docket, SimulatedAccessControl, Simulator, is_test_number
+from ringfence.processors.processor import Processor
+from ringfence.processors.simulator import is_test_number
 from ringfence.redirecting import redirects_of
 from ringfence.storage import database
 from ringfence.storage import expiry as holds_due
@@ -130,11 +130,10 @@ class Foundation:
     new_name: Callable[[], str]
     directory: Directory
     vault: Vault
-    processor: Simulator
     lanes: dict[str, Lane]
     engine: Engine
     reading: Reading
-    access_control: SimulatedAccessControl
+    access_control: AccessControl
     challenges: Challenges
     redirects: Redirects
     sessions: Sessions
@@ -188,19 +187,14 @@ async def _foundation(
     code_box = SocketCodeBox(config.data)
 
     # who is asked
-    processor = Simulator(
-        config.data / "simulator", seed=config.seed, worker=number, t1_seconds=config.answer_seconds, inquiry=config.inquiry)
-    ends.push_async_callback(processor.close)
+    issuers = issuers_of(config, number, ends)
+    processor, access_control = issuers.processor, issuers.access_control
     numbers = numbers_of(directory)
     amazon = amazon_of(config, pool, directory, numbers, _wall)
     ends.push_async_callback(amazon.processor.close)
     processors: dict[str, Processor] = {processor.name: processor, amazon.processor.name: amazon.processor}
     if not config.is_live:
         processors[Mock.name] = Mock(config.data / "simulator")
-    docket = Docket(config.data / "simulator")
-    ends.push_async_callback(docket.close)
-    access_control = SimulatedAccessControl(config.data / "simulator", seed=config.seed)
-    ends.push_async_callback(access_control.close)
 
     # the two counters, each with its own connection, and the engine between them; and the same once more for what comes in bulk
     plan = Plan(tuple(config.recovery_pauses), config.review_seconds)
@@ -262,7 +256,7 @@ async def _foundation(
         pool, access_control, authenticating, after_challenges, new_id=numbering.next, secret_of=secret_of, now=clock.now,
         wall=_wall, seconds=config.answer_seconds)
     if config.frozen_at is None:            # what comes late comes by the wall clock, and never twice at the same place
-        _listen_for_late(processor, ends_doubts, ends)
+        issuers.listen_for_late(ends_doubts, ends)
 
     # what is due later
     background: Background
@@ -271,16 +265,16 @@ async def _foundation(
         background.nudge(name)
 
     # the doors' own words, where they are also wanted without a caller
-    link_desk = desk_of(config, pool, keyring, clock.now, numbering.next, lambda: nudge(MESSAGES))
+    link_desk = desk_of(config, pool, keyring, clock.now, numbering.next, lambda: nudge(MESSAGES), take_cards=issuers.take_cards)
 
     disputes = disputes_of(
-        config, pool, keyring.content_key, clock.now, numbering.next, nudge=nudge, engine=engine, docket=docket, directory=directory)
+        config, pool, keyring, clock.now, numbering.next, nudge=nudge, engine=engine, docket=issuers.docket, directory=directory)
 
     def aps_service(engine: Engine) -> ApsService:
         return ApsService(
             engine=engine, reading=reading, vault=vault, content_key=keyring.content_key, route=lambda merchant, brand: processor.name,
             new_token_name=numbering.new_name, new_sdk_token=numbering.new_name, now=clock.now, code_box=code_box,
-            base_url=base_url, ahead=ahead, links=link_desk)
+            base_url=base_url, ahead=ahead, links=link_desk, takes_cards=issuers.take_cards)
 
     service = aps_service(engine)
     global_api = ppro_service(
@@ -322,7 +316,7 @@ async def _foundation(
             done=lambda: nudge(CHORE))
         chores += [
             abandoned.chore(due, directory, engine, config.sweep_seconds), expiry.chore(expirer, config.sweep_seconds),
-            dropped.chore(processor.name, processor.dropped, directory, engine, due, config.sweep_seconds),
+            *issuers.chores(directory, engine, due, config.sweep_seconds),
             *disputes.chores(config.sweep_seconds),
             follower.chore(due, directory, notifiers, clock.now, nudge),
             temporary_tokens.chore(due, directory, clock.now, config.sweep_seconds), keyed_requests.chore(due, directory, clock.now),
@@ -359,26 +353,9 @@ async def _foundation(
     noticing = asyncio.create_task(keys.keep_noticing(pool, keyring, f"worker {number} of process {os.getpid()}"))
     ends.push_async_callback(_cancelled, noticing)
     return Foundation(
-        config, clock, counters, pool, reporters, keyring, numbering.new_name, directory, vault, processor, lanes, engine, reading,
+        config, clock, counters, pool, reporters, keyring, numbering.new_name, directory, vault, lanes, engine, reading,
         access_control, after_challenges, redirects, sessions, link_desk, service, aps, global_api, file_desk, disputes,
-        amazon_sandbox.with_site(acts_of(processor, docket), amazon_site), amazon, amazon_site, nudge_all, ends)
-
-
-def _listen_for_late(processor: Simulator, ends_doubts: Recovery, ends: AsyncExitStack) -> None:
-    """Have recovery told of approvals that come after their callers were told that nobody knows."""
-    telling: set[asyncio.Task[None]] = set()
-
-    def heard(message: Ask, outcome: Outcome) -> None:
-        task = asyncio.get_running_loop().create_task(ends_doubts.late(message, outcome))
-        telling.add(task)
-        task.add_done_callback(telling.discard)
-
-    async def told() -> None:
-        if telling:
-            await asyncio.wait(telling)
-
-    processor.on_late = heard
-    ends.push_async_callback(told)
+        amazon_sandbox.with_site(issuers.acts, amazon_site), amazon, amazon_site, nudge_all, ends)
 
 
 def _arm(page: Path) -> None:

@@ -52,7 +52,7 @@ async def answer(config: Config, database_url: str, method: str, path: str, body
         routes = admin_of(
             config, TOKEN, pool, keyring, clock, directory, nobody_else, ends, links=desk_of(config, pool, keyring, clock.now, new_id),
             disputes=operators_of(
-                config, pool, keyring.content_key, clock.now, directory, disputes_of(config, pool, keyring.content_key, clock.now, new_id),
+                config, pool, keyring.content_key, clock.now, directory, disputes_of(config, pool, keyring, clock.now, new_id),
                 ends.callback))
         return await _asked(Starlette(routes=routes), method, path, body)
 

@@ -14,7 +14,7 @@ import asyncpg
 from starlette.routing import Route
 
 from ringfence.amazon_site.reading import standing
-from ringfence.api import batches, events, jobs, plans, reports, retention, reviews, tokens, webhooks
+from ringfence.api import batches, events, events_beside, jobs, plans, reports, retention, reviews, tokens, webhooks
 from ringfence.api import clock as clocks
 from ringfence.api import disputes as dispute_routes
 from ringfence.api import links as link_routes
@@ -26,7 +26,7 @@ from ringfence.api.aps.hosted import ATTEMPTS
 from ringfence.api.ppro import notifications as ppro_notifications
 from ringfence.api.ppro.door import DOOR as PPRO
 from ringfence.api.ppro.names import Names
-from ringfence.config import Config
+from ringfence.config import NO_CARDS, Config
 from ringfence.core.proof import Balance
 from ringfence.engine import addresses, timeline
 from ringfence.engine.authenticating import secrets_under
@@ -91,13 +91,14 @@ def admin_of(
         return Stepped(clock.advance(until if isinstance(until, timedelta) else until - clock.now()), 1, [], False)
 
     guarded, notifiers, notices = guard(token), notifiers_of(config, keyring), plan_desk_of(config)
-    kept_plans = Plans(
-        pool, clock.now, notices, recurring.judge(clock.now, sandbox=not config.is_live), partial(link_states, links))
+    judge = recurring.judge(clock.now, sandbox=not config.is_live, takes_cards=config.processor != NO_CARDS)
+    kept_plans = Plans(pool, clock.now, notices, judge, partial(link_states, links))
+    of_events = events.Services(by_key or pool, directory, notifiers)
     simulator = None if config.is_live else simulators(config.data / "simulator", config.seed, ends.callback)
     return [
         *admin_routes(guarded, Services(config.is_live, directory, everywhere, proof, story, simulator)),
         *clocks.routes(guarded, clocks.Services(clock, due, advance or at_once)),
-        *events.routes(guarded, events.Services(by_key or pool, directory, notifiers)),
+        *events.routes(guarded, of_events), *events_beside.routes(guarded, of_events),
         *webhooks.routes(guarded, webhooks.Services(
             pool, directory, notifiers, rules_of(config), clock.now, notices, kept_plans.number)),
         *jobs.routes(guarded, jobs.Services(pool, directory, clock.now, nudge)),

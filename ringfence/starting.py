@@ -15,8 +15,8 @@ from typing import Any
 
 from ringfence import wallets
 from ringfence.api.admin import credential_json, ppro_json
-from ringfence.config import Config, base_url
-from ringfence.engine import links
+from ringfence.config import NO_CARDS, Config, base_url
+from ringfence.engine import evidence, links
 from ringfence.engine.clock import Clock, ClockError, is_moved
 from ringfence.engine.directory import Credential, Directory, Merchant
 from ringfence.engine.key_sources import live_reasons as master_key_reasons
@@ -38,8 +38,10 @@ def live_reasons(config: Config) -> list[str]:
     reasons = master_key_reasons(os.environ, config.data, config.data / "postgres")
     if not config.admin_token:
         reasons.append("RINGFENCE_ADMIN_TOKEN is not set: the admin API needs a token of your own.")
-    if config.processor == "simulator":
-        reasons.append("No processor is configured: the issuer simulator moves no money.")
+    if config.processor != NO_CARDS:
+        reasons.append("No processor is configured: the issuer simulator moves no money. RINGFENCE_PROCESSOR=none serves wallets alone.")
+    elif config.amazon_pay_file is None:
+        reasons.append("No processor is configured: with RINGFENCE_PROCESSOR=none a wallet is needed, such as RINGFENCE_AMAZON_PAY_FILE.")
     if is_moved(config.data / "clock"):
         reasons.append(f"The clock in {config.data / 'clock'} was moved: this data folder belongs to a sandbox.")
     return reasons + wallets.reasons(config)
@@ -78,6 +80,8 @@ async def _prepare(config: Config, database_url: str, reasons: list[str]) -> lis
             await connection.close()
         async with database.pool(database_url, 1, application_name="ringfence start") as pool:
             keyring = await open_keyring(config, pool)
+            if sealed := await evidence.seal_what_is_not(pool, keyring):
+                log.info("sealed %d files of disputes", sealed)
             directory = Directory(pool, keyring, clock_of(config).now)
             await directory.load()
             wallets.make_key(config)

@@ -137,6 +137,10 @@ def message_json(message: Message, headers: Mapping[str, str]) -> dict[str, Any]
 
 _NULLABLE: Schema = {"type": ["string", "null"]}
 _COUNT: Schema = {"type": "integer"}
+MESSAGE: Schema = {
+    "purpose": text("which of the merchant's addresses"), "url": text("empty where it has none"),
+    "content_type": text("of the body"), "body": text("as it is sent"),
+    "headers": {"type": "object", "additionalProperties": {"type": "string"}, "description": "the door's own, signed now"}}
 EVENT: Schema = fields({
     "id": text("payment and sequence"), "type": text("what happened"), "merchant": _NULLABLE, "payment": text("the payment's id"),
     "reference": _NULLABLE, "sequence": {"type": "integer", "minimum": 1, "description": "counts the payment's events without a gap"},
@@ -146,9 +150,7 @@ EVENT: Schema = fields({
         "currency": _NULLABLE, "reference": _NULLABLE, "door": _NULLABLE, "actor": _NULLABLE})]},
     "outcome": {"description": "null where the event's commit wrote none", "oneOf": [{"type": "null"}, fields({
         "result": text("how it ended"), "amount": {"type": ["integer", "null"]}, "response_code": _NULLABLE})]},
-    "messages": rows({"purpose": text("which of the merchant's addresses"), "url": text("empty where it has none"),
-                      "content_type": text("of the body"), "body": text("as it is sent"),
-                      "headers": {"type": "object", "additionalProperties": {"type": "string"}, "description": "the door's own, signed now"}}),
+    "messages": rows(MESSAGE),
 }, ("id", "type", "payment", "sequence", "occurred_at", "operation", "outcome"))
 
 DESCRIBED: dict[str, Schema] = {"/admin/events": {"get": operator(

@@ -2,11 +2,12 @@
 from __future__ import annotations
 
 import json
+import re
 import ssl
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from http.client import HTTPException
 from typing import Any, NamedTuple
@@ -21,12 +22,16 @@ from ringfence.core.events import Event
 from ringfence.core.money import format_minor
 from ringfence.failures import Exit, Failure
 
+BEGINNING = "begin"
+"""The cursor of both feeds before their first events."""
 POLL_SECONDS = 2
 """How long the service may hold an empty answer back: short, lest its end waits for us."""
 AGAIN_SECONDS = 0.5
 """Pause before the next try where the service is away."""
 RECEIVER_SECONDS = 10
 """What a receiver may take for one message."""
+_WORD = re.compile("(PAYMENT|DISPUTE|CHARGEBACK|FUNDS|REPORT)_[A-Z_]{3,60}")
+"""How the PPRO door calls what it tells."""
 
 
 class Received(NamedTuple):
@@ -42,20 +47,21 @@ Examples:
   ringfence listen
   ringfence listen --forward-to http://127.0.0.1:3000/feedback
   ringfence listen --merchant RingfenceOne --type purchase_approved --type refund_approved
+  ringfence listen --type PAYMENT_AGREEMENT_ACTIVE --type DISPUTE_ACTION_REQUIRED
   ringfence listen --from begin --json
 
 \b
 Runs until it is interrupted.  Exit codes: 0 interrupted · 8 no service runs · 9 the service refused""")
 @click.option("--forward-to", metavar="URL", help="Post each event there: the door's own message, else the event as JSON.")
 @click.option("--merchant", metavar="ID", help="Only this merchant's events.")
-@click.option("--type", "types", metavar="EVENT", multiple=True, help="Only events of this type; may be given several times.")
+@click.option("--type", "types", metavar="EVENT", multiple=True, help="Only events of this type, or told in this word; may be given several times.")
 @click.option("--from", "cursor", default="", metavar="CURSOR", help="Begin behind this cursor; 'begin' is the first event.  [default: from now on]")
 @data_option
 @json_option
 def listen(forward_to: str | None, merchant: str | None, types: tuple[str, ...], cursor: str, data: str | None, as_json: bool) -> None:
-    """Show every event as it happens, and forward it to a receiver of yours."""
-    if unknown := [name for name in types if name not in {*Event}]:
-        raise click.UsageError(f"{unknown[0]!r} is no event; there are {', '.join(Event)}.")
+    """Show every event as it happens, of payments and of all else that merchants are told of, and forward it to a receiver of yours."""
+    if unknown := [name for name in types if name not in {*Event} and not _WORD.fullmatch(name)]:
+        raise click.UsageError(f"{unknown[0]!r} is no event; there are {', '.join(Event)}, and the words of the PPRO door's webhooks.")
     if forward_to is not None and (problem := problem_of(forward_to)):
         raise click.UsageError(f"--forward-to {problem}.")
     config = configuration(data)
@@ -63,7 +69,7 @@ def listen(forward_to: str | None, merchant: str | None, types: tuple[str, ...],
     verifier = Verifier(config)
     try:
         for event in followed(config, cursor, merchant):
-            if not types or event["type"] in types:
+            if not types or not {event["type"], *(one["purpose"] for one in event["messages"])}.isdisjoint(types):
                 _show(event, forward_to, as_json, verifier)
     except KeyboardInterrupt:
         return
@@ -111,11 +117,13 @@ def followed(config: Config, cursor: str, merchant: str | None) -> Iterator[dict
     Raises ``Failure`` where it refuses to tell.
     """
     service, told, away = running(config), False, False
+    beside = cursor if cursor == BEGINNING else ""
     query = {"messages": "1", **({"merchant": merchant} if merchant is not None else {})}
     while True:
         try:
             service = service or needed(config)
             page = events_behind(service, cursor, query | {"wait": str(POLL_SECONDS if told else 0)})
+            other = events_behind(service, beside, query, "/admin/events/beside")
         except (Failure, HTTPException) as failed:      # the latter where it went in the middle of an answer
             if not told or (isinstance(failed, Failure) and failed.code != Exit.NOT_RUNNING):
                 raise
@@ -126,13 +134,14 @@ def followed(config: Config, cursor: str, merchant: str | None) -> Iterator[dict
             continue
         if not told:
             click.echo("Listening; interrupt to stop.", err=True)
-        told, away, cursor = True, False, page["cursor"]
+        told, away, cursor, beside = True, False, page["cursor"], other["cursor"]
         yield from page["events"]
+        yield from other["events"]
 
 
-def events_behind(service: Running, cursor: str, query: dict[str, str]) -> dict[str, Any]:
-    """One page of the feed.  Raises ``Failure`` with the service's own words where it refuses."""
-    status, answer = service.call("GET", f"/admin/events?{urlencode({'after': cursor, **query}, quote_via=quote)}")
+def events_behind(service: Running, cursor: str, query: dict[str, str], path: str = "/admin/events") -> dict[str, Any]:
+    """One page of a feed.  Raises ``Failure`` with the service's own words where it refuses."""
+    status, answer = service.call("GET", f"{path}?{urlencode({'after': cursor, **query}, quote_via=quote)}")
     if status == 200:
         return answer
     if status >= 500:
@@ -144,7 +153,7 @@ def _show(event: dict[str, Any], forward_to: str | None, as_json: bool, verifier
     """Print an event, what signatures are worth and, where it is forwarded, what the receiver said."""
     messages = event.pop("messages")
     if not as_json:
-        click.echo(line_of(event))
+        click.echo(line_of(event, messages))
     for one in messages:
         if verdict := verifier.verdict(event["merchant"], one):
             one["signatures"] = verdict
@@ -161,9 +170,13 @@ def _show(event: dict[str, Any], forward_to: str | None, as_json: bool, verifier
         click.echo(json.dumps({**event, "messages": messages, **({"forwarded": [one._asdict() for one in said]} if forward_to else {})}))
 
 
-def line_of(event: dict[str, Any]) -> str:
+def line_of(event: dict[str, Any], messages: Sequence[dict[str, Any]] = ()) -> str:
     """``12:00:01 → purchase_approved  10.00 AED  ORD-1``: business time, the operation's amount, the payment's reference."""
     at = datetime.fromisoformat(event["occurred_at"])
+    if "subject" in event:                  # no event of a payment: in the door's own word, with its name for what it is about
+        words = [(one["purpose"], json.loads(one["body"])["subject"]) for one in messages]
+        word, name = words[0] if words else (event["type"], f"{event['kind']} {event['subject']}")
+        return f"{at:%H:%M:%S} → {click.style(word, fg='cyan')}  {name}"
     operation = event["operation"] or {}
     amount = format_minor(operation["amount"], operation["currency"]) if operation.get("amount") is not None else ""
     colour = {"approved": "green", "declined": "red", "unknown": "yellow"}.get(event["type"].rpartition("_")[2], "cyan")

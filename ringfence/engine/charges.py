@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, NamedTuple
 
 import asyncpg
@@ -17,7 +18,7 @@ from ringfence.storage import charges as rows
 from ringfence.storage.borrowing import borrowed
 from ringfence.storage.charges import RefusedRow
 
-__all__ = ["Charge", "Charges", "RefusedRow", "Step", "View"]
+__all__ = ["UNDONE", "Charge", "Charges", "RefusedRow", "Step", "View"]
 
 
 class Charge(NamedTuple):
@@ -36,6 +37,33 @@ class Told(NamedTuple):
     webhooks_url: str
 
 
+UNDONE = "undone"
+"""The result of a capture that clearing rejected, and of a refund that came back."""
+
+
+def is_undone_in_part(view: View) -> bool:
+    """Whether a fact from outside has undone something: less stands than was approved."""
+    if view.payment is None:
+        return False
+    approved = {"capture": 0, "refund": 0}
+    for step in view.steps:
+        kind = "capture" if step.kind == "purchase" else step.kind
+        if step.result == "approved" and kind in approved:
+            approved[kind] += step.answered_minor or 0
+    return (view.payment.captured, view.payment.refunded) != (approved["capture"], approved["refund"])
+
+
+def undone(view: View, found: Mapping[int, datetime]) -> View:
+    """The payment with what was undone, and when (0: of all captures)."""
+    steps = list(view.steps)
+    for place, step in enumerate(steps[1:], 1):
+        at = found.get(step.operation_id) or (found.get(0) if step.kind == "capture" else None)
+        if at is not None and step.result == "approved":
+            steps[place] = step._replace(result=UNDONE, answered_at=at)
+    rejected_at = found.get(view.first.operation_id) or found.get(0) if view.first.kind == "purchase" else None
+    return view._replace(steps=tuple(steps), rejected_at=rejected_at)
+
+
 class Charges:
     """What is known of charges."""
 
@@ -46,7 +74,11 @@ class Charges:
         """A merchant's payment, whichever door began it."""
         view, refused = await asyncio.gather(
             self._reading.view(merchant_id, payment_id), rows.refused(self._pool, merchant_id, payment_id))
-        return None if view is None else Charge(view, tuple(refused))
+        if view is None:
+            return None
+        if is_undone_in_part(view):
+            view = undone(view, await rows.undone(self._pool, merchant_id, payment_id))
+        return Charge(view, tuple(refused))
 
     async def by_reference(self, merchant_id: int, reference: str, before: int | None, most: int) -> list[int]:
         """Payments that the door began under a reference, newest first, older than ``before``."""

@@ -11,6 +11,8 @@ from typing import NamedTuple
 import asyncpg
 
 from ringfence.core.dispute import Action, actions
+from ringfence.engine import evidence
+from ringfence.engine.keys import Keyring
 from ringfence.storage import disputes as rows
 from ringfence.storage.borrowing import borrowed
 from ringfence.storage.disputes import AnswerRow, BookingRow, Captured, CaseRow, EventRow, Evidence, FileRow, FundsRow, MessageRow
@@ -34,8 +36,8 @@ class Shown(NamedTuple):
 class Cases:
     """Everything that is asked about disputes.  ``now`` is business time."""
 
-    def __init__(self, pool: asyncpg.Pool, now: Callable[[], datetime]) -> None:
-        self._pool, self._now = pool, now
+    def __init__(self, pool: asyncpg.Pool, keyring: Keyring, now: Callable[[], datetime]) -> None:
+        self._pool, self._keyring, self._now = pool, keyring, now
 
     async def find(self, merchant_id: int | None, dispute_id: int) -> CaseRow | None:
         """A case of a merchant; with ``None`` of any."""
@@ -66,7 +68,7 @@ class Cases:
     async def file(self, merchant_id: int, dispute_id: int, file_id: int) -> Evidence | None:
         """A file with what is in it."""
         async with borrowed(self._pool) as connection:
-            return await rows.file(connection, merchant_id, dispute_id, file_id)
+            return await evidence.find(connection, self._keyring, merchant_id, dispute_id, file_id)
 
     async def bookings(
         self, merchant_id: int, *, dispute_id: int | None = None, payment_id: int | None = None, booking_id: int | None = None

@@ -34,9 +34,10 @@ from ringfence.core.dispute import (
 from ringfence.core.dispute_reasons import Reason, code_of
 from ringfence.core.notices import Notice
 from ringfence.core.refusals import Refusal as Refused
-from ringfence.engine import dispute_events
+from ringfence.engine import dispute_events, evidence
 from ringfence.engine.batcher import CommitFailed
 from ringfence.engine.intents import Result
+from ringfence.engine.keys import Keyring
 from ringfence.storage import disputes as rows
 from ringfence.storage import jobs
 from ringfence.storage.borrowing import borrowed
@@ -111,11 +112,12 @@ class Desk:
     """Everything that is done with disputes."""
 
     def __init__(
-        self, pool: asyncpg.Pool, now: Callable[[], datetime], new_id: Callable[[], int], *, book: Book | None = None,
+        self, pool: asyncpg.Pool, keyring: Keyring, now: Callable[[], datetime], new_id: Callable[[], int], *, book: Book | None = None,
         send: Mapping[str, Send] | None = None, nudge: Callable[[], object] = lambda: None,
     ) -> None:
         """``now`` is business time; ``send`` by processor; ``nudge`` has the queue look now.  Without ``book`` what follows is left to it."""
-        self._pool, self._now, self._new_id, self._book, self._send, self._nudge = pool, now, new_id, book, send or {}, nudge
+        self._pool, self._keyring, self._now, self._new_id = pool, keyring, now, new_id
+        self._book, self._send, self._nudge = book, send or {}, nudge
 
     # -- the provider
 
@@ -195,15 +197,15 @@ class Desk:
             return message
 
     async def attach(
-        self, merchant_id: int, dispute_id: int, evidence: Evidence, number: int | None = None
+        self, merchant_id: int, dispute_id: int, shown: Evidence, number: int | None = None
     ) -> FileRow | Why | TooMuch | NotThere:
         """Keep a file of the merchant's, which goes with his answer; added again under the same number it is the one that was added."""
-        if len(evidence.content) > LARGEST_FILE:
+        if len(shown.content) > LARGEST_FILE:
             return TooMuch(f"must have at most {LARGEST_FILE >> 20} MB")
-        begins = FILE_TYPES.get(evidence.content_type)
-        if begins is None or not evidence.content.startswith(begins):
+        begins = FILE_TYPES.get(shown.content_type)
+        if begins is None or not shown.content.startswith(begins):
             return Why(None, f"must be one of {', '.join(FILE_TYPES)}", "file")
-        name = evidence.name.replace("\\", "/").rpartition("/")[2]
+        name = shown.name.replace("\\", "/").rpartition("/")[2]
         if not name or len(name) > LONGEST_NAME or not name.isprintable():
             return Why(None, f"must have a printable name of at most {LONGEST_NAME} characters", "file")
         async with self._held(merchant_id, dispute_id) as (connection, row, now):
@@ -216,9 +218,8 @@ class Desk:
                 return Why(None, f"evidence can be added while it is {' or '.join(ATTACHABLE)}; it is {row.stands.status}")
             if len(added) >= MOST_FILES:
                 return TooMuch(f"at most {MOST_FILES} files are kept")
-            file = FileRow(
-                number or self._new_id(), name, evidence.content_type, len(evidence.content), row.stands.phase, MERCHANT, False, now)
-            await rows.attach(connection, row, file, evidence.content)
+            file = FileRow(number or self._new_id(), name, shown.content_type, len(shown.content), row.stands.phase, MERCHANT, False, now)
+            await rows.attach(connection, row, file, evidence.sealed(self._keyring, merchant_id, file.file_id, shown.content))
             return file
 
     # -- the clock, and what leaves the database
@@ -280,14 +281,14 @@ class Desk:
             is_on_its_way = row is not None and row.stands.status in PROCESSING.values()
             if row is None or not is_on_its_way or answers[-1].sent_at is not None:
                 return True
-            evidence = [
+            files = [
                 found for one in await rows.files(connection, row)
-                if (found := await rows.file(connection, merchant_id, dispute_id, one.file_id)) is not None]
+                if (found := await evidence.find(connection, self._keyring, merchant_id, dispute_id, one.file_id)) is not None]
         last, send = answers[-1], self._send.get(row.processor)
         if send is None:
             return False
         answer = Answer(
-            row.case_name, last.round, Action(last.action), row.stands.offered, last.message, tuple(evidence), last.asked_at)
+            row.case_name, last.round, Action(last.action), row.stands.offered, last.message, tuple(files), last.asked_at)
         try:
             if not await send(answer):
                 return False

@@ -5,18 +5,38 @@ follower hands it to the merchant's address a moment later.  What is told is fro
 """
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import datetime
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import asyncpg
 import msgspec
 
 from ringfence.storage import door_events as rows
+from ringfence.storage.borrowing import borrowed
 from ringfence.storage.door_events import DoorEvent
 
-__all__ = ["DoorEvent", "tell"]
+__all__ = ["BEGINNING", "DoorEvent", "read", "tell"]
 _ENCODE = msgspec.json.Encoder().encode
+
+
+BEGINNING = "begin"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+async def read(pool: asyncpg.Pool, merchants: Sequence[int], after: int | None, limit: int) -> tuple[list[DoorEvent], int]:
+    """About ``limit`` events of merchants behind a cursor (``None``: those from now on), and the cursor behind them.
+
+    A cursor is an instant of wall time in microseconds since 1970.  Nothing is told before everything that was written earlier can be seen, so that
+    whoever follows misses nothing.  Raises ``DatabaseUnavailable``.
+    """
+    async with borrowed(pool) as connection:
+        until = await rows.horizon(connection)
+        if after is None:
+            return [], (until - _EPOCH) // _MICROSECOND - 1
+        found = await rows.behind(connection, merchants, _EPOCH + after * _MICROSECOND, until, limit)
+    return [one for _, one in found], (found[-1][0] - _EPOCH) // _MICROSECOND if found else after
 
 
 async def tell(

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import asyncpg
 
 from ringfence.core import link as core
+from ringfence.core.card import unlike_a_card
 from ringfence.core.commands import MAX_MINOR
 from ringfence.core.link import Act, Payment, Problem, Standing, State
 from ringfence.engine.directory import Merchant
@@ -122,6 +123,7 @@ class Desk(NamedTuple):
     media: frozenset[str]
     may_return: Callable[[Merchant, str], bool]
     nudge: Callable[[], object]
+    takes_cards: bool = True
 
 
 # ---------------------------------------------------------------------------------------------------------- making
@@ -370,7 +372,8 @@ def _wrong(desk: Desk, merchant: Merchant, terms: Terms, now: datetime) -> Refus
         return Refused(Why.TOO_FAR, "request_expiry_date")
     if terms.return_url and not desk.may_return(merchant, terms.return_url):
         return Refused(Why.RETURN_URL, "return_url")
-    if terms.payment_option and terms.payment_option not in (merchant.settings.payment_options or PAYMENT_OPTIONS):
+    options = merchant.settings.payment_options or PAYMENT_OPTIONS
+    if not desk.takes_cards or (terms.payment_option and terms.payment_option not in options):
         return Refused(Why.PAYMENT_OPTION, "payment_option")
     if merchant.settings.link_terms_required and not merchant.settings.link_terms_url:
         return Refused(Why.TERMS_MISSING)
@@ -400,4 +403,4 @@ async def _may_send(connection: asyncpg.Connection, row: Row, media: Sequence[st
 
 def _messages(desk: Desk, link_id: int, terms: Terms, media: Sequence[str], now: datetime) -> list[Asked]:
     deadline = min(terms.expires_at, now + SEND_WITHIN)
-    return [Asked(desk.new_id(), link_id, medium, _recipient(terms, medium), deadline) for medium in media]
+    return [Asked(unlike_a_card(desk.new_id), link_id, medium, _recipient(terms, medium), deadline) for medium in media]

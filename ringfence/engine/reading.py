@@ -26,6 +26,7 @@ class View(NamedTuple):
     payment_id: int
     payment: Payment | None
     steps: tuple[Step, ...]
+    rejected_at: datetime | None = None         # when clearing rejected what a purchase captured, where a door has asked for it
 
     @property
     def first(self) -> Step:

@@ -21,7 +21,6 @@ from typing import NamedTuple
 
 import asyncpg
 
-from ringfence.engine.directory import PURPOSE
 from ringfence.engine.key_sources import KeySource
 from ringfence.engine.keys import WORD_SECONDS, Keyring, open_keyring
 from ringfence.engine.sealing import MasterKey, Sealed, check_value
@@ -192,8 +191,8 @@ class _Rotation:
     async def _reseal_texts(self, old: MasterKey, new: MasterKey) -> None:
         while texts := await vault_keys.texts_to_reseal(self._connection, old.number, self._chunk):
             for row in texts:
-                text = old.open_text(PURPOSE, row.merchant_id, row.sealed)
-                again = new.seal_text(PURPOSE, row.merchant_id, text)
+                text = old.open_text(row.purpose, row.merchant_id, row.sealed)
+                again = new.seal_text(row.purpose, row.merchant_id, text)
                 self._texts += await vault_keys.reseal_text(self._connection, row, again)
 
     async def _switch(self, old: MasterKey, new: MasterKey) -> bool:

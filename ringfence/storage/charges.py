@@ -64,6 +64,12 @@ async def refused(pool: asyncpg.Pool, merchant_id: int, payment_id: int) -> list
     return [RefusedRow(*row) for row in await pool.fetch(SQL.refused, merchant_id, payment_id)]
 
 
+async def undone(pool: asyncpg.Pool, merchant_id: int, payment_id: int) -> dict[int, datetime]:
+    """Captures that clearing rejected and refunds that came back, with when (business time); 0 for all captures."""
+    rows = await pool.fetch(SQL.undone, merchant_id, payment_id)
+    return {row["operation_id"]: row["noticed_at"] for row in rows if row["operation_id"] is not None}
+
+
 async def refused_by_key(pool: asyncpg.Pool, merchant_id: int, key: str) -> RefusedRow | None:
     """What was turned down under a key."""
     row = await pool.fetchrow(SQL.refused_by_key, merchant_id, key)

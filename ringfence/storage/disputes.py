@@ -101,6 +101,27 @@ class Evidence(NamedTuple):
     content: bytes
 
 
+class SealedFile(NamedTuple):
+    """What is in a file, as it is stored: its data key, sealed, and what that seals.  Prints without them."""
+
+    wrapped_key: bytes
+    content: bytes
+
+    def __repr__(self) -> str:
+        return "SealedFile(***)"
+
+    __str__ = __repr__
+
+
+class NotSealed(NamedTuple):
+    """A file that was stored before files were sealed."""
+
+    merchant_id: int
+    dispute_id: int
+    file_id: int
+    content: bytes
+
+
 class BookingRow(NamedTuple):
     """What a case moved; ``booked_at`` is ``None`` until it is on the payment."""
 
@@ -248,10 +269,11 @@ async def messages(connection: Connection, row: CaseRow) -> list[MessageRow]:
     return [MessageRow(*found) for found in await connection.fetch(SQL.messages, row.merchant_id, row.dispute_id)]
 
 
-async def attach(connection: asyncpg.Connection, row: CaseRow, file: FileRow, content: bytes) -> None:
+async def attach(connection: asyncpg.Connection, row: CaseRow, file: FileRow, sealed: SealedFile) -> None:
     """Keep a file."""
     await connection.execute(
-        SQL.attach, row.merchant_id, row.dispute_id, file.file_id, file.name, file.content_type, content, file.phase, file.sender, file.added_at)
+        SQL.attach, row.merchant_id, row.dispute_id, file.file_id, file.name, file.content_type, file.bytes, file.phase, file.sender, file.added_at,
+        *sealed)
 
 
 async def files(connection: Connection, row: CaseRow) -> list[FileRow]:
@@ -259,10 +281,21 @@ async def files(connection: Connection, row: CaseRow) -> list[FileRow]:
     return [FileRow(*found) for found in await connection.fetch(SQL.files, row.merchant_id, row.dispute_id)]
 
 
-async def file(connection: Connection, merchant_id: int, dispute_id: int, file_id: int) -> Evidence | None:
-    """One file with what is in it."""
+async def file(connection: Connection, merchant_id: int, dispute_id: int, file_id: int) -> tuple[str, str, SealedFile] | None:
+    """One file: its name, its type, and what is in it."""
     row = await connection.fetchrow(SQL.file, merchant_id, dispute_id, file_id)
-    return row and Evidence(*row)
+    return row and (row["name"], row["content_type"], SealedFile(row["wrapped_key"], row["content"]))
+
+
+async def not_sealed(connection: Connection) -> NotSealed | None:
+    """A file that is not sealed."""
+    row = await connection.fetchrow(SQL.not_sealed)
+    return row and NotSealed(*row)
+
+
+async def seal(connection: Connection, one: NotSealed, sealed: SealedFile) -> None:
+    """Store it sealed."""
+    await connection.execute(SQL.seal, *one[:3], *sealed)
 
 
 async def book(connection: asyncpg.Connection, row: CaseRow, booking_id: int, noticed: Noticed, minor: int, at: datetime) -> None:

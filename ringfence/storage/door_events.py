@@ -63,6 +63,19 @@ async def written(
     return [DoorEvent(*row) for row in await connection.fetch(SQL.written, since, until, merchant_id, behind, limit)]
 
 
+async def horizon(connection: asyncpg.Connection) -> datetime:
+    """Up to when (wall time) everything that was written can be seen."""
+    return await connection.fetchval(SQL.horizon)
+
+
+async def behind(
+    connection: asyncpg.Connection, merchants: Sequence[int], since: datetime, until: datetime, limit: int,
+) -> list[tuple[datetime, DoorEvent]]:
+    """Events of merchants written behind one instant and before another, with when: about so many, none of an instant left out."""
+    found = [(row["written_at"], DoorEvent(*row[:9])) for row in await connection.fetch(SQL.behind, list(merchants), since, until, limit)]
+    return sorted(found, key=lambda one: (one[0], one[1].key))
+
+
 async def count_old(connection: asyncpg.Connection, merchant_id: int, happened_by: datetime) -> int:
     """How many of a merchant's events that were handed out and happened by ``happened_by`` still say something."""
     return await connection.fetchval(SQL.count_old, merchant_id, happened_by)

@@ -40,6 +40,18 @@ class PlaceRow(NamedTuple):
     number: int | None
 
 
+class Undone(NamedTuple):
+    """A capture that clearing rejected, or a refund that came back: the operation, and how much of it.  Minor units."""
+
+    operation_id: int
+    kind: str
+    minor: int
+    currency: str
+    door: str
+    details: bytes | None
+    moved: int
+
+
 class Occurred(NamedTuple):
     """An event and the facts frozen by its commit; all of them stand in rows that are only ever appended.
 
@@ -78,6 +90,8 @@ class Occurred(NamedTuple):
     first_reference: str | None
     first_details: bytes | None
     moved: tuple[tuple[int, int], ...] = ()     # of a later operation: kinds of transfers and their sums, as they were then
+    undone: Undone | None = None                # of what clearing rejected, and of what came back, where that is known
+    given_up: bytes | None = None               # of a payment that nobody was asked for: what its merchant said when he gave it up (JSON)
 
 
 async def heads(connection: asyncpg.Connection) -> dict[int, int]:
@@ -111,7 +125,7 @@ def _occurred(row: tuple[Any, ...]) -> Occurred:
     """What the payment began with is not read a second time where the operation is that one."""
     one = Occurred(*row)
     first = (one.door, one.kind, one.reference, one.details) if one.operation_id == one.payment_id else row[25:29]
-    return Occurred(*row[:25], first[0] or "", first[1] or "", *first[2:], tuple(map(tuple, row[29] or ())))
+    return Occurred(*row[:25], first[0] or "", first[1] or "", *first[2:], tuple(map(tuple, row[29] or ())), row[30] and Undone(*row[30]), row[31])
 
 
 async def places(connection: asyncpg.Connection, keys: Iterable[EventKey]) -> list[PlaceRow]:

@@ -31,11 +31,12 @@ class InForce(NamedTuple):
 
 
 class TextRow(NamedTuple):
-    """A sealed text of ``credentials``."""
+    """A sealed text: what it was sealed for, and where it lies."""
 
+    purpose: str
     merchant_id: int
-    door: str
-    public_name: str
+    part: str                                   # of the merchant's: a door, a dispute
+    name: str                                   # in it
     sealed: bytes
 
 
@@ -97,4 +98,7 @@ async def texts_to_reseal(connection: asyncpg.Connection, key_id: int, limit: in
 
 async def reseal_text(connection: asyncpg.Connection, row: TextRow, sealed: bytes) -> bool:
     """Whether the text was still as ``row`` has it, and is now ``sealed``."""
-    return await connection.fetchval(SQL.reseal_text, *row, sealed) is not None
+    return await connection.fetchval(_RESEAL[row.purpose], *row[1:], sealed) is not None
+
+
+_RESEAL = {"credential": SQL.reseal_credential, "instrument": SQL.reseal_instrument, "evidence": SQL.reseal_evidence}

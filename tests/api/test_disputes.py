@@ -27,8 +27,8 @@ class Desks:
 
     def __init__(self, here: Shop) -> None:
         one = here.process
-        self.here, self.cases, self.names = here, Cases(one.pool, one.now), Names(one.content_key)
-        self.desk = Desk(one.pool, one.now, one.new_id, book=one.engine.notice, send={"scripted": self.send})
+        self.here, self.cases, self.names = here, Cases(one.pool, one.keyring, one.now), Names(one.content_key)
+        self.desk = Desk(one.pool, one.keyring, one.now, one.new_id, book=one.engine.notice, send={"scripted": self.send})
         self.begun: list[tuple] = []
         self.operator = Operator(disputes.routes(guard(TOKEN), disputes.Services(
             one.pool, one.directory, self.desk, self.cases, one.now, lambda number: self.names.make("dispute", number),

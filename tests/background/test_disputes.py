@@ -37,7 +37,7 @@ class Provider:
 
 
 def ear(one: Process, provider: Provider, teller: Teller | None = None) -> Ear:
-    desk = Desk(one.pool, one.now, one.new_id, book=one.engine.notice)
+    desk = Desk(one.pool, one.keyring, one.now, one.new_id, book=one.engine.notice)
     return Ear("scripted", teller or Teller(provider.told, provider.taken), one.directory, one.engine, desk)
 
 

@@ -22,6 +22,7 @@ from ringfence.core.card import (
     luhn_valid,
     plausible_expiry,
     security_code_length,
+    unlike_a_card,
     valid_length,
 )
 
@@ -90,6 +91,12 @@ def test_any_single_wrong_digit_breaks_the_check(body: str, data: st.DataObject)
     at = data.draw(st.integers(0, len(good) - 1))
     other = data.draw(st.sampled_from([d for d in "0123456789" if d != good[at]]))
     assert not luhn_valid(good[:at] + other + good[at + 1:])
+
+
+def test_an_id_that_could_be_a_card_number_is_passed_over():
+    """The first that fails Luhn is taken, and nothing else is changed about the order."""
+    ids = iter([int(NUMBER), 4111111111111111, 4111111111111112, 4111111111111113])
+    assert unlike_a_card(lambda: next(ids)) == 4111111111111112 and next(ids) == 4111111111111113
 
 
 def _seen(secret: object) -> list[str]:

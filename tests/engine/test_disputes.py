@@ -21,8 +21,10 @@ from ringfence.engine import dispute_reports, disputes, metrics, retention
 from ringfence.engine.batcher import CommitFailed
 from ringfence.engine.dispute_reading import Cases
 from ringfence.engine.disputes import LARGEST_FILE, MOST_FILES, Answer, Case, Desk, Evidence, NotThere, TooMuch, Why
+from ringfence.engine.evidence import seal_what_is_not
 from ringfence.engine.intents import Result
 from ringfence.engine.proof import prove
+from ringfence.engine.sealing import NotOpened
 from ringfence.engine.story import explain
 from ringfence.storage.retention import PaymentName
 from tests.engine.composition import DAY, NOW, Process, Shop, process, shop
@@ -52,11 +54,12 @@ class Bank:
         self.here, self.process, self.payment_id, self.provider = here, here.process, payment_id, Provider()
         self.merchant_id = here.account.merchant_id
         self.desk = self.desk_of(here.process)
-        self.cases = Cases(self.process.pool, self.process.now)
+        self.cases = Cases(self.process.pool, self.process.keyring, self.process.now)
         self._numbers = itertools.count(1)
 
     def desk_of(self, process: Process, book: Callable[..., Awaitable[Result]] | None = None) -> Desk:
-        return Desk(process.pool, process.now, process.new_id, book=book or process.engine.notice, send={"scripted": self.provider.send})
+        return Desk(
+            process.pool, process.keyring, process.now, process.new_id, book=book or process.engine.notice, send={"scripted": self.provider.send})
 
     def case(self, minor: int = 1000, name: str = "C-1") -> Case:
         return Case("scripted", name, self.payment_id, self.payment_id, minor, Reason.FRAUD_CARD_ABSENT, "not mine")
@@ -251,6 +254,35 @@ async def test_evidence_and_messages_have_their_limits(bank: Bank):
     await bank.act(dispute, Action.ACCEPT)
     assert isinstance(await attach(bank.merchant_id, dispute, PDF), Why)
     assert isinstance(await bank.desk.write(bank.merchant_id, dispute, "too late"), Why)
+
+
+async def test_evidence_lies_sealed_in_its_place(bank: Bank):
+    """Nothing of it can be read in the database, and a file that is moved to another's place, or changed, does not open."""
+    dispute = await bank.tell(Said.TAKEN, 1000)
+    one, other = [(await bank.desk.attach(bank.merchant_id, dispute, PDF)).file_id for _ in range(2)]       # type: ignore[union-attr]
+    stored = await bank.process.fetch("SELECT bytes, wrapped_key, content FROM dispute_files ORDER BY file_id")
+    assert [row["bytes"] for row in stored] == [len(PDF.content)] * 2
+    assert not any(b"PDF" in row["content"] or b"signed" in row["content"] for row in stored)
+    assert stored[0]["wrapped_key"] != stored[1]["wrapped_key"] and stored[0]["content"] != stored[1]["content"]
+    await bank.process.fetch(
+        "UPDATE dispute_files f SET wrapped_key = o.wrapped_key, content = o.content FROM dispute_files o WHERE f.file_id = $1 AND o.file_id = $2",
+        one, other)
+    with pytest.raises(NotOpened):
+        await bank.cases.file(bank.merchant_id, dispute, one)
+    assert await bank.cases.file(bank.merchant_id, dispute, other) == PDF
+    await bank.process.fetch("UPDATE dispute_files SET content = set_byte(content, 3, 1 + get_byte(content, 3) % 255) WHERE file_id = $1", other)
+    with pytest.raises(NotOpened):
+        await bank.cases.file(bank.merchant_id, dispute, other)
+
+
+async def test_what_was_stored_before_files_were_sealed_is_sealed_at_a_start(bank: Bank):
+    """Once, and what was there is what is found."""
+    dispute = await bank.tell(Said.TAKEN, 1000)
+    file = (await bank.desk.attach(bank.merchant_id, dispute, PDF)).file_id         # type: ignore[union-attr]
+    await bank.process.fetch("UPDATE dispute_files SET wrapped_key = '', content = $1", PDF.content)
+    assert [await seal_what_is_not(bank.process.pool, bank.process.keyring) for _ in range(2)] == [1, 0]
+    [stored] = await bank.process.fetch("SELECT content FROM dispute_files")
+    assert stored["content"] != PDF.content and await bank.cases.file(bank.merchant_id, dispute, file) == PDF
 
 
 async def test_events_are_frozen_as_things_stood(bank: Bank):

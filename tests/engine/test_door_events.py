@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import asyncpg
 import pytest
 
-from ringfence.engine.door_events import tell
+from ringfence.engine.door_events import read, tell
 
 pytestmark = pytest.mark.anyio
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -54,3 +54,24 @@ async def test_two_who_tell_of_one_subject_at_once_are_told_one_after_the_other(
     assert await waiting == 2
     await first.close()
     await second.close()
+
+
+async def test_whoever_follows_misses_nothing_that_is_committed_late(database: str):
+    """What was written first and committed last is told first; until then nothing behind it is."""
+    slow, quick = await asyncpg.connect(database), await asyncpg.connect(database)
+    async with asyncpg.create_pool(database, min_size=1, max_size=1) as pool:
+        _, cursor = await read(pool, [1], None, 10)
+        change = slow.transaction()
+        await change.start()
+        await _tell(slow, AGREEMENT, "A")
+        async with quick.transaction():
+            await _tell(quick, OTHER, "B")
+        assert await read(pool, [1], cursor, 10) == ([], cursor)
+        await change.commit()
+        first, after = await read(pool, [1], cursor, 1)
+        second, end = await read(pool, [1], after, 1)
+        assert [one.type for one in (*first, *second)] == ["A", "B"] and await read(pool, [1], end, 10) == ([], end)
+        assert [one.type for one in (await read(pool, [1, 2], 0, 10))[0]] == ["A", "B"]
+        assert (await read(pool, [2], 0, 10))[0] == []
+    await slow.close()
+    await quick.close()

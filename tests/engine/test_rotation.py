@@ -8,13 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from ringfence.engine import keys, rotation
+from ringfence.core.dispute import Dispute
+from ringfence.engine import evidence, keys, rotation
 from ringfence.engine.key_sources import KeySource
 from ringfence.engine.keys import open_text, seal_text
 from ringfence.engine.rotation import Progress, RotationRefused, rotate
 from ringfence.engine.vault import StoredCard
-from ringfence.storage import cards, vault_keys
+from ringfence.storage import cards, disputes, instruments, vault_keys
 from ringfence.storage.database import DatabaseUnavailable
+from ringfence.storage.disputes import CaseRow, FileRow
 from tests.engine.vaults import KEYS, NOW, PAN, WAITING, Process, number, process
 
 pytestmark = pytest.mark.anyio
@@ -26,12 +28,15 @@ async def one(database: str) -> AsyncIterator[Process]:
         yield running
 
 
+CASE = CaseRow(1, 16, 15, 15, "simulator", "C-1", "AED", "aps", "ORD-1", "fraud_card_absent", "10.4", "", Dispute(1000), "", NOW, NOW)
+
+
 class Killed(BaseException):
     """The rotating process died here."""
 
 
 async def filled(one: Process, count: int = 60) -> list[StoredCard]:
-    """Cards of two merchants with tokens T0…, and a credential whose phrase is sealed."""
+    """Cards of two merchants with tokens T0…, and what else is sealed: a credential's phrase, an instrument, a file of a dispute."""
     stored = await asyncio.gather(*(one.vault.keep(1 + n % 2, number(n)) for n in range(count)))
     async with one.pool.acquire() as connection:
         await cards.insert_tokens(connection, [(card.merchant_id, f"T{n}", card.card_id, "2912", "") for n, card in enumerate(stored)], NOW)
@@ -39,6 +44,9 @@ async def filled(one: Process, count: int = 60) -> list[StoredCard]:
             "INSERT INTO credentials (merchant_id, door, public_name, sealed, algorithm, created_at) VALUES (1, 'aps', 'AC', $1, 'SHA-256', now())",
             seal_text(one.ring, "credential", 1, "PASS"),
         )
+        await instruments.keep(connection, 1, 17, "BANK_ACCOUNT", seal_text(one.ring, "instrument", 1, "IBAN"), NOW)
+        file = FileRow(18, "receipt.pdf", "application/pdf", 5, "chargeback", "merchant", False, NOW)
+        await disputes.attach(connection, CASE, file, evidence.sealed(one.ring, 1, 18, b"%PDF-"))
     return list(stored)
 
 
@@ -53,6 +61,10 @@ async def everything_holds(database: str, key: str, stored: list[StoredCard]) ->
         assert await fresh.pool.fetchval("SELECT count(DISTINCT key_id) FROM cards") == 1
         sealed = await fresh.pool.fetchval("SELECT sealed FROM credentials")
         assert open_text(fresh.ring, "credential", 1, sealed) == "PASS"
+        kept = await instruments.find(fresh.pool, 1, 17)
+        assert kept is not None and open_text(fresh.ring, "instrument", 1, kept[1]) == "IBAN"
+        async with fresh.pool.acquire() as connection:
+            assert await evidence.find(connection, fresh.ring, 1, CASE.dispute_id, 18) == ("receipt.pdf", "application/pdf", b"%PDF-")
 
 
 async def test_a_rotation_leaves_every_card_under_the_new_key(database: str):
@@ -63,7 +75,7 @@ async def test_a_rotation_leaves_every_card_under_the_new_key(database: str):
         seen: list[Progress] = []
         async with process(database, 2, key=old, next=new) as operator:
             done = await rotate(operator.pool, operator.ring._source, progress=seen.append, chunk=7)
-            assert (done.cards, done.texts, done.resumed) == (60, 1, False)
+            assert (done.cards, done.texts, done.resumed) == (60, 3, False)
         assert seen[-1].step == "clearing" and max(p.done for p in seen) == max(p.total for p in seen) == 60
         await everything_holds(database, new, stored)
         with pytest.raises(keys.WrongMasterKey, match="retired"):

@@ -8,7 +8,8 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from http.client import HTTPConnection
 from typing import Any
 
 import pytest
@@ -144,3 +145,39 @@ def test_what_makes_no_sense_is_refused(sandbox: Sandbox, words: tuple[str, ...]
     """In a sentence, at once."""
     done = sandbox.command("listen", *words)
     assert (done.returncode, sentence in done.stderr) == (code, True), done.stderr
+
+
+def ask(sandbox: Sandbox, path: str, body: dict[str, Any]) -> Any:
+    """A request of the first merchant at the PPRO door."""
+    merchant = sandbox.description["merchants"][0]["ppro"]
+    with closing(HTTPConnection("127.0.0.1", sandbox.port, timeout=20)) as connection:
+        connection.request("POST", f"/v1{path}", json.dumps(body), {
+            "authorization": f"Bearer {merchant['api_key']}", "merchant-id": merchant["merchant_id"], "content-type": "application/json"})
+        answer = connection.getresponse()
+        assert answer.status == 200, answer.read()
+        return json.load(answer)
+
+
+def test_what_is_no_event_of_a_payment_is_shown_in_the_words_of_its_door(sandbox: Sandbox):
+    """Agreements and disputes too, with good signatures; a word of the door chooses like an event's name."""
+    agreement = {
+        "paymentMethod": "MOCK", "consumer": {"name": "Jane Doe", "country": "US"}, "amount": {"value": 900, "currency": "USD"}, "amountType": "MAX"}
+    with listening(sandbox, "--type", "PAYMENT_AGREEMENT_ACTIVE", "--type", "PAYMENT_AGREEMENT_REVOKED_BY_MERCHANT") as process:
+        made = ask(sandbox, "/payment-agreements", agreement)
+        assert re.fullmatch(rf"\d\d:\d\d:\d\d → PAYMENT_AGREEMENT_ACTIVE  {made['id']}", line(process))
+        assert "signatures good" in line(process)
+        ask(sandbox, f"/payment-agreements/{made['id']}/revocations", {})
+        assert line(process).endswith(f"PAYMENT_AGREEMENT_REVOKED_BY_MERCHANT  {made['id']}")
+    charge = ask(sandbox, "/payment-charges", {
+        "paymentMethod": "CARD", "amount": {"value": 1000, "currency": "USD"}, "consumer": {"name": "Jane Doe", "country": "US"},
+        "instrument": {"type": "RAW_CARD", "details": {
+            "number": "4000009900000004", "holderName": "Jane Doe", "expiryMonth": 12, "expiryYear": 2039}}})
+    with Receiver() as receiver, listening(sandbox, "--type", "DISPUTE_ACTION_REQUIRED", "--forward-to", receiver.url, "--json") as process:
+        raised = sandbox.command("dispute", "raise", charge["id"], "--scenario", "0701")
+        assert raised.returncode == 0, raised.stderr
+        shown = json.loads(line(process))
+        [forwarded] = receiver.wait_for(1)
+        assert (shown["kind"], shown["type"], shown["messages"][0]["signatures"]) == ("dispute", "action_required", "good")
+        assert json.loads(forwarded.body)["data"]["paymentChargeId"] == charge["id"]
+    with listening(sandbox, "--from", "begin", "--type", "PAYMENT_AGREEMENT_CREATED") as process:
+        assert line(process).endswith(f"PAYMENT_AGREEMENT_CREATED  {made['id']}"), "all that ever happened, from the beginning"

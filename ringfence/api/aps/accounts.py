@@ -40,7 +40,7 @@ class Settings(NamedTuple):
     services: frozenset[str] = SERVICES
     statement_descriptor: bool = False                      # a dynamic descriptor is configured
     currencies: frozenset[str] | None = None                # ISO 4217 alpha codes
-    payment_options: frozenset[str] | None = None           # brands, as in ``payment_option``
+    payment_options: frozenset[str] | None = None           # brands, as in ``payment_option``; empty: no cards at all
     sources: tuple[IPv4Network | IPv6Network, ...] | None = None
     return_origins: tuple[str, ...] | None = None           # where browsers may be sent back to; ``None``: anywhere
     mask_first: int = 6                                     # leading digits of a masked card number, 6 or 8

@@ -120,20 +120,21 @@ class PaymentApi:
         credential = self._directory.credential(*address)
         if credential is None or credential.door != DOOR:
             return wire.unknown_access_code(params)
-        made = account_of(merchant, credential, f"{DOOR}:{credential.public_name}", sandbox=self._sandbox)
+        made = account_of(
+            merchant, credential, f"{DOOR}:{credential.public_name}", sandbox=self._sandbox, takes_cards=self._service.takes_cards)
         self._accounts[address] = made
         return made
 
 
-def account_of(merchant: Merchant, credential: directory.Credential, actor: str, *, sandbox: bool) -> Account:
+def account_of(merchant: Merchant, credential: directory.Credential, actor: str, *, sandbox: bool, takes_cards: bool = True) -> Account:
     """A merchant as the wire wants it, speaking with one of its credentials; ``actor`` is who its operations are noted for."""
     spoken = Credential(
         merchant.identifier, credential.public_name, credential.request_phrase, credential.response_phrase, credential.algorithm)
-    return Account(merchant, spoken, wire_settings(merchant, sandbox=sandbox), actor)
+    return Account(merchant, spoken, wire_settings(merchant, sandbox=sandbox, takes_cards=takes_cards), actor)
 
 
-def wire_settings(merchant: Merchant, *, sandbox: bool) -> Settings:
-    """A merchant's settings as the wire wants them."""
+def wire_settings(merchant: Merchant, *, sandbox: bool, takes_cards: bool = True) -> Settings:
+    """A merchant's settings as the wire wants them; no brand may pay where the installation takes no cards."""
     of = merchant.settings
     channels = {name for name in ("redirection", "merchant_page", "trusted", "moto", "recurring") if getattr(of, f"channel_{name}")}
     on = {"tokenization": of.service_tokenization, "verify_card": of.service_verify_card, "mobile_sdk": of.channel_mobile_sdk,
@@ -143,6 +144,6 @@ def wire_settings(merchant: Merchant, *, sandbox: bool) -> Settings:
         sandbox=sandbox, fraud=of.service_fraud, channels=frozenset(channels),
         services=frozenset(name for name, switched in on.items() if switched),
         statement_descriptor=of.statement_descriptor, currencies=of.currencies or None,
-        payment_options=of.payment_options or None, sources=of.source_ips or None,
+        payment_options=(of.payment_options or None) if takes_cards else frozenset(), sources=of.source_ips or None,
         return_origins=of.return_origins or (None if sandbox else ()), mask_first=int(of.card_mask[0]),
     )

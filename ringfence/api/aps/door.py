@@ -62,6 +62,7 @@ class Service:
     base_url: str = ""                      # how callers reach the service
     ahead: Ahead | None = None              # authentications made ahead of their payments
     links: LinkDesk | None = None           # where payment links are served
+    takes_cards: bool = True                # there is somebody to ask for them
 
 
 class Reply(NamedTuple):

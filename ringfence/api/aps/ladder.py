@@ -242,9 +242,14 @@ def implausible(given: dict[str, str], settings: Settings, now: datetime) -> Bro
         for name, value in given.items():
             if number in value and name != "card_number":
                 return "00002", name            # a reference or a name is kept and shown, a card number never
-    if settings.return_origins is not None and "return_url" in given and not may_return(given["return_url"], settings.return_origins, True):
+    if "return_url" in given and not _may_return(given["return_url"], settings.return_origins):
         return ("00040",)                       # here and not with the switches: a value decides, which no plan holds
     return None
+
+
+def _may_return(url: str, origins: tuple[str, ...] | None) -> bool:
+    """Without a list every address is good that a browser can go to at all."""
+    return may_return(url, origins or (), origins is not None)
 
 
 COUNTED = frozenset({"FIXED", "VARIABLE"})
@@ -289,6 +294,8 @@ def bad_link(given: dict[str, str], now: datetime) -> Broken:
 SHORTEST_NUMBER = 12
 """Digits of the shortest card number: a value that holds the request's own is not repeated."""
 
+_BY_CARD = frozenset({"VERIFY_CARD", "3DS_ENROLLMENT"})
+"""What asks about a card beside payments."""
 _SERVICE_OFF = {"tokenization": "00038", "mobile_sdk": "00068"}
 
 
@@ -302,6 +309,8 @@ def _switched_off(
         return (_SERVICE_OFF.get(operation.service, "00093"),)
     if features:
         return (FEATURES_ABSENT[min(features)],)
+    if settings.payment_options is not None and not settings.payment_options and (variant is not None or operation.name in _BY_CARD):
+        return ("00003",)
     if variant is None:
         return None
     if variant.channel not in settings.channels or (variant.eci == "MOTO" and "moto" not in settings.channels):

@@ -30,7 +30,7 @@ SOURCE = "plan"
 def charger(service: Service, *, sandbox: bool) -> Charge:
     """What carries out orders, through the engine of ``service``."""
     async def prepared(order: Order) -> Charged | tuple[ApsRequest, CardInHand, Intent]:
-        asked = _asked(order, service.now(), sandbox=sandbox)
+        asked = _asked(order, service.now(), sandbox=sandbox, takes_cards=service.takes_cards)
         if isinstance(asked, str):
             return Charged(None, asked)
         account, request = asked
@@ -63,10 +63,10 @@ def _charged(request: ApsRequest, card: CardInHand, result: Result) -> Charged:
     return Charged(result, why, used.stored.card_id if used.stored else None)
 
 
-def judge(now: Callable[[], datetime], *, sandbox: bool) -> Judge:
+def judge(now: Callable[[], datetime], *, sandbox: bool, takes_cards: bool = True) -> Judge:
     """Why an order could not be carried out whatever the card."""
     def judged(order: Order) -> str | None:
-        asked = _asked(order, now(), sandbox=sandbox)
+        asked = _asked(order, now(), sandbox=sandbox, takes_cards=takes_cards)
         return asked if isinstance(asked, str) else None
 
     return judged
@@ -85,14 +85,14 @@ def notices() -> Render:
     return rendered
 
 
-def _asked(order: Order, now: datetime, *, sandbox: bool) -> tuple[Account, ApsRequest] | str:
+def _asked(order: Order, now: datetime, *, sandbox: bool, takes_cards: bool) -> tuple[Account, ApsRequest] | str:
     """The request that an order is, or why it cannot be one."""
     merchant, credential = order.merchant, _credential(order.merchant)
     if not merchant.active:
         return _in_words("00015")
     if credential is None:
         return "the merchant has no access code at this door"
-    account = account_of(merchant, credential, ACTOR, sandbox=sandbox)
+    account = account_of(merchant, credential, ACTOR, sandbox=sandbox, takes_cards=takes_cards)
     params = {
         "command": "PURCHASE", "eci": "RECURRING", "merchant_identifier": merchant.identifier, "access_code": credential.public_name,
         "language": "en", "merchant_reference": order.reference, "amount": str(order.minor), "currency": order.currency,

@@ -189,6 +189,13 @@ RULES: dict[str, str] = {
 }
 
 
+#: What was approved and did not last, by the kind of operation.
+UNDONE: dict[str, Failure] = {
+    "capture": Failure(By.PROVIDER_DECLINE, "GENERIC_DECLINE", "Clearing rejected the capture"),
+    "refund": Failure(By.PROVIDER_DECLINE, "GENERIC_DECLINE", "The refund came back"),
+}
+
+
 def not_asked(why: str) -> Failure:
     """What a ``NotAsked`` is told as."""
     if why.startswith(OURS):

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from ringfence.api.ppro import disputes, signatures
+from ringfence.api.ppro import disputes, failures, signatures
 from ringfence.api.ppro.answers import moment
 from ringfence.api.ppro.door import DOOR
 from ringfence.api.ppro.failures import Failure, declined, not_asked, refused
@@ -60,8 +60,9 @@ class Told(NamedTuple):
 
 # ---------------------------------------------------------------------------------------------------------------- status
 
-def status_then(moved: Sequence[tuple[int, int]]) -> str:
-    """The charge's status at the time of a later operation's event, from the sums of its transfers until then."""
+def status_then(moved: Sequence[tuple[int, int]], first_kind: str = "authorization") -> str:
+    """The charge's status at the time of a later operation's event, from the sums of its transfers until then; of a purchase nothing is left to be
+    captured, also where clearing rejected it."""
     balances: dict[str, int] = {}
     for kind, minor in moved:
         debit, credit = KINDS[Transferred(kind)]
@@ -70,16 +71,19 @@ def status_then(moved: Sequence[tuple[int, int]]) -> str:
     sums = dict(moved)
     captured = balances.get("hold.captured", 0)
     refunded = sums.get(Transferred.REFUND, 0) + sums.get(Transferred.REFUND_DONE, 0) - sums.get(Transferred.REFUND_RETURNED, 0)
-    if balances.get("hold.open", 0) + balances.get("hold.unsecured", 0):
+    if first_kind != "purchase" and balances.get("hold.open", 0) + balances.get("hold.unsecured", 0):
         return "CAPTURE_PENDING"
     if not captured:
-        return "VOIDED"
+        return "FAILED" if first_kind == "purchase" else "VOIDED"
     return "REFUNDED" if refunded >= captured else "CAPTURED"
 
 
 # ------------------------------------------------------------------------------------------------------- words for events
 
-FIRST, CAPTURE, VOID, REFUND = "first", "capture", "void", "refund"
+FIRST, CAPTURE, VOID, REFUND, UNDONE = "first", "capture", "void", "refund", "undone"
+FUNDS = "FUNDS_STATE_CHANGED"
+#: What became of the funds of what was undone.
+_FUNDS = {CAPTURE: "CAPTURE_FUNDS_NOT_EXPECTED", REFUND: "REFUND_FUNDS_REJECTED"}
 
 
 class Row(NamedTuple):
@@ -103,13 +107,14 @@ TOLD: dict[str, Row] = {
         ("declined", "AUTHORIZATION_FAILED"), ("not_asked", "AUTHORIZATION_FAILED"), ("reversed", "DISCARDED"))},
     **_ends(CAPTURE, ("capture",)), **_ends(VOID, ("void", "decrement")), **_ends(REFUND, ("refund",)),
     Event.AUTHORIZATION_EXPIRED: Row(VOID, "VOID_SUCCEEDED"),
+    Event.CAPTURE_REJECTED: Row(UNDONE, "CAPTURE_FAILED"), Event.REFUND_RETURNED: Row(UNDONE, "REFUND_FAILED"),
     Event.REFUND_UNKNOWN: Row(REFUND, "REFUND_PENDING", True), Event.REFUND_TAKEN: Row(REFUND, "REFUND_PENDING", True),
 }
 
 #: Events that this API has no word for.
 UNTOLD: frozenset[str] = frozenset({
     *(event for event in Event if event.startswith("increment_")), Event.CAPTURE_UNKNOWN, Event.VOID_UNKNOWN, Event.DECREMENT_UNKNOWN,
-    Event.HOLD_DROPPED, Event.HELD_AGAIN, Event.CAPTURE_REJECTED, Event.REFUND_RETURNED, Event.CHARGEBACK_OPENED, Event.CHARGEBACK_RETURNED,
+    Event.HOLD_DROPPED, Event.HELD_AGAIN, Event.CHARGEBACK_OPENED, Event.CHARGEBACK_RETURNED,
     Event.DISPUTE_LOST, Event.LATE_APPROVAL, Event.OVER_RETURNED, Event.NOTICE_UNMATCHED, Event.POSSIBLE_DUPLICATE,
 })
 
@@ -145,7 +150,7 @@ class Wording:
         policy = policy_of(merchant.settings)
         found = []
         for part, told in self._parts(occurred, row, facts):
-            type_ = f"PAYMENT_CHARGE_{told.type}"
+            type_ = told.type if told.type == FUNDS else f"PAYMENT_CHARGE_{told.type}"
             charge_id = self._names.make("charge", occurred.payment_id)
             data = {
                 "type": type_, "paymentChargeId": charge_id, "paymentChargeStatus": told.status,
@@ -194,6 +199,9 @@ class Wording:
 
     def _parts(self, occurred: Occurred, row: Row, facts: Facts) -> Iterator[tuple[int, Told]]:
         """The messages of one event, by their part."""
+        if row.of == UNDONE:
+            yield from self._undone(occurred, row, facts)
+            return
         if row.of != FIRST:
             yield 0, self._later(occurred, row)
             return
@@ -218,6 +226,8 @@ class Wording:
             said = {"discardType": PROVIDER_TIMEOUT, **said}
         elif occurred.result == "not_asked" and (discard := DISCARDS.get(occurred.response_code or "")):
             type_, said = "DISCARDED", {"discardType": discard, **said}
+            if discard == BY_MERCHANT and occurred.given_up is not None:
+                said |= _named("merchantDiscardReference", _DECODE(occurred.given_up).get("merchantDiscardReference"))
         elif type_ == "AUTHORIZATION_FAILED":
             said["failure"] = _failure(occurred).told_in_events()
         return Told(type_, _FIRST_STATUSES[type_], said)
@@ -230,7 +240,23 @@ class Wording:
             said |= _named(_REFERENCES[row.of], _DECODE(occurred.details).get(_REFERENCES[row.of]))
         if row.type.endswith("FAILED"):
             said["failure"] = _failure(occurred).told_in_events()
-        return Told(row.type, status_then(occurred.moved), said)
+        return Told(row.type, status_then(occurred.moved, occurred.first_kind), said)
+
+    def _undone(self, occurred: Occurred, row: Row, facts: Facts) -> Iterator[tuple[int, Told]]:
+        """A capture that clearing rejected, or a refund that came back: it failed after all, and its funds are told of.  Nothing where it is not
+        known which one that was."""
+        undone = occurred.undone
+        if undone is None:
+            return
+        kind, status = REFUND if undone.kind == REFUND else CAPTURE, status_then(occurred.moved, occurred.first_kind)
+        name, amount = self._names.make(kind, undone.operation_id), {"value": undone.moved or undone.minor, "currency": undone.currency}
+        asked = {} if undone.door != DOOR or undone.details is None else _DECODE(undone.details)
+        named = _named("merchantCaptureReference", facts.reference) if undone.kind == "purchase" else _named(
+            _REFERENCES[kind], asked.get(_REFERENCES[kind]))
+        yield 0, Told(row.type, status, {f"{kind}Id": name, "amount": amount, **named, "failure": failures.UNDONE[kind].told_in_events()})
+        yield 1, Told(FUNDS, status, {
+            "paymentOperationId": name, "paymentOperationType": kind.upper(), "fundsState": _FUNDS[kind], "amount": amount,
+            **(named if kind == REFUND else {})})
 
 
 def turned_down(names: Names, merchant: Merchant, view: View, row: RefusedRow) -> Turned | None:

@@ -17,7 +17,7 @@ from ringfence.api.ppro.door import DOOR, JSON, Endpoint, Handler, Request, Serv
 from ringfence.api.ppro.failures import EXCEEDS_CAPTURED, NOT_DISCARDED, OURS
 from ringfence.api.ppro.keys import Repeat
 from ringfence.api.ppro.notifications import turned_down
-from ringfence.api.ppro.rendering import CHARGES, DISCARD, DISCARDED, LISTS
+from ringfence.api.ppro.rendering import CHARGES, DISCARD, DISCARD_ASKED, DISCARDED, LISTS
 from ringfence.core.commands import Command, Kind
 from ringfence.core.payment import decide
 from ringfence.core.refusals import Refusal
@@ -128,6 +128,9 @@ async def _discard(service: Service, request: Request, charge: Charge, asked: Ma
     kept = next((one for one in charge.refused if one.operation_id == number), None)
     if kept is None:
         row = RefusedRow(number, DISCARD, view.first.minor, "", _ENCODE(asked), content_of(service, asked), service.now())
+        if asked.get("merchantDiscardReference") and view.first.result in (None, "challenge", "unknown"):
+            told = row._replace(operation_id=service.engine.new_id(), kind=DISCARD_ASKED, refusal=DISCARDED)
+            await service.charges.keep_refused(merchant_id, payment_id, told, None, caller.actor)
         gave_up = await service.give_up(merchant_id, payment_id, f"{OURS}{DISCARDED}")
         now = view if gave_up else await service.reading.view(merchant_id, payment_id) or view
         is_busy = now.first.result in (None, "challenge", "unknown")

@@ -13,11 +13,12 @@ import msgspec
 
 from ringfence.api.ppro.answers import moment
 from ringfence.api.ppro.door import DOOR
-from ringfence.api.ppro.failures import Failure, declined, not_asked, refused
+from ringfence.api.ppro.failures import UNDONE, Failure, declined, not_asked, refused
 from ringfence.api.ppro.names import Names
 from ringfence.core.authentication import Ended
 from ringfence.core.payment import Payment, Status
 from ringfence.core.redirection import Why
+from ringfence.engine import charges
 from ringfence.engine.charges import Charge, RefusedRow, Step, View
 
 CHARGES = "/v1/payment-charges"
@@ -25,6 +26,8 @@ _DECODE = msgspec.json.Decoder().decode
 
 DISCARD, DISCARDED = "discard", "discarded"
 """How a discard is kept: the kind of operation, and what is in a refusal's place where it was done."""
+DISCARD_ASKED = "discard_asked"
+"""What a discard was asked with, kept before it is tried: whoever tells of its end finds it there.  It is listed nowhere."""
 BY_MERCHANT = "MERCHANT_INITIATED_DISCARD"
 DISCARDS: dict[str, str] = {
     "ppro:discarded": BY_MERCHANT, Ended.TIMEOUT: "AUTHENTICATION_TIMEOUT", "ppro:timeout": "AUTHENTICATION_TIMEOUT",
@@ -98,6 +101,8 @@ def failure_of(step: Step) -> Failure | None:
     match step.result:
         case "declined":
             return declined(step.response_code or "", step.advice or "", step.scheme_reference or "")
+        case charges.UNDONE:
+            return UNDONE[step.kind]
         case "not_asked" if step.response_code not in DISCARDS:
             failure = not_asked(step.response_code or "")
             return failure if step.processor == "amazon_pay" else failure._replace(provider_code="")
@@ -119,7 +124,7 @@ class Words(NamedTuple):
     statuses: Mapping[str | None, str]
 
 
-_ENDED = {"declined": "FAILED", "not_asked": "FAILED", "reversed": "FAILED"}
+_ENDED = {"declined": "FAILED", "not_asked": "FAILED", "reversed": "FAILED", charges.UNDONE: "FAILED"}
 CAPTURES = Words("capture", ("merchantCaptureReference", "labels"), {"approved": "CAPTURED", **_ENDED})
 VOIDS = Words("void", ("merchantVoidReference", "labels"), {"approved": "VOIDED", **_ENDED})
 REFUNDS = Words("refund", ("merchantRefundReference", "refundReason", "refundDescriptor", "labels"), {
@@ -209,8 +214,8 @@ class Renderer:
         first = view.first
         facts = facts or facts_of(first)
         told = self._entity(
-            "capture", view.payment_id, first.operation_id, first.answered_minor or first.minor, "CAPTURED", first.answered_at or first.asked_at,
-            first.answered_at, None)
+            "capture", view.payment_id, first.operation_id, first.answered_minor or first.minor, "FAILED" if view.rejected_at else "CAPTURED",
+            first.answered_at or first.asked_at, view.rejected_at or first.answered_at, UNDONE["capture"] if view.rejected_at else None)
         if facts.reference is not None:
             told["merchantCaptureReference"] = facts.reference
         return told
@@ -268,11 +273,13 @@ class Renderer:
     def _latest_failure(self, view: View, turned_down: tuple[RefusedRow, ...]) -> Failure | None:
         found = [(step.answered_at, failure) for step in view.steps if step.answered_at and (failure := failure_of(step)) is not None]
         found += [(row.refused_at, refused(row.refusal)) for row in turned_down if row.refusal != DISCARDED]
+        found += [(view.rejected_at, UNDONE["capture"])] if view.rejected_at else []
         return max(found, key=lambda one: one[0])[1] if found else None
 
     @staticmethod
     def _instants(view: View, turned_down: tuple[RefusedRow, ...]) -> list[datetime]:
-        return [step.answered_at or step.asked_at for step in view.steps] + [row.refused_at for row in turned_down]
+        rejected = [view.rejected_at] if view.rejected_at else []
+        return [step.answered_at or step.asked_at for step in view.steps] + [row.refused_at for row in turned_down] + rejected
 
 
 def _echoed(words: Words, details: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from ringfence.core.commands import Kind
 from ringfence.core.ids import made_at
-from ringfence.core.outcomes import Approved, Declined, Outcome, Reversed, Unknown
+from ringfence.core.outcomes import Approved, Declined, Outcome, Reversed, Silence, Unknown
 from ringfence.processors.processor import Ask
 from ringfence.processors.simulator import docket
 from ringfence.processors.simulator.accounts import SQL, Accounts, Change
@@ -58,6 +58,8 @@ class Memory:
             if (outcome := recalled(before)) is not None:
                 if isinstance(outcome, Reversed):
                     return Declined(ALREADY_REVERSED), Delivery.AT_ONCE
+                if is_taken_only(message, scenario, before):
+                    return outcome, Delivery.PENDING
                 return outcome, _delivery_again(change, message, scenario, delivery, outcome)
             if change.is_buried(message.key, int(time())):
                 outcome = Declined(ALREADY_REVERSED)
@@ -105,9 +107,10 @@ class Memory:
             if all(line.effect is not Effect.APPROVED for line in self._in_files(message)):
                 return True
 
-    def recall(self, message: Ask) -> Outcome | None:
+    def recall(self, message: Ask, scenario: Scenario) -> Outcome | None:
         """What became of a message, or ``None`` if it never arrived."""
-        return recalled(self._in_files(message) + self._accounts.entries(message.key))
+        known = self._in_files(message) + self._accounts.entries(message.key)
+        return Unknown(Silence.PENDING) if is_taken_only(message, scenario, known) else recalled(known)
 
     def drop(self, at: datetime, after: int, stamp: Stamp) -> list[Dropped]:
         """Give up the holds that are due by ``at``, business time; every hold ever given up in a line of the book behind ``after``."""
@@ -178,6 +181,12 @@ def recalled(entries: list[Entry]) -> Outcome | None:
         elif line.effect is Effect.DECLINED:
             outcome = Declined(line.response, line.advice, line.reference)
     return outcome
+
+
+def is_taken_only(message: Ask, scenario: Scenario, known: list[Entry]) -> bool:
+    """Whether a refund, by the lines about its key, was taken and is not said to be done yet."""
+    return message.kind is Kind.REFUND and bool(scenario.refunds_after) and any(
+        line.effect is Effect.APPROVED and message.at < line.at + scenario.refunds_after for line in known)
 
 
 def _delivery_again(change: Change, message: Ask, scenario: Scenario, delivery: Delivery, outcome: Outcome) -> Delivery:

@@ -16,6 +16,7 @@ from time import time_ns
 from typing import TypeVar
 
 from ringfence.core.card import luhn_valid
+from ringfence.core.commands import Kind
 from ringfence.core.ids import first_id_at
 from ringfence.core.outcomes import Approved, Declined, NotAsked, Outcome, Silence, Unknown
 from ringfence.processors.processor import Ask, Capabilities
@@ -182,7 +183,8 @@ class Simulator:
         if self._offline:
             return Unknown(Silence.CONNECTION_LOST)
         try:
-            return await self._in_thread(self._memory.recall, message) or Unknown(Silence.NO_ANSWER)
+            _, scenario, _ = self._scenario(message, message.pan.reveal() if message.pan is not None else "")
+            return await self._in_thread(self._memory.recall, message, scenario) or Unknown(Silence.NO_ANSWER)
         except (OSError, sqlite3.Error):
             return Unknown(Silence.CONNECTION_LOST)
 
@@ -248,7 +250,7 @@ class Simulator:
             scenario = scenario_named(magic)
             late_hand = message.kind not in REQUESTS and message.repeat     # a lost advice goes through when it is sent again
             return code, scenario, Delivery.AT_ONCE if late_hand else scenario.delivery
-        return code, scenario, scenario.delivery if message.kind in REQUESTS else Delivery.AT_ONCE
+        return code, scenario, scenario.delivery if message.kind in REQUESTS else _delivery_of(message, scenario)
 
     def _approve(self, message: Ask, wall: int) -> Approved | None:
         """The answer of the short way; ``None`` where it leads nowhere."""
@@ -425,6 +427,11 @@ class Simulator:
         if self._thread is None:
             self._thread = ThreadPoolExecutor(1, "simulator")
         return asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)
+
+
+def _delivery_of(message: Ask, scenario: Scenario) -> Delivery:
+    """How the first answer to an advice travels: at once, but for a refund that is only taken."""
+    return Delivery.PENDING if scenario.refunds_after and message.kind is Kind.REFUND else Delivery.AT_ONCE
 
 
 def _instant(wall: int) -> datetime:

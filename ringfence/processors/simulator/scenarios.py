@@ -7,6 +7,7 @@ Refuses to know messages and money: ``issuer`` answers, ``accounts`` counts.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -29,6 +30,7 @@ class Delivery(IntEnum):
     LOST = 7            # the connection closes before anything is carried out
     VANISHED = 8        # never reached the issuer, nobody says so
     OVERTAKEN = 9       # reaches the issuer only after our reversal did
+    PENDING = 10        # taken, and said to be decided later
 
 
 # Tuples, not sets: an enumeration's hash costs more than three comparisons.
@@ -44,6 +46,7 @@ WHY: dict[Delivery, Silence] = {
     Delivery.CUT:       Silence.CONNECTION_LOST,
     Delivery.LOST:      Silence.CONNECTION_LOST,
     Delivery.GARBLED:   Silence.NOT_BELIEVABLE,
+    Delivery.PENDING:   Silence.PENDING,
 }
 
 
@@ -67,6 +70,7 @@ class Scenario(NamedTuple):
     special: str = ""                           # a part that comes with hosted pages, disputes or stores; without it, approved
     is_open: bool = False                       # magic amounts may choose the outcome
     after: str = ""                             # what the issuer does about the captured money: a row of ``cases``
+    refunds_after: timedelta = timedelta(0)     # how long a refund is only taken (business time); until then it is pending
     wants_authentication: bool = False          # a cardholder's payment without the proof of an authentication is declined 1A (65)
 
     @property
@@ -198,8 +202,8 @@ _ROWS: dict[str, Scenario] = {
     "0614": _payer("3-D Secure: a challenge in version 2.1.0, the newest the issuer speaks"),
     "0615": _payer("3-D Secure: a challenge whose result is of an older version than the challenge, and so is none"),
     **{code: Scenario(text, is_open=True, after=code) for code, text in TEXTS.items()},
-    "0709": _special("approved", "comes with refunds that are told later"),
-    "0711": _special("approved", "comes with settlement"),
+    "0709": Scenario("approved; a refund is taken, and done an hour later", is_open=True, refunds_after=timedelta(hours=1)),
+    "0711": _special("approved", "comes with settlement: clearing is for another amount, which a statement says and no payment shows"),
     **{f"090{n}": Scenario("declined 54 with merchant advice 01", ("54",), "01") for n in (1, 2, 3, 4)},
     **{f"200{n}": _special("approved", _STORE) for n in range(6)},
 }

@@ -30,3 +30,9 @@ WHERE merchant_id = $1 AND payment_id = $2 ORDER BY operation_id;
 -- refused_by_key --
 -- What was turned down under a key.
 SELECT operation_id, kind, minor, refusal, details, content, refused_at FROM refused_operations WHERE merchant_id = $1 AND key = $2;
+
+-- undone --
+-- Captures of a payment that clearing rejected and refunds that came back, with when (business time); 0 for all captures.
+SELECT CASE WHEN noticed = 'capture_rejected' THEN capture_id ELSE substring(identity FROM ':([0-9]{1,18})$')::bigint END AS operation_id, noticed_at
+FROM notices
+WHERE merchant_id = $1 AND payment_id = $2 AND noticed IN ('capture_rejected', 'refund_returned');

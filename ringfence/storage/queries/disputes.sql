@@ -96,18 +96,28 @@ SELECT message_id, sender, phase, content, written_at FROM dispute_messages
 WHERE merchant_id = $1::integer AND dispute_id = $2::bigint ORDER BY message_id;
 
 -- attach --
--- Keep a file.
-INSERT INTO dispute_files VALUES ($1, $2, $3, $4, $5, $6, $7, $8, false, $9);
+-- Keep a file, sealed.
+INSERT INTO dispute_files (merchant_id, dispute_id, file_id, name, content_type, bytes, phase, sender, added_at, wrapped_key, content)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11);
 
 -- files --
 -- The files of a case, without what is in them.
-SELECT file_id, name, content_type, octet_length(content) AS bytes, phase, sender, synced, added_at FROM dispute_files
+SELECT file_id, name, content_type, bytes, phase, sender, synced, added_at FROM dispute_files
 WHERE merchant_id = $1::integer AND dispute_id = $2::bigint ORDER BY file_id;
 
 -- file --
--- One file.
-SELECT name, content_type, content FROM dispute_files
+-- One file, sealed.
+SELECT name, content_type, wrapped_key, content FROM dispute_files
 WHERE merchant_id = $1::integer AND dispute_id = $2::bigint AND file_id = $3::bigint;
+
+-- not_sealed --
+-- A file that was stored before files were sealed.
+SELECT merchant_id, dispute_id, file_id, content FROM dispute_files WHERE wrapped_key = '' LIMIT 1;
+
+-- seal --
+-- Store it sealed, unless somebody else has.
+UPDATE dispute_files SET wrapped_key = $4::bytea, content = $5::bytea
+WHERE merchant_id = $1::integer AND dispute_id = $2::bigint AND file_id = $3::bigint AND wrapped_key = '';
 
 -- book --
 -- Keep what is to be booked, behind what is there already.

@@ -43,3 +43,17 @@ FROM door_events
 WHERE written_at >= $1 AND written_at < $2 AND ($3::integer IS NULL OR merchant_id = $3) AND data IS NOT NULL
 ORDER BY written_at, merchant_id, door, subject_id, sequence
 OFFSET $4 LIMIT $5;
+
+-- horizon --
+-- Up to when (wall time) everything that was written can be seen: who wrote something and has not committed began later.
+SELECT least(clock_timestamp(), min(xact_start)) FROM pg_stat_activity WHERE datname = current_database() AND backend_xid IS NOT NULL;
+
+-- behind --
+-- Events of merchants ($1) written behind an instant ($2) and before another ($3; wall time), oldest first: $4 of them, and those of the same instant.
+SELECT e.merchant_id, e.door, e.subject_id, e.sequence, e.kind, e.type, e.data, e.webhooks_url, e.occurred_at, e.written_at
+FROM unnest($1::integer[]) AS w (merchant_id)
+CROSS JOIN LATERAL (
+    SELECT * FROM door_events d
+    WHERE d.merchant_id = w.merchant_id AND d.written_at > $2 AND d.written_at < $3 AND d.data IS NOT NULL
+    ORDER BY d.written_at FETCH FIRST $4 ROWS WITH TIES) e
+ORDER BY e.written_at FETCH FIRST $4 ROWS WITH TIES;

@@ -45,7 +45,9 @@ ORDER BY b.batch_id LIMIT $4;
 -- events --
 -- The events of batches ($1), and single ones ($2 merchants, $3 payments, $4 sequences), each with the facts of its own
 -- commit: its operation, that attempt's outcome if the same batch wrote it, and the operation that the payment began with
--- where that is another one; of a later operation also the sums of the payment's transfers as they were then, by kind.
+-- where that is another one; of a later operation also the sums of the payment's transfers as they were then, by kind; and of a capture that clearing
+-- rejected, or a refund that came back, which that was (its id, kind, minor units, currency, door, details) and how much of it;
+-- and of a payment that nobody was asked for, what the merchant said when he asked to give it up.
 SELECT e.merchant_id, e.payment_id, e.sequence, e.event, e.occurred_at, e.operation_id, e.attempt, e.batch_id,
        o.kind, o.minor, o.currency, o.door, o.reference, o.details, o.token_name, o.token_version, o.reason, o.actor,
        x.result, x.minor, x.response_code, x.advice, x.approval_code, x.scheme_reference, x.processor_reference,
@@ -57,7 +59,16 @@ SELECT e.merchant_id, e.payment_id, e.sequence, e.event, e.occurred_at, e.operat
                      SELECT FROM events h
                      WHERE h.merchant_id = e.merchant_id AND h.payment_id = e.payment_id AND h.sequence <= e.sequence
                        AND h.operation_id = t.operation_id AND h.batch_id > 0 AND h.attempt > t.leg / 10000)
-                 GROUP BY t.kind) m) END
+                 GROUP BY t.kind) m) END,
+       CASE WHEN e.event IN ('capture_rejected', 'refund_returned') THEN (
+           SELECT ROW(u.operation_id, u.kind, u.minor, u.currency, u.door, u.details, n.minor)
+           FROM notices n JOIN operations u ON u.merchant_id = n.merchant_id AND u.payment_id = n.payment_id AND u.operation_id = CASE
+               WHEN n.capture_id <> 0 THEN n.capture_id ELSE substring(n.identity FROM ':([0-9]{1,18})$')::bigint END
+           WHERE n.merchant_id = e.merchant_id AND n.payment_id = e.payment_id AND n.operation_id = e.operation_id) END,
+       CASE WHEN x.result = 'not_asked' AND e.operation_id = e.payment_id THEN (
+           SELECT d.details FROM refused_operations d
+           WHERE d.merchant_id = e.merchant_id AND d.payment_id = e.payment_id AND d.kind = 'discard_asked' AND d.refused_at <= e.occurred_at
+           ORDER BY d.operation_id DESC LIMIT 1) END
 FROM (
     SELECT * FROM events WHERE batch_id = ANY($1::bigint[])
     UNION ALL

@@ -44,14 +44,31 @@ WHERE good_until > now() AND (held < $1::integer OR ($2::boolean AND in_use < $1
 ORDER BY holder;
 
 -- texts_to_reseal --
--- Sealed texts that stand under a key: the four bytes after the first name it.
-SELECT merchant_id, door, public_name, sealed FROM credentials
+-- Sealed texts that stand under a key, each with what it is for and where it lies: the four bytes after the first name the key.
+SELECT 'credential' AS purpose, merchant_id, door AS part, public_name AS name, sealed FROM credentials
 WHERE substring(sealed FROM 2 FOR 4) = int4send($1::integer)
-ORDER BY merchant_id, door, public_name
+UNION ALL
+SELECT 'instrument', merchant_id, '', instrument_id::text, sealed FROM instruments
+WHERE substring(sealed FROM 2 FOR 4) = int4send($1::integer)
+UNION ALL
+SELECT 'evidence', merchant_id, dispute_id::text, file_id::text, wrapped_key FROM dispute_files
+WHERE substring(wrapped_key FROM 2 FOR 4) = int4send($1::integer)
 LIMIT $2::integer;
 
--- reseal_text --
--- Store a sealed text under another key, unless it was changed meanwhile.
+-- reseal_credential --
+-- Store a credential's phrases under another key, unless they were changed meanwhile.
 UPDATE credentials SET sealed = $5::bytea
 WHERE merchant_id = $1::integer AND door = $2::text AND public_name = $3::text AND sealed = $4::bytea
-RETURNING public_name;
+RETURNING merchant_id;
+
+-- reseal_instrument --
+-- Store an instrument's details under another key, unless they were changed meanwhile.
+UPDATE instruments SET sealed = $5::bytea
+WHERE merchant_id = $1::integer AND $2::text = '' AND instrument_id = $3::text::bigint AND sealed = $4::bytea
+RETURNING merchant_id;
+
+-- reseal_evidence --
+-- Store the data key of a file under another key.
+UPDATE dispute_files SET wrapped_key = $5::bytea
+WHERE merchant_id = $1::integer AND dispute_id = $2::text::bigint AND file_id = $3::text::bigint AND wrapped_key = $4::bytea
+RETURNING merchant_id;

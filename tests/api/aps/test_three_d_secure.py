@@ -148,7 +148,7 @@ def test_a_rule_is_chosen_by_the_first_pattern_that_fits():
 
 @pytest.mark.parametrize(("origins", "url", "code"), [
     ("https://shop.example", "https://shop.example/back", "20064"), ("https://shop.example", "https://evil.example/back", "00040"),
-    ("", "https://anywhere.example/", "20064"),
+    ("", "https://anywhere.example/", "20064"), ("", "https:///x", "00040"), ("", "https://shop.example:99999/x", "00040"),
 ])
 async def test_where_a_payer_may_be_sent_back_to(one: Process, origins: str, url: str, code: str):
     """An address of an origin that the merchant did not name is refused before anything begins."""

@@ -148,5 +148,5 @@ def disputes_of(one: Process) -> Disputes:
         return True
 
     return Disputes(
-        Desk(one.pool, one.now, one.new_id, book=one.engine.notice, send={one.processor.name: send}), Cases(one.pool, one.now),
+        Desk(one.pool, one.keyring, one.now, one.new_id, book=one.engine.notice, send={one.processor.name: send}), Cases(one.pool, one.keyring, one.now),
         Reports(one.pool, one.now, one.new_id, report_words(Names(one.content_key)), timedelta(days=7)))

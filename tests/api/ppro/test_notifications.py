@@ -12,6 +12,7 @@ from ringfence.api.ppro import notifications
 from ringfence.api.ppro.failures import OURS
 from ringfence.core.dispute import Happened
 from ringfence.core.events import Event
+from ringfence.core.notices import Notice, Noticed
 from ringfence.core.outcomes import Approved, Declined, Silence, Unknown
 from ringfence.engine import dispute_events, webhooks
 from ringfence.engine.door_events import tell
@@ -218,6 +219,77 @@ async def test_what_the_door_turned_down_has_a_name_and_an_event(here: Hooked, k
     assert failed["data"]["failure"]["failureCode"] == code == first["failure"]["failureCode"]
     assert (failed["data"][f"{kind[:-1]}Id"], failed["data"][reference]) == (first["id"], "mine")
     assert failed["data"]["paymentChargeStatus"] == "CAPTURE_PENDING" and failed["data"]["merchantPaymentChargeReference"] == "order-3"
+
+
+async def test_a_discard_is_told_with_its_reference(here: Hooked):
+    """The one that it was asked with, also where another one was in vain before; without one there is none."""
+    for number, asked in enumerate(({"merchantDiscardReference": "d-2"}, {})):
+        made = await challenged(here.process, here.client, f"c-{number}")
+        await here.types()
+        done = (await here.client.post(f"/payment-charges/{made['id']}/discards", asked)).body
+        (discarded,) = await here.told()
+        assert (discarded["type"], discarded["data"]["discardType"]) == ("PAYMENT_CHARGE_DISCARDED", "MERCHANT_INITIATED_DISCARD")
+        assert discarded["data"].get("merchantDiscardReference") == asked.get("merchantDiscardReference")
+        after = await here.client.read(made)
+        assert (after["status"], [one["id"] for one in after["discards"]]) == ("DISCARDED", [done["id"]])
+        again = await here.client.post(f"/payment-charges/{made['id']}/discards", {"merchantDiscardReference": "d-3"})
+        assert again.body["status"] == "FAILED"
+
+
+async def test_a_capture_that_clearing_rejects_failed_after_all(here: Hooked):
+    """The capture, its charge, its funds and what is told agree; what is left can be captured by contract."""
+    made = await here.client.charge(1000, autoCapture=False, merchantPaymentChargeReference="order-1")
+    capture = await here.client.capture(made, 600, merchantCaptureReference="ship-1")
+    await here.types()
+    payment, operation = (here.client.service.names.read(*name) for name in (("charge", made["id"]), ("capture", capture["id"])))
+    await here.process.engine.notice(1, payment, here.process.processor.name, Notice(Noticed.CAPTURE_REJECTED, f"r:{operation}", 600, operation))
+    failed, funds = await here.told()
+    failure = {"failureType": "PROVIDER_DECLINE", "failureCode": "GENERIC_DECLINE", "failureMessage": "Clearing rejected the capture"}
+    amount = {"value": 600, "currency": "USD"}
+    assert (failed["type"], funds["type"]) == ("PAYMENT_CHARGE_CAPTURE_FAILED", "FUNDS_STATE_CHANGED")
+    assert failed["data"] | {"captureId": capture["id"], "merchantCaptureReference": "ship-1", "failure": failure, "amount": amount} == failed["data"]
+    assert funds["data"] | {
+        "paymentOperationId": capture["id"], "paymentOperationType": "CAPTURE", "fundsState": "CAPTURE_FUNDS_NOT_EXPECTED",
+        "amount": amount, "paymentChargeId": made["id"]} == funds["data"]
+    assert {one["data"]["paymentChargeStatus"] for one in (failed, funds)} == {"CAPTURE_PENDING"}
+    after = await here.client.read(made)
+    assert (after["status"], [one["status"] for one in after["captures"]]) == ("CAPTURE_PENDING", ["FAILED"])
+    assert after["failure"]["failureMessage"] == after["captures"][0]["failure"]["failureMessage"] == failure["failureMessage"]
+    assert (await here.client.get(f"/payment-charges/{made['id']}/captures/{capture['id']}")).body["status"] == "FAILED"
+
+
+async def test_a_charge_whose_only_capture_clearing_rejects_failed(here: Hooked):
+    """Of what was captured at once nothing is left to be captured; the authorization was one."""
+    made = await here.client.charge(1000, merchantPaymentChargeReference="order-1")
+    await here.types()
+    payment = here.client.service.names.read("charge", made["id"])
+    await here.process.engine.notice(1, payment, here.process.processor.name, Notice(Noticed.CAPTURE_REJECTED, "r", 1000, payment))
+    failed, _ = await here.told()
+    assert (failed["data"]["captureId"], failed["data"]["merchantCaptureReference"]) == (made["captures"][0]["id"], "order-1")
+    after = await here.client.read(made)
+    assert (after["status"], failed["data"]["paymentChargeStatus"]) == ("FAILED", "FAILED")
+    assert (after["authorizations"][0]["status"], after["captures"][0]["status"]) == ("AUTHORIZED", "FAILED")
+
+
+async def test_a_refund_that_comes_back_failed_after_all(here: Hooked):
+    """It can be asked for again, and is then another one."""
+    made = await here.client.charge(1000)
+    refund = await here.client.refund(made, 1000, merchantRefundReference="rma-1")
+    await here.types()
+    payment, operation = (here.client.service.names.read(*name) for name in (("charge", made["id"]), ("refund", refund["id"])))
+    notice = Notice(Noticed.REFUND_RETURNED, f"refund_returned:{operation}", 1000)
+    for _ in range(2):
+        await here.process.engine.notice(1, payment, here.process.processor.name, notice)
+    failed, funds = await here.told()
+    assert (failed["type"], failed["data"]["refundId"]) == ("PAYMENT_CHARGE_REFUND_FAILED", refund["id"])
+    assert (failed["data"]["merchantRefundReference"], failed["data"]["failure"]["failureMessage"]) == ("rma-1", "The refund came back")
+    assert (funds["data"]["fundsState"], funds["data"]["paymentOperationId"], funds["data"]["merchantRefundReference"]) == (
+        "REFUND_FUNDS_REJECTED", refund["id"], "rma-1")
+    assert {one["data"]["paymentChargeStatus"] for one in (failed, funds)} == {"CAPTURED"}
+    after = await here.client.read(made)
+    assert (after["status"], after["refunds"][0]["status"]) == ("CAPTURED", "FAILED")
+    again = await here.client.refund(made, 1000)
+    assert (again["status"], (await here.client.read(made))["status"]) == ("REFUNDED", "REFUNDED")
 
 
 async def test_a_discard_that_comes_too_late_is_told(here: Hooked):
