@@ -306,6 +306,11 @@ class Settings:
     ppro_charge_webhooks: bool = setting(
         FLAG, False, "PPRO door: some charge or agreement names a webhooksUrl of its own; the first that does switches this on")
 
+    # the door of stores
+    checkout_sums: str = setting(
+        one_of("lenient", "strict"), "lenient",
+        "CheckoutCart: lenient: a cart's sums may be off by a minor unit for each line; strict: they add up exactly")
+
     # how answers look, and where they go
     card_mask: str = setting(one_of("6-4", "8-4"), "6-4", "digits of the card number shown at its start and end")
     response_type: str = setting(one_of("JSON"), "JSON", "form of paymentApi answers")
