@@ -212,7 +212,7 @@ WITH accounts AS (
 ), judged AS (
     SELECT c.*, (NOT c.p4_refund OR NOT c.p5) AND EXISTS (
         SELECT FROM notices n
-        WHERE n.merchant_id = c.merchant_id AND n.payment_id = c.payment_id
+        WHERE n.merchant_id = c.merchant_id AND n.payment_id = c.payment_id AND n.noticed NOT LIKE 'debt\_%'
           AND ($2::timestamptz IS NULL OR n.batch_id IN (SELECT b.batch_id FROM batches b WHERE b.committed_at <= $2))) AS is_over_returned
     FROM checked c
     WHERE NOT (c.p1 AND c.p2 AND c.p3 AND c.p4 AND c.p4_refund AND c.p5)
@@ -234,7 +234,7 @@ ORDER BY merchant_id, payment_id;
 WITH noticed AS (
     SELECT DISTINCT n.merchant_id, n.payment_id
     FROM notices n
-    WHERE ($1::integer IS NULL OR n.merchant_id = $1)
+    WHERE n.noticed NOT LIKE 'debt\_%' AND ($1::integer IS NULL OR n.merchant_id = $1)
       AND ($2::timestamptz IS NULL OR n.batch_id IN (SELECT b.batch_id FROM batches b WHERE b.committed_at <= $2))
 ), booked AS (
     SELECT t.merchant_id, t.payment_id, t.operation_id AS capture_id, sum(t.minor) AS minor
