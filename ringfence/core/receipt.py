@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
-from decimal import ROUND_HALF_UP, Decimal
 from enum import StrEnum
 
+from ringfence.core.cart import Cart, Part
 from ringfence.core.emv import CardRead, ReceiptData
 from ringfence.core.emv_words import cryptogram_of, cvm_of, entry_of, label_of
 
@@ -28,49 +28,6 @@ class Kind(StrEnum):
     SALE = "sale"                   # something was charged
     REFUND = "refund"               # something of it was given back
     NOT_CHARGED = "not_charged"     # the trip ended without a charge: declined, cancelled or too late
-
-
-@dataclass(frozen=True, slots=True)
-class Extra:
-    """A promotion that lowers the price of one unit, or a deposit or fee that raises it."""
-
-    description: str
-    minor: int
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One line of a cart.  ``quantity`` is a decimal as it was written (``2.0``, ``0.453``) of ``unit``; ``price`` and ``tax`` are of one."""
-
-    product: str
-    quantity: str
-    unit: str
-    price: int
-    tax: int = 0
-    promotions: tuple[Extra, ...] = ()
-    fees: tuple[Extra, ...] = ()
-
-    @property
-    def minor(self) -> int:
-        """The shelf price of all of it; a part of a minor unit is rounded half up."""
-        return times(self.quantity, self.price)
-
-
-@dataclass(frozen=True, slots=True)
-class Cart:
-    """What a shopper took, priced by the retailer: the total is sub-total less promotions, with tax and fees."""
-
-    currency: str
-    lines: tuple[Line, ...]
-    subtotal: int
-    promotions: int
-    tax: int
-    total: int
-
-    @property
-    def fees(self) -> int:
-        """What deposits and fees make of the total; the totals themselves do not name them."""
-        return self.total - self.subtotal + self.promotions - self.tax
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +67,7 @@ class Receipt:
     """One receipt.  ``number`` names it and what it is about; ``at``: when that happened; ``visited_at``: when the shopper came.
 
     ``minor``: what was charged or given back; ``total``: what the cart cost (of a refund: what was charged).  ``of``: the number of the
-    receipt whose money a refund gives back, ``reason`` why, a word of the protocol.
+    receipt whose money a refund gives back, ``reason`` why, a word of the protocol.  ``replaces``: the number of an earlier one that said less.
     """
 
     kind: Kind
@@ -128,11 +85,17 @@ class Receipt:
     statement_id: str = ""
     of: str = ""
     reason: str = ""
+    replaces: str = ""
 
     @property
     def outstanding(self) -> int:
         """What the shopper took and did not pay, when the trip ended; a refund owes nothing."""
         return 0 if self.kind is Kind.REFUND else self.total - self.minor
+
+    @property
+    def told(self) -> tuple[object, ...]:
+        """What makes another receipt necessary once it is no longer so: what happened, and the amounts."""
+        return self.kind, self.minor, self.total, self.cart, self.card.response_code
 
 
 def store_of(merchant: str, given: ReceiptData, zone: str = "UTC", merchant_number: str = "") -> Store:
@@ -187,11 +150,6 @@ def _seen(read: CardRead, response_code: str = "") -> CardRead:
         cvm_result=read.cvm_result, terminal_id=read.terminal_id, response_code=response_code, is_wallet=read.is_wallet)
 
 
-def times(quantity: str, minor: int) -> int:
-    """So many times an amount; a part of a minor unit is rounded half up."""
-    return int((Decimal(quantity) * minor).quantize(Decimal(1), ROUND_HALF_UP))
-
-
 _SPACES = re.compile(r"\s+")
 
 
@@ -202,12 +160,10 @@ def written(text: str) -> str:
 
 
 def _printable(cart: Cart | None) -> Cart | None:
-    if cart is None:
-        return None
-    return Cart(cart.currency, tuple(
-        Line(written(line.product), line.quantity, written(line.unit), line.price, line.tax, _extras(line.promotions), _extras(line.fees))
-        for line in cart.lines), cart.subtotal, cart.promotions, cart.tax, cart.total)
+    return cart and replace(cart, lines=tuple(
+        replace(line, product=written(line.product), unit=written(line.unit), promotions=_parts(line.promotions), fees=_parts(line.fees))
+        for line in cart.lines))
 
 
-def _extras(extras: tuple[Extra, ...]) -> tuple[Extra, ...]:
-    return tuple(Extra(written(extra.description), extra.minor) for extra in extras)
+def _parts(parts: tuple[Part, ...]) -> tuple[Part, ...]:
+    return tuple(part._replace(words=written(part.words)) for part in parts)

@@ -11,8 +11,9 @@ from datetime import datetime
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
+from ringfence.core.cart import HUNDRED, Line, Part
 from ringfence.core.money import format_decimal, format_minor
-from ringfence.core.receipt import Extra, Kind, Line, Receipt, times
+from ringfence.core.receipt import Kind, Receipt
 from ringfence.core.receipt_words import TEXTS, words
 
 COLUMNS = 42
@@ -78,6 +79,7 @@ def _facts(receipt: Receipt, language: str) -> tuple[Row, ...]:
     store = receipt.store
     rows = [
         ("date", local(receipt.at, store.zone)), ("visit", local(receipt.visited_at, store.zone)), ("number", receipt.number),
+        ("replaces", receipt.replaces),
         ("of", receipt.of), ("reason", _reason(receipt.reason, language)), ("store", store.store), ("trip", receipt.trip)]
     return _rows(rows, language)
 
@@ -89,29 +91,30 @@ def _reason(reason: str, language: str) -> str:
 
 def _items(receipt: Receipt, language: str) -> Iterator[Row]:
     for line in receipt.cart.lines if receipt.cart is not None else ():
-        yield Row(line.product, format_decimal(line.minor, receipt.currency), tuple(_notes(line, receipt.currency, language)))
+        yield Row(line.product, format_decimal(line.times(line.price), receipt.currency), tuple(_notes(line, receipt.currency, language)))
 
 
 def _notes(line: Line, currency: str, language: str) -> Iterator[Row]:
     """How many at which price, and what lowers and raises it."""
-    price, quantity = format_decimal(line.price, currency), _short(line.quantity)
+    price, quantity = format_decimal(line.price, currency), _quantity(line)
     if line.unit.lower() not in ("", "each", "unit"):
         yield Row(words("measured", language, quantity=quantity, unit=line.unit, price=price), "")
     elif quantity != "1":
         yield Row(words("each", language, quantity=quantity, price=price), "")
 
-    def extra(one: Extra, sign: int, key: str) -> Row:
-        return Row(one.description or words(key, language), format_decimal(sign * times(line.quantity, one.minor), currency))
+    def part(one: Part, sign: int, key: str) -> Row:
+        return Row(one.words or words(key, language), format_decimal(sign * line.times(one.minor), currency))
 
     for promotion in line.promotions:
-        yield extra(promotion, -1, "promotions")
+        yield part(promotion, -1, "promotions")
     for fee in line.fees:
-        yield extra(fee, 1, "fees")
+        yield part(fee, 1, "fees")
 
 
-def _short(quantity: str) -> str:
-    """Without the decimals that say nothing: ``2.0`` is 2."""
-    return quantity.rstrip("0").rstrip(".") if "." in quantity else quantity
+def _quantity(line: Line) -> str:
+    """Without the decimals that say nothing."""
+    whole, rest = divmod(line.hundredths, HUNDRED)
+    return f"{whole}.{rest:02}".rstrip("0") if rest else str(whole)
 
 
 def _totals(receipt: Receipt, language: str) -> Iterator[Row]:

@@ -19,6 +19,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "date": ("Date", "التاريخ"),
     "visit": ("Visit", "الزيارة"),
     "number": ("Receipt", "الإيصال"),
+    "replaces": ("Replaces receipt", "يحل محل الإيصال"),
     "of": ("Refund of receipt", "استرداد للإيصال"),
     "trip": ("Trip", "الرحلة"),
     "store": ("Store", "المتجر"),

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ringfence.core import emv_words
+from ringfence.core.cart import Cart, Line, Part
 from ringfence.core.emv import CardRead, Entry, ReceiptData
-from ringfence.core.receipt import Card, Cart, Extra, Kind, Line, Receipt, card_of, not_charged, refund, sale, store_of, times, written
+from ringfence.core.receipt import Card, Kind, Receipt, card_of, not_charged, refund, sale, store_of, written
 from ringfence.core.receipt_sheet import COLUMNS, Row, Section, Sheet, as_text, local, sheet
 from ringfence.core.receipt_words import TEXTS, words
 
@@ -23,7 +24,7 @@ READ = CardRead(
 GIVEN = ReceiptData(
     "STORE-001", "7d1f0c52-6f0e-4a55-9a3e-0d9a4f6a1b20", READ, "USD", 642, 0, CAME, LEFT, "742138", "RC2026112100000917", "MC8F31A20B",
     "Corner Store", ("1 Main Street", "Springfield"), "000012345678901")
-CART = Cart("USD", (Line("0012345678905", "2.0", "each", 350, 21, (Extra("Lunch deal", 50),)),), 700, 100, 42, 642)
+CART = Cart("USD", (Line("0012345678905", "SKU", 200, "each", 350, 21, 321, (Part(50, "Lunch deal"),)),), 700, 100, 42, 642)
 STORE = store_of("Shop One", GIVEN, "America/New_York")
 SALE = sale(GIVEN, STORE, "700", charged=642, at=LEFT, cart=CART)
 PART = sale(GIVEN, STORE, "701", charged=400, at=LEFT, cart=CART)
@@ -145,20 +146,23 @@ def test_a_stripe_has_no_chip_rows():
     assert "fallback" in as_text(made) and "No signature required" in as_text(made)
 
 
-@pytest.mark.parametrize(("quantity", "minor", "times_it"), [
-    ("2.0", 350, 700), ("1", 350, 350), ("0.453", 199, 90), ("0.5", 1, 1), ("1.5", 3, 5), ("0", 350, 0), ("1000000", 999_999, 999_999_000_000)])
-def test_so_many_of_a_price(quantity: str, minor: int, times_it: int):
-    assert times(quantity, minor) == times_it
+@pytest.mark.parametrize(("hundredths", "unit", "note"), [
+    (200, "each", "2 x 3.50"), (100, "each", ""), (150, "each", "1.5 x 3.50"), (5, "kg", "0.05 kg x 3.50"), (100, "kg", "1 kg x 3.50"), (1000, "", "10 x 3.50")])
+def test_so_many_of_a_price(hundredths: int, unit: str, note: str):
+    cart = dataclasses.replace(CART, lines=(dataclasses.replace(CART.lines[0], hundredths=hundredths, unit=unit, promotions=()),))
+    notes = [one.label for made in sheet(sale(GIVEN, STORE, "7", charged=642, at=LEFT, cart=cart)).sections for row in made.rows for one in row.notes]
+    assert notes == [note] * bool(note)
 
 
 def test_weights_and_fees():
     """A unit other than pieces is named; deposits raise a line; what lenient totals leave over is called rounding."""
-    cart = Cart("KWD", (Line("Dates", "0.453", "kg", 1_990, fees=(Extra("Bag", 50), Extra("", 20))),), 901, 0, 0, 933)
-    text = as_text(sheet(sale(dataclasses.replace(GIVEN, currency="KWD"), STORE, "700", charged=933, at=LEFT, cart=cart)))
-    assert "0.453 kg x 1.990" in text and re.search(r"Dates +0\.901\n", text) and re.search(r"  Bag +0\.023\n", text)
+    line = Line("Dates", "SKU", 45, "kg", 1_990, 0, 2_060, fees=(Part(50, "Bag"), Part(20, "")))
+    cart = Cart("KWD", (line,), 896, 0, 0, 928)
+    text = as_text(sheet(sale(dataclasses.replace(GIVEN, currency="KWD"), STORE, "700", charged=928, at=LEFT, cart=cart)))
+    assert "0.45 kg x 1.990" in text and re.search(r"Dates +0\.896\n", text) and re.search(r"  Bag +0\.023\n", text)
     assert re.search(r"  Deposits and fees +0\.009\n", text) and re.search(r"Deposits and fees +0\.032 KWD\n", text)
-    less = dataclasses.replace(cart, total=900)
-    assert re.search(r"Rounding +-0\.001 KWD\n", said(sale(dataclasses.replace(GIVEN, currency="KWD"), STORE, "1", charged=900, at=LEFT, cart=less)))
+    less = dataclasses.replace(cart, total=895)
+    assert re.search(r"Rounding +-0\.001 KWD\n", said(sale(dataclasses.replace(GIVEN, currency="KWD"), STORE, "1", charged=895, at=LEFT, cart=less)))
 
 
 @given(st.text(max_size=300))
@@ -173,7 +177,7 @@ NASTY = "\x1b[31mRed\x1b[0m\nTOTAL 0.00\u202e USD"
 
 
 def test_names_of_products_are_one_line_each():
-    cart = dataclasses.replace(CART, lines=(dataclasses.replace(CART.lines[0], product=NASTY, promotions=(Extra(NASTY, 50),)),))
+    cart = dataclasses.replace(CART, lines=(dataclasses.replace(CART.lines[0], product=NASTY, promotions=(Part(50, NASTY),)),))
     text = as_text(sheet(sale(GIVEN, store_of(NASTY, dataclasses.replace(GIVEN, address=(NASTY, "", " "))), "7", charged=642, at=LEFT, cart=cart)))
     assert "\x1b" not in text and "\u202e" not in text and "\nTOTAL" not in text
 
