@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import zoneinfo
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import Field, dataclass, field, fields, replace
 from functools import lru_cache
@@ -203,6 +204,15 @@ def _read_countries(text: str) -> frozenset[str]:
 COUNTRIES = Rule(_read_countries, lambda value: ",".join(sorted(value)), "ISO 3166-1 codes of two letters separated by commas; empty for all")
 
 
+def _read_zone(text: str) -> str:
+    if text not in zoneinfo.available_timezones():
+        raise ValueError
+    return text
+
+
+ZONE = Rule(_read_zone, str, "a time zone of the IANA database, such as Asia/Dubai")
+
+
 # ---------------------------------------------------------------------------------------------------------- the table
 
 def setting(rule: Rule, default: Any, meaning: str, *, per_channel: bool = False) -> Any:
@@ -319,6 +329,7 @@ class Settings:
         "what a declined adjust tells: preauth: what stands of the hold; zero: what the last adjust that succeeded left, 0 where none did")
     trip_refund_days: int = setting(whole(1, 365, "days"), 7, "how long a captured trip can be refunded, from its start")
     trip_capture_unadjusted: bool = setting(FLAG, True, "a trip may be captured without an adjust before, up to its hold")
+    receipt_zone: str = setting(ZONE, "UTC", "whose clock receipts of trips tell, and whose days they are looked up by")
     trip_data_before_capture: bool = setting(FLAG, False, "what receipts are made of can be read before the capture")
 
     # how answers look, and where they go
