@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from ringfence.api.jwo import answers, fields, money
 from ringfence.api.jwo.decoding import decode
@@ -17,9 +17,7 @@ from ringfence.core.emv import ReceiptData
 from ringfence.core.trip import Said, TripRefusal
 from ringfence.engine.orders import Orders
 from ringfence.engine.shoppers import Shoppers
-
-if TYPE_CHECKING:
-    from ringfence.engine.trips import Trip, Trips
+from ringfence.engine.trips import Trip, Trips
 
 NO_OBJECT = Wrong("", "the body must be a JSON object in UTF-8, in which no name stands twice")
 
