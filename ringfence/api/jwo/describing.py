@@ -48,7 +48,8 @@ ROWS: dict[str, Row] = {
         "reconciliationId": text("what the books know the trip by"), "cardStatementTransactionId": text("what the shopper's statement shows"),
     }, ("brand", "posEntryMode", "currency", "tail", "expirationDate", "reconciliationId"))),
     "/v1/identity/shopper": Row(
-        "Where a shopper wants receipts", tables.IDENTITY, fields({"shopperEmail": tables.EMAIL.schema()}, ("shopperEmail",)), (answers.BAD_REQUEST,)),
+        "Where a shopper wants receipts", tables.IDENTITY, fields({"shopperEmail": tables.EMAIL.schema()}, ("shopperEmail",)),
+        (answers.BAD_REQUEST,)),
     "/v1/feedback/payment-status": Row("So much of a trip's cart is paid by now", tables.FEEDBACK, note="`settledAmount` counts from the beginning."),
     "/v1/checkout/carts": Row(
         "Hand in a priced cart, to be collected", tables.CART, fields({"orderId": text("the order's")}, ("orderId",)),
@@ -72,7 +73,9 @@ def _described(row: Row) -> Schema:
         "responses": {
             row.status: {"description": "done", "content": content(row.gives)} if row.gives else {"description": "done; there is no body"},
             "400": _error("a field, a trip, or its state", *row.names, headers=_REASON),
-            "403": {"description": "the gateway's: signature, time, scope, permission, store", "headers": _GATEWAY, "content": content(ref("JwoGateway"))},
+            "403": {
+                "description": "the gateway's: signature, time, scope, permission, store", "headers": _GATEWAY,
+                "content": content(ref("JwoGateway"))},
             "413": {"description": "the gateway's: the body is too large", "content": content(ref("JwoGateway"))},
             "429": _error("too many requests", answers.THROTTLED, headers={"Retry-After": {"description": "seconds", "schema": {"type": "integer"}}}),
             "500": _error("something is broken", answers.BROKEN),

@@ -5,7 +5,6 @@ that nobody knows, and another store's trip looks like one that is not there.  R
 """
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import datetime
 from typing import Any, NamedTuple, Protocol
 
@@ -30,13 +29,12 @@ class Debts(Protocol):
 
 
 class Service(NamedTuple):
-    """What the operations work with.  ``now``: business time."""
+    """What the operations work with."""
 
     trips: Trips
     debts: Debts
     shoppers: Shoppers
     orders: Orders
-    now: Callable[[], datetime]
 
 
 class Asked(NamedTuple):
