@@ -1,6 +1,6 @@
 """Orders of stores: carts that were handed in priced, to be collected behind the answer.
 
-A cart is kept with its job in one commit, once for each payment of a trip; from then on the job collects it, whichever process lives.  The cart
+A cart is kept with its job in one commit, once for each trip; from then on the job collects it, whichever process lives.  The cart
 stays as it came: a repeat is told by it, and receipts are made of it.  Refuses to know how an amount is collected, and what a cart means.
 """
 from __future__ import annotations
@@ -8,25 +8,22 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
 
 import asyncpg
 import msgspec
 
 from ringfence.core.cart import Cart
+from ringfence.engine.trip_reading import Trip
 from ringfence.storage import store_orders as rows
 from ringfence.storage.jobs import Job
 from ringfence.storage.store_orders import QUEUE, OrderRow
-
-if TYPE_CHECKING:
-    from ringfence.engine.trips import Trip
 
 __all__ = ["QUEUE", "Order", "Orders"]
 
 PAUSE = timedelta(seconds=5)
 """Until a cart that could not be collected yet is looked at again (business time)."""
 TRIP_GONE, FREE = "trip_gone", "free"
-"""How an order ended whose trip got another payment, or whose cart costs nothing."""
+"""How an order ended whose trip began anew, or whose cart costs nothing."""
 
 _WRITE = msgspec.json.Encoder().encode
 _READ = msgspec.json.Decoder(Cart).decode
@@ -40,7 +37,6 @@ class Order:
     order_id: int
     store: str
     trip: str
-    payment_id: int
     cart: Cart
     actor: str
     placed_at: datetime
@@ -58,17 +54,17 @@ class Orders:
         self._pool, self._new_id, self._now, self._nudge = pool, new_id, now, nudge
 
     async def place(self, trip: Trip, cart: Cart, actor: str) -> Order:
-        """Keep a cart to be collected; the one that the trip's payment had already, where there is one."""
+        """Keep a cart to be collected; the one that the trip had already, where there is one."""
         row = OrderRow(
-            trip.merchant_id, trip.store, trip.name, trip.payment_id, self._new_id(), cart.currency, cart.total, _WRITE(cart), actor, self._now())
+            trip.merchant_id, trip.store, trip.name, trip.started_at, self._new_id(), cart.currency, cart.total, _WRITE(cart), actor, self._now())
         kept = await rows.place(self._pool, row)
         if kept is row:
             self._nudge(QUEUE)
         return _order(kept)
 
     async def of_trip(self, trip: Trip) -> Order | None:
-        """The cart of a trip's payment."""
-        row = await rows.of_trip(self._pool, trip.merchant_id, trip.store, trip.name, trip.payment_id)
+        """The cart of a trip."""
+        row = await rows.of_trip(self._pool, trip.merchant_id, trip.store, trip.name, trip.started_at)
         return row and _order(row)
 
     async def settle(
@@ -80,7 +76,7 @@ class Orders:
         row = await rows.by_id(self._pool, job.merchant_id, job.subject)
         assert row is not None, "an order is there before its job"
         trip = await find(row.merchant_id, row.store, row.trip)
-        if trip is None or trip.payment_id != row.payment_id:
+        if trip is None or trip.started_at != row.started_at:
             ending = TRIP_GONE
         elif row.minor:
             ending = await collect(trip, row.minor, row.currency, row.actor)
@@ -95,4 +91,4 @@ class Orders:
 
 def _order(row: OrderRow) -> Order:
     return Order(
-        row.merchant_id, row.order_id, row.store, row.trip, row.payment_id, _READ(row.cart), row.actor, row.placed_at, row.ended_at, row.ending)
+        row.merchant_id, row.order_id, row.store, row.trip, _READ(row.cart), row.actor, row.placed_at, row.ended_at, row.ending)

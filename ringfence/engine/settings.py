@@ -317,11 +317,6 @@ class Settings:
     ppro_charge_webhooks: bool = setting(
         FLAG, False, "PPRO door: some charge or agreement names a webhooksUrl of its own; the first that does switches this on")
 
-    # the door of stores
-    checkout_sums: str = setting(
-        one_of("lenient", "strict"), "lenient",
-        "CheckoutCart: lenient: a cart's sums may be off by a minor unit for each line; strict: they add up exactly")
-
     # trips through stores
     trip_hours: int = setting(whole(1, 168, "hours"), HOURS, "how long a trip can be charged, from its start; then its hold is given back")
     trip_decline_baseline: str = setting(
@@ -333,8 +328,11 @@ class Settings:
         "none: the reader and the issuer alone")
     trip_refund_days: int = setting(whole(1, 365, "days"), 7, "how long a captured trip can be refunded, from its start")
     trip_capture_unadjusted: bool = setting(FLAG, True, "a trip may be captured without an adjust before, up to its hold")
-    receipt_zone: str = setting(ZONE, "UTC", "whose clock receipts of trips tell, and whose days they are looked up by")
     trip_data_before_capture: bool = setting(FLAG, False, "what receipts are made of can be read before the capture")
+    checkout_sums: str = setting(
+        one_of("lenient", "strict"), "lenient",
+        "CheckoutCart: lenient: a cart's sums may be off by a minor unit for each line; strict: they add up exactly")
+    receipt_zone: str = setting(ZONE, "UTC", "whose clock receipts of trips tell, and whose days they are looked up by")
 
     # how answers look, and where they go
     card_mask: str = setting(one_of("6-4", "8-4"), "6-4", "digits of the card number shown at its start and end")

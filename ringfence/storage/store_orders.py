@@ -18,12 +18,12 @@ QUEUE = "store order"
 
 
 class OrderRow(NamedTuple):
-    """A row of ``store_orders``."""
+    """A row of ``store_orders``.  ``started_at``: the trip's start; ``minor`` units; times are business time."""
 
     merchant_id: int
     store: str
     trip: str
-    payment_id: int
+    started_at: datetime
     order_id: int
     currency: str
     minor: int
@@ -35,18 +35,18 @@ class OrderRow(NamedTuple):
 
 
 async def place(pool: asyncpg.Pool, row: OrderRow) -> OrderRow:
-    """Keep a cart, with the job that collects it; the one that this payment of the trip had already, where there is one."""
+    """Keep a cart, with the job that collects it; the one that the trip had already, where there is one."""
     async with borrowed(pool) as connection, connection.transaction():
         if await connection.fetchval(SQL.place, *row[:10]) is not None:
-            await jobs.wake(connection, [JobRow(row.merchant_id, QUEUE, row.order_id, row.payment_id, row.placed_at)])
+            await jobs.wake(connection, [JobRow(row.merchant_id, QUEUE, row.order_id, 0, row.placed_at)])
             return row
-        return OrderRow(*await connection.fetchrow(SQL.of_trip, row.merchant_id, row.store, row.trip, row.payment_id))
+        return OrderRow(*await connection.fetchrow(SQL.of_trip, row.merchant_id, row.store, row.trip, row.started_at))
 
 
-async def of_trip(pool: asyncpg.Pool, merchant_id: int, store: str, trip: str, payment_id: int) -> OrderRow | None:
-    """The cart of a trip's payment."""
+async def of_trip(pool: asyncpg.Pool, merchant_id: int, store: str, trip: str, started_at: datetime) -> OrderRow | None:
+    """The cart of a trip that began then."""
     async with borrowed(pool) as connection:
-        row = await connection.fetchrow(SQL.of_trip, merchant_id, store, trip, payment_id)
+        row = await connection.fetchrow(SQL.of_trip, merchant_id, store, trip, started_at)
     return row and OrderRow(*row)
 
 

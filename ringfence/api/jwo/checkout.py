@@ -14,7 +14,7 @@ from ringfence.api.jwo.fields import REQUIRED, Wrong
 from ringfence.api.jwo.money import Amount
 from ringfence.api.jwo.payments import Service, read
 from ringfence.core.cart import Cart, Fault, Found, Line, Part, fault
-from ringfence.core.standing import Status
+from ringfence.core.trip import State
 
 UNKNOWN_TRIP = "UnknownShoppingTripException"
 INVALID, CONTENT, TOTALS = "InvalidRequestException", "CartContentValidationException", "CartOrderTotalInvalidException"
@@ -30,7 +30,7 @@ FAULTS = {
 
 
 async def checkout(service: Service, request: Request) -> Answer:
-    """Take a cart in hand.  The same cart again is the same order; another one for the same payment is refused."""
+    """Take a cart in hand.  The same cart again is the same order; another one for the same trip is refused."""
     given = read(fields.CART, request.body)
     if type(given) is Wrong:
         return answers.bad(given, MISSING.get(given.field, INVALID) if given.problem == REQUIRED else INVALID)
@@ -45,13 +45,13 @@ async def checkout(service: Service, request: Request) -> Answer:
     if (no := answers.denied(caller, given["storeId"])) is not None:
         return no
     trip = await service.trips.find(caller.merchant.merchant_id, given["storeId"], given["idempotentShoppingTripId"])
-    if trip is None or not trip.payment_id:
+    if trip is None:
         return answers.error(400, UNKNOWN_TRIP)
     earlier = await service.orders.of_trip(trip)
     if earlier is None:
-        if not trip.never_expires and service.now() >= trip.expires_at:
+        if trip.state is State.EXPIRED:
             return answers.error(400, answers.EXPIRED)
-        if trip.payment is None or trip.payment.status is not Status.AUTHORIZED:
+        if trip.state not in (State.HELD, State.ADJUST_PENDING, State.ADJUSTED):
             return answers.error(400, INVALID, "not at this point of the trip's payment")
         if cart.currency != trip.currency:
             return answers.bad(Wrong("orderTotals.priceTotal.currencyCode", "is not the currency of the authorization"), INVALID)

@@ -5,9 +5,8 @@ that nobody knows, and another store's trip looks like one that is not there.  R
 """
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from ringfence.api.jwo import answers, fields, money
 from ringfence.api.jwo.decoding import decode
@@ -17,9 +16,7 @@ from ringfence.core.emv import ReceiptData
 from ringfence.core.trip import Said, TripRefusal
 from ringfence.engine.orders import Orders
 from ringfence.engine.shoppers import Shoppers
-
-if TYPE_CHECKING:
-    from ringfence.engine.trips import Trip, Trips
+from ringfence.engine.trips import Trip, Trips
 
 NO_OBJECT = Wrong("", "the body must be a JSON object in UTF-8, in which no name stands twice")
 
@@ -32,13 +29,12 @@ class Debts(Protocol):
 
 
 class Service(NamedTuple):
-    """What the operations work with.  ``now``: business time."""
+    """What the operations work with."""
 
     trips: Trips
     debts: Debts
     shoppers: Shoppers
     orders: Orders
-    now: Callable[[], datetime]
 
 
 class Asked(NamedTuple):

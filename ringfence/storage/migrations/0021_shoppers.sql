@@ -13,7 +13,7 @@ CREATE TABLE store_orders (
     merchant_id integer     NOT NULL,
     store       text        NOT NULL,
     trip        text        NOT NULL,                 -- shoppingTripId
-    payment_id  bigint      NOT NULL,                 -- the trip's payment when the cart came: a trip that is reset may have another cart
+    started_at  timestamptz NOT NULL,                 -- the trip's start (business time): one that begins anew may have another cart
     order_id    bigint      NOT NULL,
     currency    text        NOT NULL,
     minor       bigint      NOT NULL,                 -- what is to be charged, in minor units
@@ -22,7 +22,7 @@ CREATE TABLE store_orders (
     placed_at   timestamptz NOT NULL,                 -- business time
     ended_at    timestamptz,                          -- business time: nothing is left to do
     ending      text        NOT NULL,                 -- how it ended, '' before
-    PRIMARY KEY (merchant_id, store, trip, payment_id)
+    PRIMARY KEY (merchant_id, store, trip, started_at)
 );
 
 CREATE UNIQUE INDEX store_orders_by_id ON store_orders (merchant_id, order_id);

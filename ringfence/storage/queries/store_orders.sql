@@ -1,20 +1,20 @@
 -- Carts that were handed in to be collected.
 
 -- place --
--- Keep a cart; where this payment of the trip has one already, nothing is returned.
-INSERT INTO store_orders (merchant_id, store, trip, payment_id, order_id, currency, minor, cart, actor, placed_at, ending)
+-- Keep a cart; where the trip has one already, nothing is returned.
+INSERT INTO store_orders (merchant_id, store, trip, started_at, order_id, currency, minor, cart, actor, placed_at, ending)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, '')
-ON CONFLICT (merchant_id, store, trip, payment_id) DO NOTHING
+ON CONFLICT (merchant_id, store, trip, started_at) DO NOTHING
 RETURNING order_id;
 
 -- of_trip --
--- The cart of a trip's payment.
-SELECT merchant_id, store, trip, payment_id, order_id, currency, minor, cart, actor, placed_at, ended_at, ending
-FROM store_orders WHERE merchant_id = $1 AND store = $2 AND trip = $3 AND payment_id = $4;
+-- The cart of a trip that began then.
+SELECT merchant_id, store, trip, started_at, order_id, currency, minor, cart, actor, placed_at, ended_at, ending
+FROM store_orders WHERE merchant_id = $1 AND store = $2 AND trip = $3 AND started_at = $4;
 
 -- by_id --
 -- One of them.
-SELECT merchant_id, store, trip, payment_id, order_id, currency, minor, cart, actor, placed_at, ended_at, ending
+SELECT merchant_id, store, trip, started_at, order_id, currency, minor, cart, actor, placed_at, ended_at, ending
 FROM store_orders WHERE merchant_id = $1 AND order_id = $2;
 
 -- end --
