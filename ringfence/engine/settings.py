@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from ringfence.core.commands import MAX_MINOR
 from ringfence.core.money import CURRENCIES
 from ringfence.core.retries import Limit
+from ringfence.core.trip import HOURS
 from ringfence.engine.feed import Policy
 from ringfence.engine.return_address import origin_of
 
@@ -305,6 +306,15 @@ class Settings:
         "PPRO door: strict: a webhook waits until the one before it of its charge is delivered or given up, not only tried once")
     ppro_charge_webhooks: bool = setting(
         FLAG, False, "PPRO door: some charge or agreement names a webhooksUrl of its own; the first that does switches this on")
+
+    # trips through stores
+    trip_hours: int = setting(whole(1, 168, "hours"), HOURS, "how long a trip can be charged, from its start; then its hold is given back")
+    trip_decline_baseline: str = setting(
+        one_of("preauth", "zero"), "preauth",
+        "what a declined adjust tells: preauth: what stands of the hold; zero: what the last adjust that succeeded left, 0 where none did")
+    trip_refund_days: int = setting(whole(1, 365, "days"), 7, "how long a captured trip can be refunded, from its start")
+    trip_capture_unadjusted: bool = setting(FLAG, True, "a trip may be captured without an adjust before, up to its hold")
+    trip_data_before_capture: bool = setting(FLAG, False, "what receipts are made of can be read before the capture")
 
     # how answers look, and where they go
     card_mask: str = setting(one_of("6-4", "8-4"), "6-4", "digits of the card number shown at its start and end")
