@@ -105,10 +105,10 @@ def store_of(merchant: str, given: ReceiptData, zone: str = "UTC", merchant_numb
         written(given.merchant_shown) or merchant_number, zone)
 
 
-def sale(given: ReceiptData, store: Store, number: str, *, charged: int, at: datetime, total: int | None = None, cart: Cart | None = None) -> Receipt:
+def sale(given: ReceiptData, store: Store, number: str, *, charged: int, at: datetime, total: int = 0, cart: Cart | None = None) -> Receipt:
     """The receipt of a trip that was charged.  ``total``: what the cart cost, where it is known that it was more."""
     assert charged > 0 and (cart is None or cart.currency == given.currency)
-    cost = max(charged, total or 0, cart.total if cart is not None else 0)
+    cost = max(charged, total, cart.total if cart is not None else 0)
     return Receipt(
         Kind.SALE, number, given.trip, at, given.started_at, given.currency, charged, cost, store, card_of(given.read, given.approval_code),
         _printable(cart), given.reconciliation_id, given.card_statement_id)

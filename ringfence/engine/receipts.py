@@ -7,7 +7,7 @@ looks, and how often somebody may ask.
 """
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
@@ -27,8 +27,10 @@ from ringfence.core.receipt import Receipt, Store
 from ringfence.core.trip import State
 from ringfence.engine.directory import Directory, Merchant
 from ringfence.engine.link_addresses import Addresses
+from ringfence.engine.orders import Orders
 from ringfence.engine.reading import Reading, Step
 from ringfence.engine.trip_reading import Trip, trip_of
+from ringfence.storage import debts as debt_rows
 from ringfence.storage import receipts as rows
 from ringfence.storage import trips as trip_rows
 from ringfence.storage.receipts import ReceiptRow
@@ -39,14 +41,11 @@ __all__ = ["FOUND_MOST", "Issued", "LookUp", "Receipts"]
 FOUND_MOST = 20
 """Visits that one look-up shows."""
 
+UNDECIDED = frozenset({"entering", "waiting", "unknown"})
+"""Entries of which nobody knows yet what the issuer said (``engine/gates``)."""
+
 _WRITE = msgspec.json.Encoder().encode
 _READ = msgspec.json.Decoder(Receipt).decode
-
-CartOf = Callable[[Trip], Awaitable[Cart | None]]
-"""The priced cart of a trip's payment, where its retailer handed one in."""
-TotalOf = Callable[[Trip], Awaitable[int | None]]
-"""What a trip's cart cost (minor units), as far as anybody said."""
-
 
 class Issued(NamedTuple):
     """A receipt that was given out; ``address`` is the secret part of where it is read."""
@@ -73,12 +72,12 @@ class Receipts:
     """The receipts of all merchants."""
 
     def __init__(
-        self, pool: asyncpg.Pool, reading: Reading, directory: Directory, addresses: Addresses, *, cart_of: CartOf, total_of: TotalOf,
+        self, pool: asyncpg.Pool, reading: Reading, directory: Directory, addresses: Addresses, orders: Orders, *,
         now: Callable[[], datetime], new_id: Callable[[], int],
     ) -> None:
         """``addresses``: made for receipts; ``now``: business time."""
-        self._pool, self._reading, self._directory, self._addresses = pool, reading, directory, addresses
-        self._cart_of, self._total_of, self._now, self._new_id = cart_of, total_of, now, new_id
+        self._pool, self._reading, self._directory, self._addresses, self._orders = pool, reading, directory, addresses, orders
+        self._now, self._new_id = now, new_id
 
     async def of(self, merchant: Merchant, store: str, name: str) -> list[Issued] | None:
         """The receipts of a trip, the oldest first: what was charged, or that nothing was, and each refund.  Empty before the trip has ended,
@@ -124,13 +123,14 @@ class Receipts:
         here = receipts.store_of(merchant.name, given, merchant.settings.receipt_zone, merchant.identifier)
 
         capture = next((step for step in reversed(steps) if step.kind == Kind.CAPTURE and step.result == "approved"), None)
+        ended = None if capture is not None or trip.captured is not None else _ended(trip, steps)
+        if capture is None and ended is None:
+            return []
+        cart, total = await self._cost(trip)
         if capture is None:
-            if trip.captured is not None or not (ended := _ended(trip, steps)):
-                return []
-            cart, total = await self._cart_of(trip), await self._total_of(trip)
+            assert ended is not None
             return [await self._issue(trip, 0, known, lambda number: receipts.not_charged(
-                given, here, number, at=ended, total=total or 0, cart=cart, response_code=_declined(steps)))]
-        cart, total = await self._cart_of(trip), await self._total_of(trip)
+                given, here, number, at=ended, total=total, cart=cart, response_code=_declined(steps)))]
         charged, at = capture.answered_minor or capture.minor, capture.answered_at or capture.asked_at
         made = [await self._issue(trip, capture.operation_id, known, lambda number: receipts.sale(
             given, here, number, charged=charged, at=at, total=total, cart=cart))]
@@ -138,6 +138,12 @@ class Receipts:
             if step.kind == Kind.REFUND and step.result == "approved":
                 made.append(await self._issue(trip, step.operation_id, known, _refund(given, here, step, charged, made[0].receipt.number)))
         return made
+
+    async def _cost(self, trip: Trip) -> tuple[Cart | None, int]:
+        """The cart where its retailer handed it in, and what it cost as far as anybody said, 0 where nobody did."""
+        order = await self._orders.of_trip(trip)
+        debt = await debt_rows.one(self._pool, trip.merchant_id, trip.payment_id)
+        return order and order.cart, 0 if debt is None else debt.account.total
 
     async def _issue(self, trip: Trip, operation_id: int, known: dict[int, ReceiptRow], make: Callable[[str], Receipt]) -> Issued:
         """The receipt as it was given out, or given out now."""
@@ -197,7 +203,7 @@ def _reason(step: Step) -> str:
 def _ended(trip: Trip, steps: tuple[Step, ...] | tuple[()]) -> datetime | None:
     """When a trip ended that was not charged; ``None`` while it may be."""
     if trip.row.refused:
-        return trip.started_at
+        return None if trip.row.refused in UNDECIDED else trip.started_at
     if trip.state is State.EXPIRED:
         return trip.expires_at
     if trip.state is not State.CANCELLED:
