@@ -240,7 +240,7 @@ _PROOF = fields({
     "full": {"type": "boolean"}, "merchants": rows({
         "merchant": text("its identifier"), "currency": text("ISO 4217"), "ok": {"type": "boolean"},
         "accounts": {"type": "object", "additionalProperties": {"type": "integer"}, "description": "debits minus credits, minor units"},
-        "checks": {"type": "object", "additionalProperties": {"type": "object"}, "description": "P1 to P10, with examples where not ok"},
+        "checks": {"type": "object", "additionalProperties": {"type": "object"}, "description": "P1 to P11, with examples where not ok"},
         "exceptions": {"type": "array", "items": {"type": "object"}}, "exception_count": {"type": "integer"},
     }), "chain": fields({
         "ok": {"type": "boolean"}, "checked": {"type": "integer", "description": "batches; not as of a past instant"},
