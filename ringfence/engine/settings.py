@@ -306,6 +306,13 @@ class Settings:
     ppro_charge_webhooks: bool = setting(
         FLAG, False, "PPRO door: some charge or agreement names a webhooksUrl of its own; the first that does switches this on")
 
+    # the door of stores
+    store_requests_per_second: int = setting(
+        whole(1, 100_000, "requests a second"), 1_000,
+        "door of stores: how often one access key may ask for one operation; twice as many at once. Capture and Cancel of a trip about to expire go "
+        "through all the same")
+    store_retry_after: int = setting(whole(1, 86_400, "seconds"), 600, "door of stores: what Retry-After says with 429")
+
     # how answers look, and where they go
     card_mask: str = setting(one_of("6-4", "8-4"), "6-4", "digits of the card number shown at its start and end")
     response_type: str = setting(one_of("JSON"), "JSON", "form of paymentApi answers")
