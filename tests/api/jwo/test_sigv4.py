@@ -45,7 +45,7 @@ def test_the_steps_of_the_printed_vector():
     digest = hashlib.sha256(BODY).hexdigest()
     assert len(BODY) == 118
     assert digest == "838b5bf843b962151df5ea5059d10cd3aafece7c409760e713a2d14bba9655ae"
-    canonical = sigv4.canonical_request(vector(), ("content-type", "host", "x-amz-date"), digest)
+    canonical = sigv4.canonical_request(vector(), (b"content-type", b"host", b"x-amz-date"), digest)
     assert hashlib.sha256(canonical).hexdigest() == "9d8916c7dedb52100247d102002044341a07c2be3229dd0f80a9223bacf0cae2"
     assert sigv4.signing_key(SECRET, "20260115", REGION).hex() == "661667e98b3313af92d09f8821db94287d382bd1ff4872f7bc54b6f6009f9505"
 
@@ -209,7 +209,7 @@ def test_an_amz_header_that_came_on_the_way_is_refused():
 def test_a_hash_of_another_body_is_refused_although_it_is_signed(digest):
     headers = {"host": HOST, "x-amz-content-sha256": digest, "x-amz-date": "20260115T120000Z"}
     asked = Asked("POST", b"/v1/adjust/charge", b"", [(name.encode(), value.encode()) for name, value in headers.items()])
-    canonical = sigv4.canonical_request(asked, sorted(headers), digest)
+    canonical = sigv4.canonical_request(asked, sorted(name.encode() for name in headers), digest)
     scope = f"20260115/{REGION}/execute-api/aws4_request"
     made = sigv4.signature(sigv4.signing_key(SECRET, "20260115", REGION), "20260115T120000Z", scope, canonical)
     said = f"AWS4-HMAC-SHA256 Credential={KEY}/{scope}, SignedHeaders={';'.join(sorted(headers))}, Signature={made}"
