@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from ringfence.core.commands import MAX_MINOR
 from ringfence.core.money import CURRENCIES
 from ringfence.core.retries import Limit
+from ringfence.core.trip import HOURS
 from ringfence.engine.feed import Policy
 from ringfence.engine.return_address import origin_of
 
@@ -312,6 +313,19 @@ class Settings:
         "door of stores: how often one access key may ask for one operation; twice as many at once. Capture and Cancel of a trip about to expire go "
         "through all the same")
     store_retry_after: int = setting(whole(1, 86_400, "seconds"), 600, "door of stores: what Retry-After says with 429")
+
+    # trips through stores
+    trip_hours: int = setting(whole(1, 168, "hours"), HOURS, "how long a trip can be charged, from its start; then its hold is given back")
+    trip_decline_baseline: str = setting(
+        one_of("preauth", "zero"), "preauth",
+        "what a declined adjust tells: preauth: what stands of the hold; zero: what the last adjust that succeeded left, 0 where none did")
+    trip_risk: str = setting(
+        one_of("managed", "recommendation", "retailer", "none"), "managed",
+        "who decides at the gate: managed: the service; recommendation: the service, but the retailer may override; retailer: the retailer; "
+        "none: the reader and the issuer alone")
+    trip_refund_days: int = setting(whole(1, 365, "days"), 7, "how long a captured trip can be refunded, from its start")
+    trip_capture_unadjusted: bool = setting(FLAG, True, "a trip may be captured without an adjust before, up to its hold")
+    trip_data_before_capture: bool = setting(FLAG, False, "what receipts are made of can be read before the capture")
 
     # how answers look, and where they go
     card_mask: str = setting(one_of("6-4", "8-4"), "6-4", "digits of the card number shown at its start and end")
