@@ -309,6 +309,13 @@ class Settings:
     ppro_charge_webhooks: bool = setting(
         FLAG, False, "PPRO door: some charge or agreement names a webhooksUrl of its own; the first that does switches this on")
 
+    # the door of stores
+    store_requests_per_second: int = setting(
+        whole(1, 100_000, "requests a second"), 1_000,
+        "door of stores: how often one access key may ask for one operation; twice as many at once. Capture and Cancel of a trip about to expire go "
+        "through all the same")
+    store_retry_after: int = setting(whole(1, 86_400, "seconds"), 600, "door of stores: what Retry-After says with 429")
+
     # trips through stores
     trip_hours: int = setting(whole(1, 168, "hours"), HOURS, "how long a trip can be charged, from its start; then its hold is given back")
     trip_decline_baseline: str = setting(
