@@ -14,7 +14,7 @@ import asyncpg
 from starlette.routing import Route
 
 from ringfence.amazon_site.reading import standing
-from ringfence.api import batches, events, jobs, plans, reports, retention, reviews, shoppers, tokens, trip_reports, webhooks
+from ringfence.api import access_keys, batches, events, jobs, plans, reports, retention, reviews, shoppers, tokens, trip_reports, webhooks
 from ringfence.api import clock as clocks
 from ringfence.api import disputes as dispute_routes
 from ringfence.api import links as link_routes
@@ -99,6 +99,7 @@ def admin_of(
     simulator = None if config.is_live else simulators(config.data / "simulator", config.seed, ends.callback)
     return [
         *admin_routes(guarded, Services(config.is_live, directory, everywhere, proof, story, simulator)),
+        *access_keys.routes(guarded, access_keys.Services(directory, keyring, everywhere)),
         *clocks.routes(guarded, clocks.Services(clock, due, advance or at_once)),
         *events.routes(guarded, events.Services(by_key or pool, directory, notifiers)),
         *webhooks.routes(guarded, webhooks.Services(

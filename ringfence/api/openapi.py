@@ -13,6 +13,7 @@ from starlette.routing import Route
 
 import ringfence
 from ringfence.api import (
+    access_keys,
     batches,
     clock,
     disputes,
@@ -35,7 +36,7 @@ from ringfence.api.describing import ERROR, OF_MERCHANT, REFUSALS, Schema, answe
 from ringfence.api.http import json_response
 from ringfence.api.jwo import describing as jwo
 
-PARTS = (clock, events, webhooks, reviews, disputes, links, plans, retention, tokens, reports, batches, jobs, shoppers, receipts, trip_reports)
+PARTS = (access_keys, clock, events, webhooks, reviews, disputes, links, plans, retention, tokens, reports, batches, jobs, shoppers, receipts, trip_reports)
 """Modules of the operator's API beside ``admin``, each with ``DESCRIBED``."""
 
 
@@ -230,7 +231,11 @@ _MERCHANT: Schema = fields({
     "ppro": {"type": "array", "items": fields({
         "merchant_id": text("for the header Merchant-Id"), "api_key": text("the bearer token"), "webhook_secret": text("signs webhooks")},
         ("merchant_id",), description="The PPRO door's credentials; key and secret as phrases are.")},
-}, ("identifier", "name", "active", "settings", "credentials", "ppro"))
+    "jwo": {"type": "array", "items": fields({
+        "access_key_id": text("the key's name"), "secret_access_key": text("signs requests"), "connector_secret": text("signs calls to the retailer"),
+        **{name: {"type": "array", "items": {"type": "string"}, "description": "none for all"} for name in ("operations", "stores", "regions")}},
+        ("access_key_id", "operations", "stores", "regions"), description="Access keys of the door of stores; secrets as phrases are.")},
+}, ("identifier", "name", "active", "settings", "credentials", "ppro", "jwo"))
 _SIMULATOR_ORDERS = {
     "reset": {"const": True, "description": "forget balances, holds, counters and everything set here"},
     "online": {"type": "boolean", "description": "whether anything reaches the issuer"},

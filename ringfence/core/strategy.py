@@ -112,6 +112,14 @@ def _last(plan: Plan, standing: int, why: Why) -> Step:
     return Step(Do.CAPTURE, standing, why)
 
 
+def strategy_in(store: str, rules: Sequence[tuple[str, str]], otherwise: str) -> Strategy:
+    """What a merchant does in a store: the first rule that fits counts (a pattern's last * is for whatever follows)."""
+    for pattern, word in rules:
+        if store == pattern or (pattern.endswith("*") and store.startswith(pattern[:-1])):
+            return Strategy(word)
+    return Strategy(otherwise)
+
+
 class Tale(NamedTuple):
     """How a strategy would run: the questions, the last step, what is owed (minor units)."""
 

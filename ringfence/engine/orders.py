@@ -18,12 +18,12 @@ from ringfence.storage import store_orders as rows
 from ringfence.storage.jobs import Job
 from ringfence.storage.store_orders import QUEUE, OrderRow
 
-__all__ = ["QUEUE", "Order", "Orders"]
+__all__ = ["HANDED_OVER", "QUEUE", "Order", "Orders"]
 
 PAUSE = timedelta(seconds=5)
 """Until a cart that could not be collected yet is looked at again (business time)."""
-TRIP_GONE, FREE = "trip_gone", "free"
-"""How an order ended whose trip began anew, or whose cart costs nothing."""
+TRIP_GONE, HANDED_OVER = "trip_gone", "handed_over"
+"""How an order ended: its trip began anew, or whoever collects has it.  Else the reason that nobody could."""
 
 _WRITE = msgspec.json.Encoder().encode
 _READ = msgspec.json.Decoder(Cart).decode
@@ -69,20 +69,16 @@ class Orders:
 
     async def settle(
         self, job: Job, find: Callable[[int, str, str], Awaitable[Trip | None]], collect: Callable[[Trip, int, str, str], Awaitable[str]],
-        cancel: Callable[[Trip, str], Awaitable[object]],
     ) -> None:
-        """Have the cart of a job collected.  ``collect`` says how that ended, "" where it has to be asked again; every step of it happens once,
-        however often it is asked.  ``cancel``: the same for a cart that costs nothing, ``None`` where it is done."""
+        """Have the cart of a job collected.  ``collect`` (trip, minor units, currency, actor) takes it over durably, once however often it is
+        asked, and says how that ended: "" where it has to be asked again."""
         row = await rows.by_id(self._pool, job.merchant_id, job.subject)
         assert row is not None, "an order is there before its job"
         trip = await find(row.merchant_id, row.store, row.trip)
         if trip is None or trip.started_at != row.started_at:
             ending = TRIP_GONE
-        elif row.minor:
-            ending = await collect(trip, row.minor, row.currency, row.actor)
         else:
-            refusal = await cancel(trip, row.actor)
-            ending = FREE if refusal is None else ""
+            ending = await collect(trip, row.minor, row.currency, row.actor)
         if ending:
             await rows.end(self._pool, job, self._now(), ending)
         else:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ringfence.core.strategy import MOST, Do, Plan, Step, Strategy, Tried, Why, next_step, simulate
+from ringfence.core.strategy import MOST, Do, Plan, Step, Strategy, Tried, Why, next_step, simulate, strategy_in
 
 SEARCH = Plan(6410, Strategy.SEARCH)
 
@@ -112,3 +112,10 @@ def test_eight_questions_find_the_limit_of_a_usual_cart(hold: int, more: int, li
     """A cart of up to 128 units above its hold is searched to the end, to one unit."""
     plan = Plan(hold + more, Strategy.SEARCH)
     assert simulate(plan, hold, max(hold, limit)).last.why is not Why.ASKED_ENOUGH
+
+
+@pytest.mark.parametrize(("store", "strategy"), [
+    ("NORTH-1", Strategy.WRITE_OFF), ("NORTH-7", Strategy.SEARCH), ("SOUTH", Strategy.TAKE_STANDING), ("NORTH", Strategy.TAKE_STANDING),
+])
+def test_each_store_may_have_its_own_strategy(store: str, strategy: Strategy):
+    assert strategy_in(store, [("NORTH-1", "write_off"), ("NORTH-*", "search")], "take_standing") is strategy

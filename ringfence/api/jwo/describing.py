@@ -77,7 +77,11 @@ def _described(row: Row) -> Schema:
                 "description": "the gateway's: signature, time, scope, permission, store", "headers": _GATEWAY,
                 "content": content(ref("JwoGateway"))},
             "413": {"description": "the gateway's: the body is too large", "content": content(ref("JwoGateway"))},
-            "429": _error("too many requests", answers.THROTTLED, headers={"Retry-After": {"description": "seconds", "schema": {"type": "integer"}}}),
+            "429": {
+                "description": "too many requests", "headers": {"Retry-After": {"description": "seconds", "schema": {"type": "integer"}}},
+                "content": content(fields(
+                    {"message": text("the gateway's"), "errorMsg": {"const": answers.THROTTLED}}, ("message", "errorMsg"),
+                    additionalProperties=False))},
             "500": _error("something is broken", answers.BROKEN),
             "503": _error("the database does not answer, or nobody knows yet: the same request again", answers.UNAVAILABLE, headers=_REASON),
         },

@@ -78,7 +78,7 @@ UPDATE trips SET refused = $3, card_read = $4, alarm_at = $5 WHERE merchant_id =
 
 -- wait --
 -- A merchant's trips that never expire begin anew when somebody next asks for them; only one of that number, unless $2 is 0.
-UPDATE trips SET refused = $3 WHERE merchant_id = $1 AND never_expires AND ($2 = 0 OR number = $2)
+UPDATE trips SET refused = $3 WHERE merchant_id = $1 AND never_expires AND ($2::bigint = 0 OR number = $2)
 RETURNING number;
 
 -- leave --

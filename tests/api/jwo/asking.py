@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from dataclasses import replace
+from datetime import datetime
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -17,17 +18,16 @@ from ringfence.api.jwo import checkout, describing, payments
 from ringfence.api.jwo.door import Answer, Caller, Request
 from ringfence.api.jwo.payments import Service
 from ringfence.core.card import Pan
-from ringfence.core.commands import Command, Kind
-from ringfence.core.emv import CardRead
+from ringfence.core.emv import CardRead, Presented
 from ringfence.core.trip import TripRefusal
-from ringfence.engine.directory import Credential
-from ringfence.engine.intents import Intent
+from ringfence.engine.credentials import Credential
+from ringfence.engine.debts import Debts
+from ringfence.engine.gates import Coming, Gates
 from ringfence.engine.orders import Orders
 from ringfence.engine.shoppers import Shoppers
-from ringfence.engine.trip_reading import Trip, card_read
-from ringfence.engine.trips import STORE, Trips
+from ringfence.engine.trips import Trip, Trips
 from ringfence.storage import trips as rows
-from ringfence.storage.trips import TripRow
+from ringfence.storage.trips import StoreRow
 from tests.engine.composition import CARD, Process, Script
 
 STORE_ID = "VALID_STORE_ID"
@@ -52,16 +52,25 @@ class Answered(NamedTuple):
         return self.status, self.body["errorMsg"]
 
 
-class Reports:
-    """Hears what retailers report of payments, and takes it."""
+class Reports(Debts):
+    """The register of debts, which lets tests see what it was told, and says what a test wants it to."""
 
-    def __init__(self) -> None:
+    says: TripRefusal | None = None
+
+    def __init__(self, one: Process) -> None:
+        super().__init__(one.pool, one.directory, one.now, book=one.engine.notice)
         self.heard: list[tuple[str, int, int, datetime, str]] = []
-        self.says: TripRefusal | None = None
 
     async def reported(self, trip: Trip, total: int, settled: int, at: datetime, actor: str) -> TripRefusal | None:
         self.heard.append((trip.name, total, settled, at, actor))
-        return self.says
+        return self.says or await super().reported(trip, total, settled, at, actor)
+
+
+class Reader:
+    """Records the same of every card."""
+
+    async def read(self, pan: Pan, expiry: str, presented: Presented | None, minor: int, terminal: str) -> CardRead:
+        return replace(READ, terminal_id=terminal)
 
 
 class Client:
@@ -69,8 +78,10 @@ class Client:
 
     def __init__(self, one: Process, identifier: str, stores: frozenset[str] = frozenset()) -> None:
         self.process, self.identifier, self.stores = one, identifier, stores
-        self.debts, self.nudged = Reports(), list[str]()
+        self.debts, self.nudged = Reports(one), list[str]()
         self.trips = Trips(one.pool, one.engine, one.reading, one.directory, processor=Script.name, content_key=one.content_key, now=one.now)
+        self.gates = Gates(
+            one.pool, one.engine, one.vault, self.trips, Reader(), processor=Script.name, content_key=one.content_key, now=one.now)
         self.orders = Orders(one.pool, new_id=one.new_id, now=one.now, nudge=self.nudged.append)
         self.shoppers = Shoppers(one.pool, one.now)
         self.service = Service(self.trips, self.debts, self.shoppers, self.orders)
@@ -122,25 +133,14 @@ class Client:
             "storeId": STORE_ID, "shoppingTripId": trip, "totalAmount": {"amount": total, "code": "USD"},
             "settledAmount": {"amount": settled, "code": "USD"}, "paymentStatusTime": at, **fields}))
 
-    async def enter(self, name: str, hold: int = 2000, *, store: str = STORE_ID, currency: str = "USD", never_expires: bool = False) -> Trip:
-        """A shopper goes in: a hold of so many minor units on a card, 0 for none."""
-        one, now, merchant = self.process, self.process.now(), self.caller.merchant
-        card = await one.vault.keep(merchant.merchant_id, Pan(CARD["card_number"]))
-        row = TripRow(
-            merchant.merchant_id, store, name, one.new_id(), 0, 0, card.card_id, "shopper", "", card_read(READ), currency, hold, now,
-            now + timedelta(hours=46), never_expires)
-        assert await rows.make(one.pool, row)
-        if hold:
-            payment_id = one.new_id()
-            result = await one.engine.execute(Intent(
-                merchant.merchant_id, self.identifier, payment_id,
-                Command(Kind.AUTHORIZATION, hold, currency, payment_id, hold_seconds=46 * 3600), "jwo", "gate", "reader", b"", name, f"gate:{row.number}",
-                False, None, Script.name, await one.reading.card(merchant.merchant_id, card.card_id), None, channel=STORE))
-            assert result.outcome is not None and result.refusal is None
-            await rows.pay(one.pool, merchant.merchant_id, payment_id, row.number)
-            assert await rows.adopt(one.pool, row, payment_id)
-        trip = await self.trips.find(merchant.merchant_id, store, name)
-        assert trip is not None and trip.preauth == hold
+    async def enter(self, name: str, hold: int = 2000, *, store: str = STORE_ID, currency: str = "USD") -> Trip:
+        """A shopper goes in with a card: a hold of so many minor units, 0 for none."""
+        one = self.process
+        await rows.put_store(one.pool, StoreRow(
+            self.merchant_id, store, "Corner Store", currency, 2000, 500, ("1 Main Street",), "M-4711", ("GATE0007",)), one.now())
+        trip = await self.gates.open(Coming(
+            self.caller.merchant, store, name, Pan(CARD["card_number"]), "2912", hold=hold))
+        assert isinstance(trip, Trip) and trip.preauth == hold, trip
         return trip
 
     async def find(self, name: str, store: str = STORE_ID) -> Trip:
