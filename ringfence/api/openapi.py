@@ -36,7 +36,9 @@ from ringfence.api.describing import ERROR, OF_MERCHANT, REFUSALS, Schema, answe
 from ringfence.api.http import json_response
 from ringfence.api.jwo import describing as jwo
 
-PARTS = (access_keys, clock, events, webhooks, reviews, disputes, links, plans, retention, tokens, reports, batches, jobs, shoppers, receipts, trip_reports)
+PARTS = (
+    access_keys, clock, events, webhooks, reviews, disputes, links, plans, retention, tokens, reports, batches, jobs, shoppers, receipts,
+    trip_reports)
 """Modules of the operator's API beside ``admin``, each with ``DESCRIBED``."""
 
 

@@ -10,17 +10,15 @@ import pytest
 
 from ringfence.core.card import Pan
 from ringfence.core.cart import Cart, Line
-from ringfence.core.debt import Account
 from ringfence.core.outcomes import Declined, Silence, Unknown
 from ringfence.core.receipt import Kind
 from ringfence.core.receipt_sheet import as_text, sheet
+from ringfence.engine.debts import Debts
 from ringfence.engine.link_addresses import LINK, RECEIPT, Addresses
 from ringfence.engine.orders import Orders
 from ringfence.engine.receipts import Issued, LookUp, Receipts
 from ringfence.engine.trips import Trip
-from ringfence.storage import debts
 from ringfence.storage import trips as trip_rows
-from ringfence.storage.debts import DebtRow
 from tests.engine.composition import NOW, Process, Shop
 from tests.engine.stores import Store
 
@@ -38,6 +36,7 @@ class Till:
         self.orders = Orders(one.pool, new_id=one.new_id, now=one.now)
         self.receipts = Receipts(
             one.pool, one.reading, one.directory, Addresses(b"k" * 32, RECEIPT), self.orders, now=one.now, new_id=one.new_id)
+        self.debts = Debts(one.pool, one.directory, one.now, book=one.engine.notice)
 
     async def of(self, trip: Trip) -> list[Issued]:
         found = await self.receipts.of(self.one.directory.merchant(self.here.identifier), trip.store, trip.name)
@@ -52,13 +51,9 @@ class Till:
     async def find(self, tail: str, amount: str, day: date = NOW.date(), store: str = "") -> list[Issued]:
         return await self.receipts.look_up(self.here.account, LookUp(tail, day, Decimal(amount), store))
 
-    async def owe(self, trip: Trip, total: int) -> None:
-        """A retailer says what the cart cost."""
-        account = Account(total=total, settled=0)
-        async with self.one.pool.acquire() as connection, connection.transaction():
-            await debts.opened(connection, DebtRow(
-                trip.merchant_id, trip.payment_id, trip.number, "scripted", trip.store, trip.name, trip.card_fingerprint, trip.currency, account,
-                "retailer", "", "test", None, self.one.now(), None, self.one.now()))
+    async def owe(self, trip: Trip, total: int, settled: int = 0) -> None:
+        """A retailer says what the cart cost, and how much of it was paid."""
+        assert await self.debts.reported(await self.store.find(trip), total, settled, self.one.now(), "test") is None
 
 
 @pytest.fixture
