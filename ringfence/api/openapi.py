@@ -12,14 +12,30 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 import ringfence
-from ringfence.api import access_keys, batches, clock, disputes, events, jobs, links, plans, reports, retention, reviews, shoppers, tokens, webhooks
+from ringfence.api import (
+    access_keys,
+    batches,
+    clock,
+    disputes,
+    events,
+    jobs,
+    links,
+    plans,
+    reports,
+    retention,
+    reviews,
+    shoppers,
+    tokens,
+    trips,
+    webhooks,
+)
 from ringfence.api.aps.fields import FIELDS, Field
 from ringfence.api.aps.operations import OPERATIONS, PAGE, REPORTING, Operation
 from ringfence.api.describing import ERROR, OF_MERCHANT, REFUSALS, Schema, answers, content, fields, operator, path, query, ref, rows, text
 from ringfence.api.http import json_response
 from ringfence.api.jwo import describing as jwo
 
-PARTS = (access_keys, clock, events, webhooks, reviews, disputes, links, plans, retention, tokens, reports, batches, jobs, shoppers)
+PARTS = (access_keys, clock, events, webhooks, reviews, disputes, trips, links, plans, retention, tokens, reports, batches, jobs, shoppers)
 """Modules of the operator's API beside ``admin``, each with ``DESCRIBED``."""
 
 
