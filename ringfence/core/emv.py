@@ -21,6 +21,21 @@ class Entry(StrEnum):
     FULL_STRIPE = "90"      # the stripe, full and unaltered
 
 
+class Presented(StrEnum):
+    """What is held to the reader of a gate."""
+
+    CHIP = "chip"
+    CONTACTLESS = "contactless"
+    WALLET = "wallet"                   # a phone or a watch: its number is the device's
+    STRIPE = "stripe"
+    FALLBACK = "fallback"
+
+
+ENTRIES: dict[Presented, Entry] = {
+    Presented.CHIP: Entry.CHIP, Presented.CONTACTLESS: Entry.CONTACTLESS, Presented.WALLET: Entry.CONTACTLESS, Presented.STRIPE: Entry.STRIPE,
+    Presented.FALLBACK: Entry.FALLBACK,
+}
+
 #: Ways of reading that leave no chip data behind.
 STRIPES = frozenset({Entry.STRIPE, Entry.FALLBACK, Entry.FULL_STRIPE})
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import NamedTuple
 
 from ringfence.core.standing import Payment, Status
 
@@ -30,6 +31,22 @@ class TripRefusal(StrEnum):
     CONTENT = "content"             # the same name for another request
     LATE = "late"                   # after the refund window
     UNAVAILABLE = "unavailable"     # not known yet, or could not be stored: the same request again will tell
+
+
+class Risk(StrEnum):
+    """What speaks against letting somebody in."""
+
+    INVALID_CARD = "InvalidCard"
+    FRAUD = "CustomerFraud"
+    BAD_DEBT = "BadDebt"
+
+
+class Recommendation(NamedTuple):
+    """Whether to open the gate.  ``hold``: let in, but hold this instead (minor units); ``None`` for what the store holds."""
+
+    is_authorized: bool = True
+    hold: int | None = None
+    risks: tuple[Risk, ...] = ()
 
 
 class State(StrEnum):

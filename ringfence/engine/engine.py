@@ -70,6 +70,7 @@ class Engine:
     authenticating: Authenticating | None = None    # likewise; without it, what needs an authentication is not asked
     redirecting: Redirects | None = None  # likewise; without it, whose payer must go somewhere is not asked
     rules: Mapping[str, Callable[[Intent], Awaitable[Refusal | None]]] = {}    # by processor: why an operation on a payment is not accepted
+    binding: Callable[[Intent], Awaitable[Intent]] | None = None    # what a capture is, whichever door asks, of a payment made in a store
     challenged: Callable[[int, int], Awaitable[Result | None]] | None = None    # carries on at once where no payer is needed
 
     def __init__(
@@ -96,8 +97,11 @@ class Engine:
         """
         if intent.initiation is not CARDHOLDER and not intent.never_asked and (refused := await self._may_initiate(intent)):
             return Result(refusal=refused)
-        if intent.original is not None and intent.processor in self.rules and (late := await self.turned_down(intent)):
-            return Result(refusal=late)
+        if intent.original is not None:
+            if intent.processor in self.rules and (late := await self.turned_down(intent)):
+                return Result(refusal=late)
+            if intent.channel == "store" and intent.command.kind is _CAPTURE and self.binding is not None:
+                intent = await self.binding(intent)
         fresh: CardInHand | None = None
         try:
             reply = await self._intents.submit(intent)

@@ -314,6 +314,10 @@ class Settings:
     trip_decline_baseline: str = setting(
         one_of("preauth", "zero"), "preauth",
         "what a declined adjust tells: preauth: what stands of the hold; zero: what the last adjust that succeeded left, 0 where none did")
+    trip_risk: str = setting(
+        one_of("managed", "recommendation", "retailer", "none"), "managed",
+        "who decides at the gate: managed: the service; recommendation: the service, but the retailer may override; retailer: the retailer; "
+        "none: the reader and the issuer alone")
     trip_refund_days: int = setting(whole(1, 365, "days"), 7, "how long a captured trip can be refunded, from its start")
     trip_capture_unadjusted: bool = setting(FLAG, True, "a trip may be captured without an adjust before, up to its hold")
     trip_data_before_capture: bool = setting(FLAG, False, "what receipts are made of can be read before the capture")

@@ -96,6 +96,11 @@ def card_read(read: CardRead) -> bytes:
     return _WRITE(read)
 
 
+def read_of(row: TripRow) -> CardRead:
+    """The same again."""
+    return _READ(row.card_read)
+
+
 def fingerprint(card_id: int) -> bytes:
     """The record of a card as eight octets, empty for none."""
     return card_id.to_bytes(8, "big") if card_id else b""

@@ -6,7 +6,7 @@ other, and an adjust that says what it was worked out from.  Refuses to know the
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from hashlib import blake2b
 from typing import NamedTuple
@@ -33,6 +33,9 @@ __all__ = ["DOOR", "STORE", "Adjusted", "CardRead", "ReceiptData", "Trip", "Trip
 DOOR = "jwo"
 STORE = "store"
 """The channel of a payment that began at a gate."""
+
+WAITING = "waiting"
+"""Stands in the row of a trip that begins anew when somebody asks for it."""
 
 PATIENCE_SECONDS = 2.0
 """How long a call waits for another one about the same trip (wall time)."""
@@ -75,12 +78,15 @@ class Trips:
         """``processor``: that of cards.  ``now``: business time."""
         self._pool, self._engine, self._reading, self._directory = pool, engine, reading, directory
         self._processor, self._content_key, self._now = processor, content_key, now
+        self.reopen: Callable[[TripRow], Awaitable[TripRow]] | None = None      # set by whoever has gates
 
     # --- reading ---------------------------------------------------------------------------------------------------------
 
     async def find(self, merchant_id: int, store: str, name: str) -> Trip | None:
         """A trip that a retailer may ask about: one that began, with a card of ours.  Another merchant's, or another store's, is not there."""
         row = await rows.trip(self._pool, merchant_id, store, name)
+        if row is not None and row.refused == WAITING and self.reopen is not None:
+            row = await self.reopen(row)
         return None if row is None else await self.begun(row)
 
     async def begun(self, row: TripRow) -> Trip | None:

@@ -40,6 +40,7 @@ class TripRow(NamedTuple):
     card_id: int
     shopper: str
     company: str
+    people: int
     card_read: bytes
     currency: str
     hold: int
@@ -50,6 +51,7 @@ class TripRow(NamedTuple):
     level: int | None = None
     level_behind: int = 0
     cancelled_at: datetime | None = None
+    ended_at: datetime | None = None
     alarms: int = 0
     alarm_at: datetime | None = None
     actor: str = ""
@@ -110,11 +112,21 @@ async def adopt(connection: Connection, row: TripRow, payment_id: int) -> bool:
     return await connection.fetchval(SQL.adopt, row.merchant_id, row.number, payment_id, row.holds) is not None
 
 
-async def renew(connection: Connection, row: TripRow) -> None:
-    """A trip begins anew, as the row has it now."""
-    await connection.execute(
+async def renew(connection: Connection, row: TripRow) -> bool:
+    """A trip begins anew, as the row has it now; false where somebody else was quicker."""
+    return await connection.fetchval(
         SQL.renew, row.merchant_id, row.number, row.payment_id, row.card_read, row.started_at, row.expires_at, row.hold, row.refused,
-        row.alarm_at, row.currency, row.card_id)
+        row.alarm_at, row.currency, row.card_id, row.holds) is not None
+
+
+async def wait(connection: Connection, merchant_id: int, number: int, why: str) -> int:
+    """Trips that never expire begin anew when somebody next asks for them: the one of that number, 0 for all; how many."""
+    return len(await connection.fetch(SQL.wait, merchant_id, number, why))
+
+
+async def leave(connection: Connection, merchant_id: int, number: int, now: datetime) -> datetime:
+    """The shopper left; when he did so first."""
+    return await connection.fetchval(SQL.leave, merchant_id, number, now)
 
 
 async def settle(connection: Connection, row: TripRow) -> None:

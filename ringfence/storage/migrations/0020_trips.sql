@@ -23,7 +23,8 @@ CREATE TABLE trips (
     holds          smallint    NOT NULL,                -- authorizations so far: numbers the key of the next one
     card_id        bigint      NOT NULL,                -- the vault's record; 0: entered without a card of ours
     shopper        text        NOT NULL,
-    company        text        NOT NULL,                -- names those who went in together; '' for one alone
+    company        text        NOT NULL,                -- names trips that went in together; '' for one alone
+    people         smallint    NOT NULL,                -- how many went in with this card
     card_read      bytea       NOT NULL,                -- what the reader recorded (JSON)
     currency       text        NOT NULL,
     hold           bigint      NOT NULL,                -- asked at the gate, minor units
@@ -34,6 +35,7 @@ CREATE TABLE trips (
     level          bigint,                              -- the target of an adjust that nobody had to be asked for ...
     level_behind   bigint      NOT NULL,                -- ... and the adjust before it, 0 for none
     cancelled_at   timestamptz,                         -- given up before anything was held
+    ended_at       timestamptz,                         -- the shopper left
     alarms         smallint    NOT NULL,                -- how many were raised that it is not charged
     alarm_at       timestamptz,                         -- when the next one is due; null for none
     actor          text        NOT NULL,
