@@ -49,6 +49,7 @@ from ringfence.main import ASKING_SECONDS, Foundation, foundation
 from ringfence.opening import admin_token
 from ringfence.operators import Advance, admin_of, notifiers_of
 from ringfence.redirecting import wallet_desk
+from ringfence.visiting import operators_of_trips
 from ringfence.wallets import numbers_of
 from ringfence.web import hosted, inbox, static_files, three_d_secure, wallet
 from ringfence.web import links as link_pages
@@ -127,7 +128,8 @@ def doors(base: Foundation, metrics: Metrics) -> Worker:
     operators = admin_of(
         config, admin_token(config), base.reporters, base.keyring, clock, directory, everywhere, base.ends, by_key=base.pool,
         advance=_advance(base), drops=base.drops, nudge=base.nudge, links=base.links, files=base.files,
-        disputes=operators_of(config, base.reporters, base.keyring.content_key, clock.now, directory, base.disputes, base.ends.callback))
+        disputes=operators_of(config, base.reporters, base.keyring.content_key, clock.now, directory, base.disputes, base.ends.callback),
+        visits=operators_of_trips(config, base.pool, base.keyring, directory, clock.now, base.visits))
     key, merchant = ("YOUR_API_KEY", "YOUR_MERCHANT_ID") if config.is_live else (FIRST.api_key, FIRST.merchant_id)
     readable = readable_docs.routes(ENDPOINTS, base.ppro.base_url, key, merchant)
     routes = [

@@ -12,13 +12,13 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 import ringfence
-from ringfence.api import batches, clock, disputes, events, jobs, links, plans, reports, retention, reviews, tokens, webhooks
+from ringfence.api import batches, clock, disputes, events, jobs, links, plans, reports, retention, reviews, tokens, trips, webhooks
 from ringfence.api.aps.fields import FIELDS, Field
 from ringfence.api.aps.operations import OPERATIONS, PAGE, REPORTING, Operation
 from ringfence.api.describing import ERROR, OF_MERCHANT, REFUSALS, Schema, answers, content, fields, operator, path, query, ref, rows, text
 from ringfence.api.http import json_response
 
-PARTS = (clock, events, webhooks, reviews, disputes, links, plans, retention, tokens, reports, batches, jobs)
+PARTS = (clock, events, webhooks, reviews, disputes, trips, links, plans, retention, tokens, reports, batches, jobs)
 """Modules of the operator's API beside ``admin``, each with ``DESCRIBED``."""
 
 
