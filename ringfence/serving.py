@@ -51,6 +51,7 @@ from ringfence.operators import Advance, admin_of, notifiers_of
 from ringfence.receipting import pages_of, receipts_of
 from ringfence.redirecting import wallet_desk
 from ringfence.stores import store_api
+from ringfence.visiting import operators_of_trips
 from ringfence.wallets import numbers_of
 from ringfence.web import hosted, inbox, static_files, three_d_secure, wallet
 from ringfence.web import links as link_pages
@@ -132,7 +133,8 @@ def doors(base: Foundation, metrics: Metrics) -> Worker:
     operators = admin_of(
         config, admin_token(config), base.reporters, base.keyring, clock, directory, everywhere, base.ends, by_key=base.pool,
         advance=_advance(base), drops=base.drops, nudge=base.nudge, links=base.links, files=base.files,
-        disputes=operators_of(config, base.reporters, base.keyring.content_key, clock.now, directory, base.disputes, base.ends.callback))
+        disputes=operators_of(config, base.reporters, base.keyring.content_key, clock.now, directory, base.disputes, base.ends.callback),
+        visits=operators_of_trips(config, base.pool, base.keyring, directory, clock.now, base.visits))
     key, merchant = ("YOUR_API_KEY", "YOUR_MERCHANT_ID") if config.is_live else (FIRST.api_key, FIRST.merchant_id)
     readable = readable_docs.routes(ENDPOINTS, base.ppro.base_url, key, merchant)
     routes = [

@@ -1,4 +1,4 @@
-"""Stores: what trips, their debts and the door of retailers are made of, and how a process serves them.
+"""Stores: debts, carts and the door of retailers, put on top of trips, and how a process serves them.
 
 A part of the composition: built by hand, in reading order.
 """
@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -20,7 +19,6 @@ from ringfence.api.jwo.fields import TRIP_ONLY, Wrong
 from ringfence.api.jwo.payments import Service, read
 from ringfence.background import orders as order_queue
 from ringfence.background.worker import Chore, Queue
-from ringfence.config import Config
 from ringfence.core.trip import TripRefusal
 from ringfence.engine import collecting as carts
 from ringfence.engine import debts as accounts
@@ -28,34 +26,30 @@ from ringfence.engine.collecting import Collecting
 from ringfence.engine.debts import Debts
 from ringfence.engine.directory import Directory
 from ringfence.engine.engine import Engine
-from ringfence.engine.gates import Gates
-from ringfence.engine.keys import Keyring
 from ringfence.engine.links import Desk as LinkDesk
 from ringfence.engine.orders import HANDED_OVER, Orders
 from ringfence.engine.rates import Rates
-from ringfence.engine.reading import Reading
 from ringfence.engine.session_tokens import opener
 from ringfence.engine.shoppers import Shoppers
 from ringfence.engine.trips import Trip, Trips
-from ringfence.engine.vault import Vault
-from ringfence.processors.simulator.reader import Reader
 from ringfence.storage.jobs import Job
-from ringfence.storage.trips import TripRow
+from ringfence.visiting import Visits
 
 if TYPE_CHECKING:
     from ringfence.main import Foundation
 
 ENDPOINTS = {one.path: one for one in (*payments.ENDPOINTS, *checkout.ENDPOINTS)}
 """All that this door serves below ``/v1``."""
+REJECTED = "capture_rejected"
+"""Why a trip is owed for that was captured."""
 SPARED = timedelta(hours=1)
 """So long before its trip's end a Capture or Cancel is answered whatever the rate (business time)."""
 
 
 class Stores(NamedTuple):
-    """Everything about stores that a process has."""
+    """What a process has of stores beside trips and gates: debts, carts, shoppers."""
 
     trips: Trips
-    gates: Gates
     debts: Debts
     collecting: Collecting
     shoppers: Shoppers
@@ -79,6 +73,12 @@ class Stores(NamedTuple):
         """What nobody tells of debts."""
         return await self.debts.look([one.merchant_id for one in self.directory.merchants()])
 
+    async def unpaid(self, trip: Trip) -> None:
+        """Clearing refused what a trip's capture took: it is owed."""
+        if trip.captured:
+            await self.debts.incurred(trip, trip.captured, 0, accounts.RETAILER, REJECTED, "clearing")
+            await self.debts.recount(trip.merchant_id, trip.payment_id)
+
     def chores(self, pause: float) -> list[Chore]:
         """What is looked after again and again."""
         return [Chore("debts", self.look, pause)]
@@ -89,30 +89,16 @@ class Stores(NamedTuple):
 
 
 def stores_of(
-    config: Config, pool: asyncpg.Pool, engine: Engine, reading: Reading, vault: Vault, directory: Directory, keyring: Keyring, links: LinkDesk,
-    ends: AsyncExitStack, *, processor: str, new_id: Callable[[], int], now: Callable[[], datetime], nudge: Callable[[str], object],
+    pool: asyncpg.Pool, visits: Visits, engine: Engine, directory: Directory, links: LinkDesk, *, new_id: Callable[[], int],
+    now: Callable[[], datetime], nudge: Callable[[str], object],
 ) -> Stores:
-    """The stores of a process.  ``pool`` finds rows by key; ``processor``: that of cards; ``now``: business time."""
-    trips = Trips(pool, engine, reading, directory, processor=processor, content_key=keyring.content_key, now=now)
-    engine.binding = trips.binding
+    """``pool`` finds rows by key; ``now``: business time.  The gates learn who owes something, and their watch who keeps debts."""
     debts = Debts(pool, directory, now, book=engine.notice, desk=links, nudge=lambda: nudge(accounts.QUEUE))
-    reader = Reader(config.data / "simulator", config.seed)
-    ends.push_async_callback(reader.close)
-    gates = Gates(
-        pool, engine, vault, trips, reader, processor=processor, content_key=keyring.content_key, now=now, owed=debts.owed)
-    trips.reopen = reopening(gates, directory)
-    return Stores(
-        trips, gates, debts, Collecting(pool, trips, debts, directory, now, lambda: nudge(carts.QUEUE)), Shoppers(pool, now),
+    stores = Stores(
+        visits.trips, debts, Collecting(pool, visits.trips, debts, directory, now, lambda: nudge(carts.QUEUE)), Shoppers(pool, now),
         Orders(pool, new_id=new_id, now=now, nudge=nudge), directory)
-
-
-def reopening(gates: Gates, directory: Directory) -> Callable[[TripRow], Awaitable[TripRow]]:
-    """How a trip that waits for somebody to ask about it begins anew."""
-    async def reopen(row: TripRow) -> TripRow:
-        merchant = directory.by_id(row.merchant_id)
-        return row if merchant is None else await gates.reopen(merchant, row)
-
-    return reopen
+    visits.gates.owed, visits.watch.unpaid = debts.owed, stores.unpaid
+    return stores
 
 
 def store_api(base: Foundation) -> StoreApi:

@@ -28,6 +28,7 @@ from ringfence.api import (
     shoppers,
     tokens,
     trip_reports,
+    trips,
     webhooks,
 )
 from ringfence.api.aps.fields import FIELDS, Field
@@ -37,8 +38,8 @@ from ringfence.api.http import json_response
 from ringfence.api.jwo import describing as jwo
 
 PARTS = (
-    access_keys, clock, events, webhooks, reviews, disputes, links, plans, retention, tokens, reports, batches, jobs, shoppers, receipts,
-    trip_reports)
+    access_keys, clock, events, webhooks, reviews, disputes, trips, links, plans, retention, tokens, reports, batches, jobs, shoppers,
+    receipts, trip_reports)
 """Modules of the operator's API beside ``admin``, each with ``DESCRIBED``."""
 
 

@@ -8,7 +8,6 @@ Pure.  Amounts are minor units of the trip's currency.  Refuses to know who pays
 """
 from __future__ import annotations
 
-from collections.abc import Mapping
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -117,8 +116,3 @@ def settled(account: Account) -> Decision:
     )
     return Decision(
         account._replace(total=total, incurred=incurred, recovered=recovered), tuple((noticed, minor) for noticed, minor in moved if minor > 0))
-
-
-def is_let_in(owed: Mapping[str, int], *, denies: bool) -> bool:
-    """Whether the gate opens for a card that owes so much, by currency; ``denies``: the merchant keeps debtors out."""
-    return not denies or not any(minor > 0 for minor in owed.values())

@@ -130,7 +130,7 @@ class Collecting:
         if trip.state is State.EXPIRED:
             return await self._ended(row._replace(reason=row.reason or Why.EXPIRED), trip, 0)
         if _has_failed(trip):
-            row = row._replace(state=CANCELLING, reason=Why.NOT_CAPTURED)
+            row = _given_up(row)
         match row.state:
             case "asking":
                 return await self._ask(row, trip)
@@ -170,8 +170,10 @@ class Collecting:
         if trip.state is State.HELD:                    # a merchant may want what stands confirmed before it is captured: nobody is asked
             await self._trips.adjust(trip, trip.standing, trip.currency, row.actor)
             trip = await self._trips.find(row.merchant_id, row.store, row.trip) or trip
-        refused = await self._trips.capture(trip, minor, trip.currency, row.actor)
-        return row._replace(minor=minor) if refused is None else None
+        if await self._trips.capture(trip, minor, trip.currency, row.actor) is None:
+            return row._replace(minor=minor)
+        trip = await self._trips.find(row.merchant_id, row.store, row.trip) or trip
+        return _given_up(row) if _has_failed(trip) else None
 
     async def _captured(self, row: CollectionRow, trip: Trip) -> CollectionRow | None:
         if trip.payment is None or trip.payment.pending_capture:
@@ -191,6 +193,10 @@ class Collecting:
 def _has_failed(trip: Trip) -> bool:
     """Whether the processor would not capture."""
     return trip.view is not None and any(step.kind == Kind.CAPTURE and step.result == "declined" for step in trip.view.steps)
+
+
+def _given_up(row: CollectionRow) -> CollectionRow:
+    return row._replace(state=CANCELLING, reason=Why.NOT_CAPTURED)
 
 
 def _collected(row: CollectionRow) -> Collected:

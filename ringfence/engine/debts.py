@@ -112,10 +112,6 @@ class Debts:
         async with borrowed(self._pool) as connection:
             return await rows.owed(connection, merchant_id, card_fingerprint)
 
-    async def lets_in(self, merchant: Merchant, card_fingerprint: bytes) -> bool:
-        """Whether the gate opens for a card, as far as its debts are concerned."""
-        return core.is_let_in(await self.owed(merchant.merchant_id, card_fingerprint), denies=merchant.settings.trip_denies_debtors)
-
     # -- what people do
 
     async def forgive(self, merchant_id: int, payment_id: int, minor: int | None, by: str, why: str = "") -> DebtRow | Refusal | None:

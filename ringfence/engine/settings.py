@@ -342,15 +342,15 @@ class Settings:
         one_of("lenient", "strict"), "lenient",
         "CheckoutCart: lenient: a cart's sums may be off by a minor unit for each line; strict: they add up exactly")
     trip_strategy: str = setting(
-        one_of(*Strategy), Strategy.TAKE_STANDING.value, "what becomes of a cart whose price the issuer does not promise, where the service charges it")
+        one_of(*Strategy), Strategy.TAKE_STANDING.value,
+        "what becomes of a cart whose price the issuer does not promise, where the service charges it")
     trip_store_strategies: tuple[tuple[str, str], ...] = setting(STORES, (), "in which stores that is otherwise; the first that fits counts")
     trip_search_step: int = setting(whole(1, MAX_MINOR, "minor units"), 100, "how near to the issuer's limit a search comes")
     trip_search_probes: int = setting(whole(1, MOST, "questions"), MOST, "so often the issuer is asked for one cart, the first time included")
-    trip_denies_debtors: bool = setting(FLAG, True, "the gate stays shut for a card that owes something")
-    receipt_zone: str = setting(ZONE, "UTC", "whose clock receipts of trips tell, and whose days they are looked up by")
 
     # how answers look, and where they go
     card_mask: str = setting(one_of("6-4", "8-4"), "6-4", "digits of the card number shown at its start and end")
+    receipt_zone: str = setting(ZONE, "UTC", "whose clock receipts of trips tell, and whose days they are looked up by")
     response_type: str = setting(one_of("JSON"), "JSON", "form of paymentApi answers")
     return_url: Mapping[str, str] = setting(ADDRESS, "", "where the browser returns when the request names no return_url", per_channel=True)
     return_method: Mapping[str, str] = setting(one_of("POST", "GET"), "POST", "how the browser returns", per_channel=True)

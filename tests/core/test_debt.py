@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ringfence.core.debt import Account, Decision, Refusal, closed, collected, forgiven, is_let_in, rejected, reported
+from ringfence.core.debt import Account, Decision, Refusal, closed, collected, forgiven, rejected, reported
 from ringfence.core.notices import Noticed
 
 INCURRED, LOWERED, RECOVERED, REOPENED, FORGIVEN = (
@@ -104,13 +104,6 @@ def test_what_is_forgiven_is_not_recovered_as_well():
     mercy = forgiven(DEBT, 2000)
     assert isinstance(mercy, Decision) and mercy.bookings == ((FORGIVEN, 2000),)
     assert collected(mercy.account, 2010).bookings == ((RECOVERED, 10),)
-
-
-@pytest.mark.parametrize(("owed", "denies", "lets_in"), [
-    ({}, True, True), ({"USD": 0}, True, True), ({"USD": 1}, True, False), ({"USD": 1}, False, True), ({"USD": 0, "AED": 5}, True, False),
-])
-def test_the_gate(owed: dict[str, int], denies: bool, lets_in: bool):
-    assert is_let_in(owed, denies=denies) is lets_in
 
 
 TOLD = st.lists(st.tuples(st.sampled_from(["report", "link", "rejected", "forgive", "close", "price"]), st.integers(0, 12_000)), max_size=12)

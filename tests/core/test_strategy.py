@@ -77,7 +77,7 @@ def carts(draw: st.DrawFn) -> tuple[Plan, int, int]:
 @given(carts())
 def test_no_question_releases_money_or_asks_for_more_than_the_price(cart: tuple[Plan, int, int]):
     """Each is above what stands and at most the price, none is asked twice, and there are no more than allowed."""
-    plan, hold, limit = cart
+    plan, hold, _ = cart
     standing, tale = hold, simulate(*cart)
     for one in tale.tried:
         assert standing < one.minor <= plan.total
