@@ -6,6 +6,8 @@ from urllib.parse import urlencode
 
 import click
 
+from ringfence.cli.jwo_receipt import receipt
+from ringfence.cli.jwo_report import report
 from ringfence.cli.jwo_shoppers import shopper
 from ringfence.cli.options import configuration, data_option, json_option
 from ringfence.cli.printing import print_json, print_pairs, print_table
@@ -251,3 +253,5 @@ def _query(**values: str | None) -> str:
 
 
 jwo.add_command(shopper)
+jwo.add_command(receipt)
+jwo.add_command(report)

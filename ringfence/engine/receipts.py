@@ -98,10 +98,13 @@ class Receipts:
         row = await rows.by_id(self._pool, *place)
         return None if row is None else (merchant, self._issued(row))
 
-    async def beside(self, one: Issued) -> list[Issued]:
-        """The latest receipts of the same payment of the same trip, as far as they were given out, the oldest first."""
-        found = await rows.of_trip(self._pool, one.merchant_id, one.trip, one.payment_id)
-        return [self._issued(row) for row in found.values()]
+    async def beside(self, merchant: Merchant, one: Issued) -> list[Issued]:
+        """The latest receipts of the same payment of the same trip, the oldest first: also of refunds that nobody has asked about yet."""
+        row = await trip_rows.trip(self._pool, one.merchant_id, one.receipt.store.store, one.receipt.trip)
+        if row is not None and row.payment_id == one.payment_id:
+            return await self._of_row(merchant, row)
+        found = await rows.of_trip(self._pool, one.merchant_id, one.trip, one.payment_id)       # the trip was begun anew since
+        return [self._issued(each) for each in found.values()]
 
     async def look_up(self, merchant: Merchant, asked: LookUp) -> list[Issued]:
         """The receipts of the visits that were charged exactly so; what fits nearly is not there."""

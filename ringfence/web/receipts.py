@@ -74,7 +74,7 @@ async def _page(services: Services, request: Request) -> Response:
         return nowhere(_language(request))
     merchant, one = found
     language = _language(request)
-    others = [other for other in await services.receipts.beside(one) if other.address != one.address]
+    others = [other for other in await services.receipts.beside(merchant, one) if other.address != one.address]
     return pages.render(
         "receipt", language, receipt=receipt_forms.as_fragment(_sheet(services, one, language)), path=PATH + one.address, others=[
             (PATH + other.address, KINDS[other.receipt.kind], other.receipt.minor, other.receipt.currency) for other in others],
