@@ -14,10 +14,26 @@ import asyncpg
 from starlette.routing import Route
 
 from ringfence.amazon_site.reading import standing
-from ringfence.api import batches, events, events_beside, jobs, plans, reports, retention, reviews, tokens, webhooks
+from ringfence.api import (
+    access_keys,
+    batches,
+    events,
+    events_beside,
+    jobs,
+    plans,
+    reports,
+    retention,
+    reviews,
+    shoppers,
+    tokens,
+    trip_reports,
+    trips,
+    webhooks,
+)
 from ringfence.api import clock as clocks
 from ringfence.api import disputes as dispute_routes
 from ringfence.api import links as link_routes
+from ringfence.api import receipts as receipt_routes
 from ringfence.api.admin import Services, admin_routes, guard
 from ringfence.api.aps import notifications, recurring, report_formats, reporting
 from ringfence.api.aps.batch import csv_of
@@ -43,6 +59,7 @@ from ringfence.engine.proof import Balances, Totals, prove
 from ringfence.engine.redirects import urls_under
 from ringfence.engine.reporting import Reporting
 from ringfence.engine.retention import Desk, Policy
+from ringfence.engine.shoppers import Shoppers
 from ringfence.engine.story import Window, asked_about, explain
 from ringfence.engine.timeline import Drops, Stepped, Upcoming
 from ringfence.global_api import wording
@@ -50,6 +67,7 @@ from ringfence.linking import link_states
 from ringfence.processors.amazon_pay.processor import AmazonPay
 from ringfence.processors.mock import Mock
 from ringfence.processors.simulator import totals
+from ringfence.receipting import for_operators, receipts_of
 from ringfence.simulator_desk import desk as simulators
 
 Advance = Callable[[datetime | timedelta], Awaitable[Stepped]]
@@ -60,13 +78,13 @@ def admin_of(
     config: Config, token: str, pool: asyncpg.Pool, keyring: Keyring, clock: Clock | WallClock, directory: Directory,
     everywhere: Callable[[], Awaitable[None]], ends: AsyncExitStack, *, by_key: asyncpg.Pool | None = None, advance: Advance | None = None,
     drops: Drops = timeline.none, nudge: Callable[[], object] = lambda: None, links: LinkDesk, disputes: dispute_routes.Services,
-    files: Batches | None = None,
+    visits: trips.Services, files: Batches | None = None,
 ) -> list[Route]:
     """The operator's routes; ``everywhere`` as in ``api.admin.Services``.
 
     ``by_key``: connections for the feed, which looks again and again and must not wait for a proof or a story; ``pool`` without them.
     Without ``advance`` nobody serves, and the clock moves at once.  ``drops``: when the issuer gives up holds; ``nudge`` has the background look
-    now.  ``links``: what serves payment links; ``disputes`` likewise.
+    now.  ``links``: what serves payment links; ``disputes`` and ``visits`` likewise.
     """
     asked = _ever if config.frozen_at else asked_about
 
@@ -97,6 +115,7 @@ def admin_of(
     simulator = None if config.is_live else simulators(config.data / "simulator", config.seed, ends.callback)
     return [
         *admin_routes(guarded, Services(config.is_live, directory, everywhere, proof, story, simulator)),
+        *access_keys.routes(guarded, access_keys.Services(directory, keyring, everywhere)),
         *clocks.routes(guarded, clocks.Services(clock, due, advance or at_once)),
         *events.routes(guarded, of_events), *events_beside.routes(guarded, of_events),
         *webhooks.routes(guarded, webhooks.Services(
@@ -104,12 +123,17 @@ def admin_of(
         *jobs.routes(guarded, jobs.Services(pool, directory, clock.now, nudge)),
         *reviews.routes(guarded, reviews.Services(pool, directory, clock.now, asked)),
         *dispute_routes.routes(guarded, disputes),
+        *trips.routes(guarded, visits),
         *tokens.routes(guarded, tokens.Services(pool, directory)),
         *reports.routes(guarded, reports.Services(
             Reporting(pool, clock.now, nudge), directory, reporting.understood, report_formats.unsigned, report_formats.CONTENT_TYPES)),
         *plans.routes(guarded, plans.Services(directory, kept_plans, clock.now)),
         *link_routes.routes(guarded, link_routes.Services(links, directory, None if config.is_live else pool)),
+        *receipt_routes.routes(guarded, for_operators(
+            config, receipts_of(by_key or pool, keyring, directory, clock.now, links.new_id), directory)),
+        *trip_reports.routes(guarded, trip_reports.Services(pool, directory, clock.now)),
         *retention.routes(guarded, Desk(pool, policy_of(config), clock.now)),
+        *shoppers.routes(guarded, shoppers.Services(Shoppers(by_key or pool, clock.now), directory)),
         *batches.routes(guarded, batches.Services(files or _desk(by_key or pool, clock), directory, csv_of)),
     ]
 

@@ -15,7 +15,7 @@ import asyncpg
 from starlette.requests import Request
 from starlette.routing import BaseRoute
 
-from ringfence.api import openapi, streaming, wallet_notices
+from ringfence.api import openapi, streaming, v1, wallet_notices
 from ringfence.api.aps import batch as aps_batch
 from ringfence.api.aps import hosted as aps_hosted
 from ringfence.api.aps import pages as aps_pages
@@ -48,7 +48,10 @@ from ringfence.linking import begin_on, giving_back, looking, page_on
 from ringfence.main import ASKING_SECONDS, Foundation, foundation
 from ringfence.opening import admin_token
 from ringfence.operators import Advance, admin_of, notifiers_of
+from ringfence.receipting import pages_of, receipts_of
 from ringfence.redirecting import wallet_desk
+from ringfence.stores import store_api
+from ringfence.visiting import operators_of_trips
 from ringfence.wallets import numbers_of
 from ringfence.web import hosted, inbox, static_files, three_d_secure, wallet
 from ringfence.web import links as link_pages
@@ -108,6 +111,9 @@ def doors(base: Foundation, metrics: Metrics) -> Worker:
         *three_d_secure.routes(_bank_desk(
             base, {DOOR: returning.address, PPRO: of_charges.address}, {DOOR: finish, PPRO: of_charges.way})),
         *_pages_of_links(base, cashier),
+        *pages_of(
+            config, receipts_of(base.pool, base.keyring, directory, clock.now, base.links.new_id), directory, form_reader(config.body_limit),
+            base.ends),
         *wallet.routes(wallet_desk(base.redirects, of_charges, is_live=config.is_live)),
     ]
 
@@ -128,7 +134,8 @@ def doors(base: Foundation, metrics: Metrics) -> Worker:
     operators = admin_of(
         config, admin_token(config), base.reporters, base.keyring, clock, directory, everywhere, base.ends, by_key=base.pool,
         advance=_advance(base), drops=base.drops, nudge=base.nudge, links=base.links, files=base.files,
-        disputes=operators_of(config, base.reporters, base.keyring.content_key, clock.now, directory, base.disputes, base.ends.callback))
+        disputes=operators_of(config, base.reporters, base.keyring.content_key, clock.now, directory, base.disputes, base.ends.callback),
+        visits=operators_of_trips(config, base.pool, base.keyring, directory, clock.now, base.visits))
     key, merchant = ("YOUR_API_KEY", "YOUR_MERCHANT_ID") if config.is_live else (FIRST.api_key, FIRST.merchant_id)
     readable = readable_docs.routes(ENDPOINTS, base.ppro.base_url, key, merchant)
     routes = [
@@ -137,9 +144,10 @@ def doors(base: Foundation, metrics: Metrics) -> Worker:
         *wallet_notices.routes(base.amazon.notices(
             base.engine, base.pool, directory, numbers_of(directory), closed=_permission_closed(base)).receive),
         *(base.amazon_site.routes if base.amazon_site is not None else ())]
-    v1 = global_api(base)
-    application = root(by_path, routes, base.counters, {app.PREFIX: v1})
-    return Worker(application, by_path, base.counters, ready, base.ends.aclose, aps_batch.LONG_PATHS, v1.learning())
+    payments = global_api(base)
+    below_v1 = v1.shared(store_api(base), payments, payments.stands_at)
+    application = root(by_path, routes, base.counters, {app.PREFIX: below_v1})
+    return Worker(application, by_path, base.counters, ready, base.ends.aclose, aps_batch.LONG_PATHS, payments.learning())
 
 
 def _pages_of_links(base: Foundation, cashier: Cashier) -> list[BaseRoute]:

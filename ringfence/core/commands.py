@@ -24,7 +24,7 @@ class Kind(StrEnum):
 
 
 class VoidReason(StrEnum):
-    """Why a hold is given back."""
+    """Why a hold is given back.  Of a capture: ``NOT_WANTED`` makes it the last one, so that what it leaves is given back with it."""
 
     REQUESTED = "requested"
     EXPIRED = "expired"             # the sweep found it past its instant
@@ -44,6 +44,8 @@ class Command(NamedTuple):
 
     ``minor`` is in minor units of ``currency``; ``None`` means all that is open (void only).
     ``hold_seconds`` is how long an approved authorization stays capturable, counted from its approval.
+    ``standing``: of an increment or decrement that was worked out from what stood (open and unsecured), that amount: where it is another
+    one meanwhile, the command is for a hold that is no more.
     """
 
     kind: Kind
@@ -54,3 +56,4 @@ class Command(NamedTuple):
     whole: bool = False             # void: only while nothing was captured
     reason: VoidReason = VoidReason.REQUESTED
     hold_seconds: int = 0
+    standing: int | None = None

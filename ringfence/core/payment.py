@@ -105,7 +105,7 @@ def _first(payment: Payment, command: Command, minor: int, now: datetime) -> Dec
 
 
 def _capture(payment: Payment, command: Command, minor: int, now: datetime) -> Decision | Refusal:
-    if _must_wait(payment, command.kind):
+    if _must_wait(payment, command.kind) or (payment.pending_capture and command.reason is VoidReason.NOT_WANTED):
         return Refusal.OPERATION_IN_PROGRESS
     if minor > payment.capturable:
         return Refusal.EXCEEDS_CAPTURABLE
@@ -117,7 +117,7 @@ def _capture(payment: Payment, command: Command, minor: int, now: datetime) -> D
 def _increment(payment: Payment, command: Command, minor: int, now: datetime) -> Decision | Refusal:
     if payment.authorized + minor > MAX_MINOR:
         return Refusal.AMOUNT_TOO_LARGE
-    if _must_wait(payment, command.kind):
+    if _must_wait(payment, command.kind) or _has_moved(payment, command):
         return Refusal.OPERATION_IN_PROGRESS
     if _is_expired(payment, now):
         return Refusal.AUTHORIZATION_EXPIRED
@@ -125,7 +125,7 @@ def _increment(payment: Payment, command: Command, minor: int, now: datetime) ->
 
 
 def _decrement(payment: Payment, command: Command, minor: int, now: datetime) -> Decision | Refusal:
-    if _must_wait(payment, command.kind):
+    if _must_wait(payment, command.kind) or _has_moved(payment, command):
         return Refusal.OPERATION_IN_PROGRESS
     if minor > payment.open:
         return Refusal.EXCEEDS_CAPTURABLE
@@ -179,12 +179,16 @@ def _must_wait(payment: Payment, kind: Kind) -> bool:
     return payment.hold_is_moving or (payment.pending_capture > 0 and kind in EXCLUSIVE)
 
 
+def _has_moved(payment: Payment, command: Command) -> bool:
+    return command.standing is not None and command.standing != payment.open + payment.unsecured
+
+
 def _is_expired(payment: Payment, now: datetime) -> bool:
     return payment.expires_at is not None and now >= payment.expires_at
 
 
 def _operation(command: Command, minor: int) -> Operation:
-    kind, _, _, operation_id, accepts_partial, _, reason, hold_seconds = command
+    kind, _, _, operation_id, accepts_partial, _, reason, hold_seconds, _ = command
     return _operated((operation_id, kind, minor, 1, accepts_partial, reason, hold_seconds, (), False, False, ()))
 
 
@@ -212,8 +216,10 @@ def is_believable(operation: Operation, outcome: Outcome) -> bool:
     """Whether the outcome can be one of this operation; an answer that cannot tells us nothing."""
     kind = operation.kind
     if type(outcome) is Approved:
-        # Above what was asked nothing is approved; below it, only a first operation (DE 39 "10").
-        return outcome.minor == operation.minor or (kind in FIRST and 0 < outcome.minor < operation.minor)
+        # Above what was asked nothing is approved; below it, only a first operation (DE 39 "10"), and an increment that may be.
+        return outcome.minor == operation.minor or (
+            (kind in FIRST or (kind is Kind.INCREMENT and operation.accepts_partial)) and 0 < outcome.minor < operation.minor
+        )
     if type(outcome) is Reversed:
         # Only money that moved can be returned: a purchase's, and never more than was asked.
         return kind in REVERSED and (
@@ -277,13 +283,14 @@ def _increment_approved(payment: Payment, operation: Operation, outcome: Approve
 def _capture_approved(payment: Payment, operation: Operation, outcome: Approved, now: datetime) -> Decision:
     minor = outcome.minor
     transfers, unsecured = _from_hold(payment, minor, USE, USE_UNSECURED)
-    return Decision(
-        payment._replace(
-            status=CAPTURED, captured=payment.captured + minor, unsecured=unsecured,
-            pending_capture=payment.pending_capture - minor, captures=enter(payment.captures, operation.id, minor),
-        ),
-        None, outcome, (*transfers, Transfer(CAPTURE, minor)), (Event.CAPTURE_APPROVED,),
-    )
+    after, released = payment._replace(
+        status=CAPTURED, captured=payment.captured + minor, unsecured=unsecured,
+        pending_capture=payment.pending_capture - minor, captures=enter(payment.captures, operation.id, minor),
+    ), ()
+    if operation.reason is VoidReason.NOT_WANTED and (rest := after.capturable):       # nothing is left to be captured
+        released, unsecured = _from_hold(after, rest, Transferred.VOID, Transferred.VOID_UNSECURED)
+        after = after._replace(voided=after.voided + rest, unsecured=unsecured)
+    return Decision(after, None, outcome, (*transfers, Transfer(CAPTURE, minor), *released), (Event.CAPTURE_APPROVED,))
 
 
 #: What is given back: taken from the open hold, or from what is unsecured; where the payment counts it; what it is called.

@@ -20,8 +20,8 @@ from ringfence.core.allotment import PartState
 from ringfence.core.authentication import Ended as Stopped
 from ringfence.core.authentication import Mode
 from ringfence.core.card import Pan
-from ringfence.core.commands import Initiation
-from ringfence.core.notices import Notice
+from ringfence.core.commands import Initiation, Kind, VoidReason
+from ringfence.core.notices import Notice, Noticed
 from ringfence.core.outcomes import Challenge, Declined, NotAsked, Outcome, Silence, Unknown
 from ringfence.core.recovery import REVERSIBLE
 from ringfence.core.refusals import Refusal
@@ -53,6 +53,7 @@ FRESH_TOKENS = 3
 
 _ask, _ended = partial(tuple.__new__, Ask), partial(tuple.__new__, Ended)      # all fields at once, at a third of the price of a call
 
+_NOT_WANTED, _CAPTURE = VoidReason.NOT_WANTED, Kind.CAPTURE
 CARDHOLDER = Initiation.CARDHOLDER      # Python 3.11 looks up a member of an enumeration for a tenth of a microsecond
 
 OVERTIME_SECONDS = 0.5
@@ -69,6 +70,8 @@ class Engine:
     authenticating: Authenticating | None = None    # likewise; without it, what needs an authentication is not asked
     redirecting: Redirects | None = None  # likewise; without it, whose payer must go somewhere is not asked
     rules: Mapping[str, Callable[[Intent], Awaitable[Refusal | None]]] = {}    # by processor: why an operation on a payment is not accepted
+    binding: Callable[[Intent], Awaitable[Intent]] | None = None    # what a capture is, whichever door asks, of a payment made in a store
+    rejected: Callable[[int, int], Awaitable[None]] | None = None       # told of a payment whose capture clearing rejected, until it returns
     challenged: Callable[[int, int], Awaitable[Result | None]] | None = None    # carries on at once where no payer is needed
 
     def __init__(
@@ -95,8 +98,11 @@ class Engine:
         """
         if intent.initiation is not CARDHOLDER and not intent.never_asked and (refused := await self._may_initiate(intent)):
             return Result(refusal=refused)
-        if intent.original is not None and intent.processor in self.rules and (late := await self.turned_down(intent)):
-            return Result(refusal=late)
+        if intent.original is not None:
+            if intent.processor in self.rules and (late := await self.turned_down(intent)):
+                return Result(refusal=late)
+            if intent.channel == "store" and intent.command.kind is _CAPTURE and self.binding is not None:
+                intent = await self.binding(intent)
         fresh: CardInHand | None = None
         try:
             reply = await self._intents.submit(intent)
@@ -185,7 +191,10 @@ class Engine:
         A refusal says that it was booked before (``KEY_USED``), or that the payment has no outcome yet
         (``PAYMENT_NOT_FOUND``): tell it again later.  Raises ``CommitFailed`` where it could not be committed.
         """
-        return await self._outcomes.submit(Told(merchant_id, payment_id, self.new_id(), processor, notice))
+        result = await self._outcomes.submit(Told(merchant_id, payment_id, self.new_id(), processor, notice))
+        if notice.noticed is Noticed.CAPTURE_REJECTED and self.rejected is not None:
+            await self.rejected(merchant_id, payment_id)
+        return result
 
     async def idle(self) -> None:
         """Returns once every submitted intent and outcome is committed."""
@@ -395,7 +404,7 @@ def to_be_asked(operation: Operation) -> tuple[tuple[int, int, int], ...]:
 def ask(reserved: Reserved, now: datetime, pan: Pan | None, *, repeat: bool = False) -> Ask:
     """The message for a processor; ``repeat`` says that it may have had it before."""
     intent, operation, (payment, *_), _, deadline, _ = reserved
-    operation_id, kind, minor, _, accepts_partial, _, _, allotment, *_ = operation
+    operation_id, kind, minor, _, accepts_partial, reason, _, allotment, *_ = operation
     card, initiation = intent.card, intent.initiation
     cited = ""
     if initiation is not CARDHOLDER and card and card.stored:
@@ -405,5 +414,5 @@ def ask(reserved: Reserved, now: datetime, pan: Pan | None, *, repeat: bool = Fa
         payment.id, operation_id, now, deadline, pan, card.expiry if card else "", card.security_code if card else None,
         initiation, intent.channel, cited, intent.original, accepts_partial, repeat,
         payment.open + payment.unsecured if payment.authorized else 0, intent.magic, None,
-        to_be_asked(operation) if allotment else (), intent.account,
+        to_be_asked(operation) if allotment else (), intent.account, reason is _NOT_WANTED and kind is _CAPTURE,
     ))

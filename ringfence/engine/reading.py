@@ -90,6 +90,11 @@ class Reading:
         stored = await self.stored_card(view)
         return None if stored is None else CardInHand(None, stored=stored)
 
+    async def card(self, merchant_id: int, card_id: int) -> CardInHand | None:
+        """A card of the vault, for a payment without its holder's code; ``None`` where there is no such record."""
+        stored = await self._vault.card(merchant_id, card_id)
+        return None if stored is None else CardInHand(None, stored=stored)
+
     async def stored_card(self, view: View) -> StoredCard | None:
         """The card record behind a payment."""
         card_id = view.first.card_id

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import zoneinfo
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import Field, dataclass, field, fields, replace
 from functools import lru_cache
@@ -17,6 +18,8 @@ from urllib.parse import urlsplit
 from ringfence.core.commands import MAX_MINOR
 from ringfence.core.money import CURRENCIES
 from ringfence.core.retries import Limit
+from ringfence.core.strategy import MOST, Strategy
+from ringfence.core.trip import HOURS
 from ringfence.engine.feed import Policy
 from ringfence.engine.return_address import origin_of
 
@@ -175,21 +178,22 @@ def _read_headers(text: str) -> tuple[tuple[str, str], ...]:
 HEADERS = Rule(_read_headers, lambda value: ";".join(f"{name}:{one}" for name, one in value),
                "at most 20 of NAME:VALUE separated by semicolons, each once, none that HTTP or the service needs; empty for none")
 
-_PATTERN = re.compile(r"([A-Za-z0-9_/\\\-.#$%&@*]{1,255}):(required|flexible|off)")
+def patterns(signs: str, words: str, example: str) -> Rule:
+    """Patterns, each with a word, in the order in which they are tried."""
+    form = re.compile(rf"([{signs}]{{1,255}}):({words})")
 
-
-def _read_patterns(text: str) -> tuple[tuple[str, str], ...]:
-    patterns = []
-    for part in filter(None, map(str.strip, text.split(","))):
-        found = _PATTERN.fullmatch(part)
-        if found is None:
+    def read(text: str) -> tuple[tuple[str, str], ...]:
+        found = [form.fullmatch(part) for part in filter(None, map(str.strip, text.split(",")))]
+        if not all(found):
             raise ValueError
-        patterns.append((found[1], found[2]))
-    return tuple(patterns)
+        return tuple((one[1], one[2]) for one in found if one)
+
+    return Rule(read, lambda value: ",".join(f"{pattern}:{word}" for pattern, word in value), example)
 
 
-PATTERNS = Rule(_read_patterns, lambda value: ",".join(f"{pattern}:{mode}" for pattern, mode in value),
-                "PATTERN:MODE by commas, such as low-*:off,gift:required; a pattern's last * is for whatever follows; empty for none")
+PATTERNS = patterns(r"A-Za-z0-9_/\\\-.#$%&@*", "required|flexible|off",
+                    "PATTERN:MODE by commas, such as low-*:off,gift:required; a pattern's last * is for whatever follows; empty for none")
+STORES = patterns(r"A-Za-z0-9_\-*", "|".join(Strategy), "STORE:STRATEGY by commas, such as STORE-001:search,NORTH-*:write_off; empty for none")
 
 
 def _read_countries(text: str) -> frozenset[str]:
@@ -200,6 +204,15 @@ def _read_countries(text: str) -> frozenset[str]:
 
 
 COUNTRIES = Rule(_read_countries, lambda value: ",".join(sorted(value)), "ISO 3166-1 codes of two letters separated by commas; empty for all")
+
+
+def _read_zone(text: str) -> str:
+    if text not in zoneinfo.available_timezones():
+        raise ValueError
+    return text
+
+
+ZONE = Rule(_read_zone, str, "a time zone of the IANA database, such as Asia/Dubai")
 
 
 # ---------------------------------------------------------------------------------------------------------- the table
@@ -306,8 +319,38 @@ class Settings:
     ppro_charge_webhooks: bool = setting(
         FLAG, False, "PPRO door: some charge or agreement names a webhooksUrl of its own; the first that does switches this on")
 
+    # the door of stores
+    store_requests_per_second: int = setting(
+        whole(1, 100_000, "requests a second"), 1_000,
+        "door of stores: how often one access key may ask for one operation; twice as many at once. Capture and Cancel of a trip about to expire go "
+        "through all the same")
+    store_retry_after: int = setting(whole(1, 86_400, "seconds"), 600, "door of stores: what Retry-After says with 429")
+
+    # trips through stores
+    trip_hours: int = setting(whole(1, 168, "hours"), HOURS, "how long a trip can be charged, from its start; then its hold is given back")
+    trip_decline_baseline: str = setting(
+        one_of("preauth", "zero"), "preauth",
+        "what a declined adjust tells: preauth: what stands of the hold; zero: what the last adjust that succeeded left, 0 where none did")
+    trip_risk: str = setting(
+        one_of("managed", "recommendation", "retailer", "none"), "managed",
+        "who decides at the gate: managed: the service; recommendation: the service, but the retailer may override; retailer: the retailer; "
+        "none: the reader and the issuer alone")
+    trip_refund_days: int = setting(whole(1, 365, "days"), 7, "how long a captured trip can be refunded, from its start")
+    trip_capture_unadjusted: bool = setting(FLAG, True, "a trip may be captured without an adjust before, up to its hold")
+    trip_data_before_capture: bool = setting(FLAG, False, "what receipts are made of can be read before the capture")
+    checkout_sums: str = setting(
+        one_of("lenient", "strict"), "lenient",
+        "CheckoutCart: lenient: a cart's sums may be off by a minor unit for each line; strict: they add up exactly")
+    trip_strategy: str = setting(
+        one_of(*Strategy), Strategy.TAKE_STANDING.value,
+        "what becomes of a cart whose price the issuer does not promise, where the service charges it")
+    trip_store_strategies: tuple[tuple[str, str], ...] = setting(STORES, (), "in which stores that is otherwise; the first that fits counts")
+    trip_search_step: int = setting(whole(1, MAX_MINOR, "minor units"), 100, "how near to the issuer's limit a search comes")
+    trip_search_probes: int = setting(whole(1, MOST, "questions"), MOST, "so often the issuer is asked for one cart, the first time included")
+
     # how answers look, and where they go
     card_mask: str = setting(one_of("6-4", "8-4"), "6-4", "digits of the card number shown at its start and end")
+    receipt_zone: str = setting(ZONE, "UTC", "whose clock receipts of trips tell, and whose days they are looked up by")
     response_type: str = setting(one_of("JSON"), "JSON", "form of paymentApi answers")
     return_url: Mapping[str, str] = setting(ADDRESS, "", "where the browser returns when the request names no return_url", per_channel=True)
     return_method: Mapping[str, str] = setting(one_of("POST", "GET"), "POST", "how the browser returns", per_channel=True)

@@ -69,6 +69,7 @@ class Ask(NamedTuple):
     evidence: Evidence | None = None    # of the payer's authentication, where there was one
     parts: tuple[tuple[int, int, int], ...] = ()    # refund: number, operation id of the capture, minor units
     account: str = ""               # a wallet's: the checkout session of a first payment, the permission of a later one
+    final: bool = False             # capture: the last one, whatever it leaves of the hold is given back with it
 
 
 class Processor(Protocol):

@@ -154,7 +154,7 @@ class Change:
         elif kind is Kind.PURCHASE:
             self.run("post", minor, account, currency)
         elif kind is Kind.CAPTURE:
-            self.run("release", minor, account, payment)
+            self.run("release_all" if message.final else "release", *(() if message.final else (minor,)), account, payment)
             self.run("post", minor, account, currency)
         elif kind is Kind.VOID or kind is Kind.DECREMENT:
             self.run("release", minor, account, payment)

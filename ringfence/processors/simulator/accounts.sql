@@ -61,6 +61,10 @@ ON CONFLICT (account, payment) DO UPDATE SET minor = minor + excluded.minor
 -- Take from the hold of a payment, never below nothing.
 UPDATE holds SET minor = max(0, minor - ?) WHERE account = ? AND payment = ?
 
+-- release_all --
+-- Nothing of a payment is held any more.
+UPDATE holds SET minor = 0 WHERE account = ? AND payment = ?
+
 -- post --
 -- Money leaves the account (or comes back, negative).
 UPDATE accounts SET posted = posted + ? WHERE account = ? AND currency = ?

@@ -42,7 +42,7 @@ class Approvals:
         """Answer and line, or ``None`` where the short way does not lead to both.  ``wall`` is microseconds since 1970."""
         (
             key, kind, minor, currency, merchant, payment, operation, at, _, pan, expiry, security_code, initiation, _, cited, original, _,
-            repeat, _, magic, evidence, _, _,
+            repeat, _, magic, evidence, _, _, _,
         ) = message
         if (
             original is not None or pan is None or repeat or magic or evidence is not None or minor <= 0 or kind not in _FIRST

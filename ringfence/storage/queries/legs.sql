@@ -16,6 +16,15 @@ WITH legal (shape, kinds, times) AS (VALUES
     ('capture',       'use capture',                    2),
     ('capture',       'use_unsecured capture',          2),
     ('capture',       'use use_unsecured capture',      2),
+    -- the last capture: what it leaves is given back with it, which is judged by itself
+    ('final',         'use capture',                    0),
+    ('final',         'use_unsecured capture',          0),
+    ('final',         'use use_unsecured capture',      0),
+    ('final',         'use capture void',               0),
+    ('final',         'use capture void_unsecured',     0),
+    ('final',         'use capture void void_unsecured', 0),
+    ('final',         'use_unsecured capture void_unsecured', 0),
+    ('final',         'use use_unsecured capture void_unsecured', 0),
     ('void',          'void',                           1),
     ('void',          'void_unsecured',                 1),
     ('void',          'void void_unsecured',            1),
@@ -38,7 +47,12 @@ WITH legal (shape, kinds, times) AS (VALUES
     ('refund_returned',     'refund_returned'),
     ('chargeback',          'chargeback'),
     ('chargeback_returned', 'chargeback_back'),
-    ('dispute_lost',        'dispute_lost')
+    ('dispute_lost',        'dispute_lost'),
+    ('debt_incurred',       'debt'),
+    ('debt_lowered',        'debt_lowered'),
+    ('debt_recovered',      'debt_recovered'),
+    ('debt_reopened',       'debt_reopened'),
+    ('debt_forgiven',       'debt_forgiven')
 ), kept AS (
     SELECT b.batch_id FROM batches b WHERE $2::timestamptz IS NOT NULL AND b.committed_at <= $2
 ), legs AS (
@@ -47,7 +61,9 @@ WITH legal (shape, kinds, times) AS (VALUES
            sum(t.minor) AS total,
            coalesce(sum(t.minor) FILTER (WHERE k.name = 'refund_asked'), 0) AS asked_minor,
            coalesce(sum(t.minor) FILTER (WHERE k.name = 'refund_done'), 0) AS done_minor,
-           coalesce(sum(t.minor) FILTER (WHERE k.name = 'refund_failed'), 0) AS failed_minor, max(t.leg % 10000) + 1 = count(*) AS is_dense,
+           coalesce(sum(t.minor) FILTER (WHERE k.name = 'refund_failed'), 0) AS failed_minor,
+           coalesce(sum(t.minor) FILTER (WHERE k.name IN ('void', 'void_unsecured')), 0) AS given_back,
+           coalesce(sum(t.minor) FILTER (WHERE k.name = 'capture'), 0) AS captured_minor, max(t.leg % 10000) + 1 = count(*) AS is_dense,
            min(t.currency) AS currency, max(t.currency) AS other_currency,
            min(t.batch_id) AS batch_id, max(t.batch_id) AS other_batch_id
     FROM transfers t LEFT JOIN transfer_kinds k USING (kind)
@@ -81,6 +97,7 @@ WITH legal (shape, kinds, times) AS (VALUES
                 WHEN a.result <> 'approved' THEN 'nothing'
                 WHEN a.kind IN ('authorization', 'purchase') AND a.minor < a.asked AND NOT a.accepts_partial THEN 'not_wanted'
                 WHEN a.kind = 'void' AND a.reason = 'expired' THEN 'expiry'
+                WHEN a.kind = 'capture' AND a.reason = 'not_wanted' THEN 'final'
                 ELSE a.kind END AS shape,
            CASE WHEN a.taken_before THEN ''
                 WHEN a.is_taken THEN CASE WHEN a.doubts_before > 0 THEN 'doubt_refund_ended' ELSE '' END
@@ -90,8 +107,9 @@ WITH legal (shape, kinds, times) AS (VALUES
     FROM attempts a
 ), matched AS (
     SELECT merchant_id, payment_id, operation_id, attempt, e.result, e.minor, e.kind, e.asked, e.currency, e.shape, e.lead,
-           e.is_taken, e.taken_before, e.done_now, e.done_before,
+           e.accepts_partial, e.is_taken, e.taken_before, e.done_now, e.done_before,
            coalesce(l.asked_minor, 0) AS asked_minor, coalesce(l.done_minor, 0) AS done_minor, coalesce(l.failed_minor, 0) AS failed_minor,
+           coalesce(l.given_back, 0) AS given_back, coalesce(l.captured_minor, 0) AS captured_minor,
            e.allotment, e.is_final, e.finals_before, e.batch_id AS outcome_batch_id,
            coalesce(l.kinds, '') AS kinds, coalesce(l.minors, '{}') AS minors, coalesce(l.total, 0) AS total,
            coalesce(l.is_dense, true) AS is_dense, l.currency AS first_currency, l.other_currency, l.batch_id, l.other_batch_id,
@@ -113,7 +131,7 @@ WITH legal (shape, kinds, times) AS (VALUES
                WHEN m.kind IS NULL THEN 'an outcome without its operation'
                WHEN m.is_final AND m.finals_before > 0 THEN 'a second final outcome'
                WHEN m.result = 'approved' AND (m.minor NOT BETWEEN 1 AND m.asked
-                    OR m.minor < m.asked AND m.kind NOT IN ('authorization', 'purchase'))
+                    OR m.minor < m.asked AND m.kind NOT IN ('authorization', 'purchase') AND NOT (m.kind = 'increment' AND m.accepts_partial))
                    THEN 'an approved amount that cannot be'
                WHEN m.result <> 'approved' AND m.minor <> 0 THEN 'an amount without an approval'
                WHEN l.kinds IS NULL THEN 'other transfers than the outcome asks for'
@@ -135,7 +153,9 @@ WITH legal (shape, kinds, times) AS (VALUES
                    WHEN (m.batch_id, m.other_batch_id) <> (m.outcome_batch_id, m.outcome_batch_id)
                        THEN 'transfers in another batch than their outcome' END
                WHEN m.lead <> '' AND m.minors[1] <> m.asked
-                    OR m.total <> l.times * m.minor + CASE WHEN m.lead = '' THEN 0 ELSE m.asked END
+                    OR m.shape = 'final' AND (m.captured_minor <> m.minor
+                        OR m.total - m.given_back <> 2 * m.minor + CASE WHEN m.lead = '' THEN 0 ELSE m.asked END)
+                    OR m.shape <> 'final' AND m.total <> l.times * m.minor + CASE WHEN m.lead = '' THEN 0 ELSE m.asked END
                     OR l.times = 2 AND m.minors[cardinality(m.minors)] <> m.minor
                    THEN 'transfers of another amount'
                WHEN m.shape = 'refund' AND m.minors[cardinality(m.minors) - cardinality(m.allotment) / 2 + 1:] <> (
