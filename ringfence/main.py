@@ -96,6 +96,7 @@ from ringfence.processors.mock import Mock
 from ringfence.processors.processor import Ask, Processor
 from ringfence.processors.simulator import Docket, SimulatedAccessControl, Simulator, is_test_number
 from ringfence.redirecting import redirects_of
+from ringfence.retailing import Retail, retail_of
 from ringfence.storage import database
 from ringfence.storage import expiry as holds_due
 from ringfence.storage.jobs import IN_ORDER
@@ -144,6 +145,7 @@ class Foundation:
     ppro: PproService
     files: Batches
     disputes: Disputes
+    retail: Retail
     drops: Drops
     amazon: Amazon
     amazon_site: Site | None
@@ -282,6 +284,7 @@ async def _foundation(
             new_token_name=numbering.new_name, new_sdk_token=numbering.new_name, now=clock.now, code_box=code_box,
             base_url=base_url, ahead=ahead, links=link_desk)
 
+    retail = retail_of(config, due, directory, keyring.content_key, now=clock.now, wall=_wall, nudge=nudge)
     service = aps_service(engine)
     global_api = ppro_service(
         is_live=config.is_live, base_url=base_url, engine=engine, reading=reading, vault=vault, directory=directory, code_box=code_box, pool=pool,
@@ -329,7 +332,7 @@ async def _foundation(
             page_sessions.chore(sessions, directory, config.retention_delivery_days, clock.now),
             retention.chore(reporters, policy_of(config), clock.now),
             batches.chore(file_desk), batches.carrying(carrier, config.sweep_seconds), batches.forgetting(file_desk),
-            recurring.forgetting(due, clock.now), wallet_notices.chore(due, directory, clock.now),
+            recurring.forgetting(due, clock.now), retail.forgetting, wallet_notices.chore(due, directory, clock.now),
         ]
         # Lanes of their own, opened when there is something to charge: the expirer's are held over its chunks.
         planned = engine_on(lane("plan intents", INTENT_LANES), lane("plan outcomes", OUTCOME_LANES))
@@ -345,7 +348,7 @@ async def _foundation(
                 due, rules_of(config), now=clock.now, waiting=lambda: sum(engine.waiting),
                 headers=door_headers(directory, notifiers), count=lambda delivered: counters.add(DELIVERED if delivered else NOT_DELIVERED)),
             reports.queue(Maker(reporters, WORDS, clock.now)),
-            messages.queue(due, link_desk, directory, post_of(config)), *disputes.queues(),
+            messages.queue(due, link_desk, directory, post_of(config)), *disputes.queues(), retail.queue,
             hold_rest.queue(RestHolder(engine, amazon.processor, amazon.objects, directory, due, clock.now, _wall, message_seconds)),
         ]
     nudge_all = stepping.nudges(nudge, [one.name for one in (*chores, *queues)])
@@ -360,7 +363,7 @@ async def _foundation(
     ends.push_async_callback(_cancelled, noticing)
     return Foundation(
         config, clock, counters, pool, reporters, keyring, numbering.new_name, directory, vault, processor, lanes, engine, reading,
-        access_control, after_challenges, redirects, sessions, link_desk, service, aps, global_api, file_desk, disputes,
+        access_control, after_challenges, redirects, sessions, link_desk, service, aps, global_api, file_desk, disputes, retail,
         amazon_sandbox.with_site(acts_of(processor, docket), amazon_site), amazon, amazon_site, nudge_all, ends)
 
 
