@@ -100,6 +100,8 @@ from ringfence.retailing import Retail, retail_of
 from ringfence.storage import database
 from ringfence.storage import expiry as holds_due
 from ringfence.storage.jobs import IN_ORDER
+from ringfence.stores import Stores, stores_of
+from ringfence.visiting import Visits, visits_of
 from ringfence.wallets import Amazon, amazon_of, numbers_of
 
 OUTCOME_LANES, INTENT_LANES = range(1_024), range(1_024, 2_048)
@@ -146,6 +148,8 @@ class Foundation:
     files: Batches
     disputes: Disputes
     retail: Retail
+    visits: Visits
+    stores: Stores
     drops: Drops
     amazon: Amazon
     amazon_site: Site | None
@@ -277,6 +281,10 @@ async def _foundation(
 
     disputes = disputes_of(
         config, pool, keyring.content_key, clock.now, numbering.next, nudge=nudge, engine=engine, docket=docket, directory=directory)
+    retail = retail_of(config, due, directory, keyring.content_key, now=clock.now, wall=_wall, nudge=nudge)
+    visits = visits_of(config, pool, due, engine, reading, vault, directory, keyring, processor.name, clock.now, ends)
+    visits.gates.asks = retail.connector.asks
+    stores = stores_of(pool, visits, engine, directory, link_desk, new_id=numbering.next, now=clock.now, nudge=nudge)
 
     def aps_service(engine: Engine) -> ApsService:
         return ApsService(
@@ -284,7 +292,6 @@ async def _foundation(
             new_token_name=numbering.new_name, new_sdk_token=numbering.new_name, now=clock.now, code_box=code_box,
             base_url=base_url, ahead=ahead, links=link_desk)
 
-    retail = retail_of(config, due, directory, keyring.content_key, now=clock.now, wall=_wall, nudge=nudge)
     service = aps_service(engine)
     global_api = ppro_service(
         is_live=config.is_live, base_url=base_url, engine=engine, reading=reading, vault=vault, directory=directory, code_box=code_box, pool=pool,
@@ -326,7 +333,7 @@ async def _foundation(
         chores += [
             abandoned.chore(due, directory, engine, config.sweep_seconds), expiry.chore(expirer, config.sweep_seconds),
             dropped.chore(processor.name, processor.dropped, directory, engine, due, config.sweep_seconds),
-            *disputes.chores(config.sweep_seconds),
+            *disputes.chores(config.sweep_seconds), *visits.chores(config.sweep_seconds), *stores.chores(config.sweep_seconds),
             follower.chore(due, directory, notifiers, clock.now, nudge),
             temporary_tokens.chore(due, directory, clock.now, config.sweep_seconds), keyed_requests.chore(due, directory, clock.now),
             page_sessions.chore(sessions, directory, config.retention_delivery_days, clock.now),
@@ -348,7 +355,7 @@ async def _foundation(
                 due, rules_of(config), now=clock.now, waiting=lambda: sum(engine.waiting),
                 headers=door_headers(directory, notifiers), count=lambda delivered: counters.add(DELIVERED if delivered else NOT_DELIVERED)),
             reports.queue(Maker(reporters, WORDS, clock.now)),
-            messages.queue(due, link_desk, directory, post_of(config)), *disputes.queues(), retail.queue,
+            messages.queue(due, link_desk, directory, post_of(config)), *disputes.queues(), *stores.queues(), retail.queue,
             hold_rest.queue(RestHolder(engine, amazon.processor, amazon.objects, directory, due, clock.now, _wall, message_seconds)),
         ]
     nudge_all = stepping.nudges(nudge, [one.name for one in (*chores, *queues)])
@@ -363,7 +370,7 @@ async def _foundation(
     ends.push_async_callback(_cancelled, noticing)
     return Foundation(
         config, clock, counters, pool, reporters, keyring, numbering.new_name, directory, vault, processor, lanes, engine, reading,
-        access_control, after_challenges, redirects, sessions, link_desk, service, aps, global_api, file_desk, disputes, retail,
+        access_control, after_challenges, redirects, sessions, link_desk, service, aps, global_api, file_desk, disputes, retail, visits, stores,
         amazon_sandbox.with_site(acts_of(processor, docket), amazon_site), amazon, amazon_site, nudge_all, ends)
 
 

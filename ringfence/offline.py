@@ -25,6 +25,7 @@ from ringfence.opening import clock_of, open_keyring
 from ringfence.operators import admin_of, rules_of
 from ringfence.storage import database
 from ringfence.storage.migrations import MigrationError, status
+from ringfence.visiting import operators_of_trips
 
 TOKEN = secrets.token_hex(16)
 
@@ -53,7 +54,8 @@ async def answer(config: Config, database_url: str, method: str, path: str, body
             config, TOKEN, pool, keyring, clock, directory, nobody_else, ends, links=desk_of(config, pool, keyring, clock.now, new_id),
             disputes=operators_of(
                 config, pool, keyring.content_key, clock.now, directory, disputes_of(config, pool, keyring.content_key, clock.now, new_id),
-                ends.callback))
+                ends.callback),
+            visits=operators_of_trips(config, pool, keyring, directory, clock.now, None))
         return await _asked(Starlette(routes=routes), method, path, body)
 
 

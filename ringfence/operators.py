@@ -14,7 +14,7 @@ import asyncpg
 from starlette.routing import Route
 
 from ringfence.amazon_site.reading import standing
-from ringfence.api import access_keys, batches, events, jobs, plans, reports, retention, reviews, tokens, webhooks
+from ringfence.api import access_keys, batches, events, jobs, plans, purchases, reports, retention, reviews, shoppers, tokens, trips, webhooks
 from ringfence.api import clock as clocks
 from ringfence.api import disputes as dispute_routes
 from ringfence.api import links as link_routes
@@ -40,9 +40,11 @@ from ringfence.engine.links import Desk as LinkDesk
 from ringfence.engine.plan_notices import Desk as PlanDesk
 from ringfence.engine.plans import Plans
 from ringfence.engine.proof import Balances, Totals, prove
+from ringfence.engine.purchases import Purchases
 from ringfence.engine.redirects import urls_under
 from ringfence.engine.reporting import Reporting
 from ringfence.engine.retention import Desk, Policy
+from ringfence.engine.shoppers import Shoppers
 from ringfence.engine.story import Window, asked_about, explain
 from ringfence.engine.timeline import Drops, Stepped, Upcoming
 from ringfence.global_api import wording
@@ -60,13 +62,13 @@ def admin_of(
     config: Config, token: str, pool: asyncpg.Pool, keyring: Keyring, clock: Clock | WallClock, directory: Directory,
     everywhere: Callable[[], Awaitable[None]], ends: AsyncExitStack, *, by_key: asyncpg.Pool | None = None, advance: Advance | None = None,
     drops: Drops = timeline.none, nudge: Callable[[], object] = lambda: None, links: LinkDesk, disputes: dispute_routes.Services,
-    files: Batches | None = None,
+    visits: trips.Services, files: Batches | None = None,
 ) -> list[Route]:
     """The operator's routes; ``everywhere`` as in ``api.admin.Services``.
 
     ``by_key``: connections for the feed, which looks again and again and must not wait for a proof or a story; ``pool`` without them.
     Without ``advance`` nobody serves, and the clock moves at once.  ``drops``: when the issuer gives up holds; ``nudge`` has the background look
-    now.  ``links``: what serves payment links; ``disputes`` likewise.
+    now.  ``links``: what serves payment links; ``disputes`` and ``visits`` likewise.
     """
     asked = _ever if config.frozen_at else asked_about
 
@@ -104,12 +106,15 @@ def admin_of(
         *jobs.routes(guarded, jobs.Services(pool, directory, clock.now, nudge)),
         *reviews.routes(guarded, reviews.Services(pool, directory, clock.now, asked)),
         *dispute_routes.routes(guarded, disputes),
+        *trips.routes(guarded, visits),
+        *purchases.routes(guarded, purchases.Services(Purchases(pool, directory, keyring.content_key, clock.now, nudge), directory)),
         *tokens.routes(guarded, tokens.Services(pool, directory)),
         *reports.routes(guarded, reports.Services(
             Reporting(pool, clock.now, nudge), directory, reporting.understood, report_formats.unsigned, report_formats.CONTENT_TYPES)),
         *plans.routes(guarded, plans.Services(directory, kept_plans, clock.now)),
         *link_routes.routes(guarded, link_routes.Services(links, directory, None if config.is_live else pool)),
         *retention.routes(guarded, Desk(pool, policy_of(config), clock.now)),
+        *shoppers.routes(guarded, shoppers.Services(Shoppers(by_key or pool, clock.now), directory)),
         *batches.routes(guarded, batches.Services(files or _desk(by_key or pool, clock), directory, csv_of)),
     ]
 

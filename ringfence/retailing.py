@@ -1,7 +1,7 @@
 """Calls towards retailers, put together: how bytes travel, how they are signed, and what waits to be told."""
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
@@ -13,9 +13,10 @@ from ringfence.background.calling import Caller, CallFailed
 from ringfence.background.worker import Chore, Queue
 from ringfence.config import Config
 from ringfence.engine.addresses import Rules
-from ringfence.engine.connector import Answer, Connector
+from ringfence.engine.connector import Answer, Connector, Item
 from ringfence.engine.directory import Directory
 from ringfence.engine.purchases import QUEUE, Purchases
+from ringfence.engine.trip_reading import Trip
 from ringfence.operators import rules_of
 
 
@@ -26,6 +27,10 @@ class Retail(NamedTuple):
     purchases: Purchases
     queue: Queue
     forgetting: Chore
+
+    async def left(self, trip: Trip, items: Sequence[Item]) -> None:
+        """A shopper left with these: the retailer is told, where it wants to be."""
+        await self.purchases.left(trip.row, items, trip.row.ended_at or trip.row.started_at)
 
 
 def retail_of(

@@ -12,13 +12,31 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 import ringfence
-from ringfence.api import access_keys, batches, clock, disputes, events, jobs, links, plans, reports, retention, reviews, tokens, webhooks
+from ringfence.api import (
+    access_keys,
+    batches,
+    clock,
+    disputes,
+    events,
+    jobs,
+    links,
+    plans,
+    purchases,
+    reports,
+    retention,
+    reviews,
+    shoppers,
+    tokens,
+    trips,
+    webhooks,
+)
 from ringfence.api.aps.fields import FIELDS, Field
 from ringfence.api.aps.operations import OPERATIONS, PAGE, REPORTING, Operation
 from ringfence.api.describing import ERROR, OF_MERCHANT, REFUSALS, Schema, answers, content, fields, operator, path, query, ref, rows, text
 from ringfence.api.http import json_response
+from ringfence.api.jwo import describing as jwo
 
-PARTS = (access_keys, clock, events, webhooks, reviews, disputes, links, plans, retention, tokens, reports, batches, jobs)
+PARTS = (access_keys, clock, events, webhooks, reviews, disputes, trips, links, plans, retention, tokens, reports, batches, jobs, shoppers, purchases)
 """Modules of the operator's API beside ``admin``, each with ``DESCRIBED``."""
 
 
@@ -36,17 +54,19 @@ def document() -> Schema:
         "openapi": "3.1.0",
         "info": {
             "title": "Ringfence", "version": ringfence.__version__, "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
-            "description": "Payments over the Amazon Payment Services API, and the operator's API.",
+            "description": "Payments over the Amazon Payment Services API, those of stores over the Just Walk Out API, and the operator's API.",
         },
         "servers": [{"url": "http://127.0.0.1:8080", "description": "the sandbox as `ringfence up` starts it"}],
-        "paths": _PAYMENTS | _FILES | _PAGES | _SERVICE | _ADMIN | {
+        "paths": _PAYMENTS | _FILES | jwo.DESCRIBED | _PAGES | _SERVICE | _ADMIN | {
             where: described for part in PARTS for where, described in part.DESCRIBED.items()},
         "components": {
-            "securitySchemes": {"admin": {"type": "http", "scheme": "bearer", "description": "`admin` of sandbox.json, or RINGFENCE_ADMIN_TOKEN"}},
+            "securitySchemes": {"admin": {"type": "http", "scheme": "bearer", "description": "`admin` of sandbox.json, or RINGFENCE_ADMIN_TOKEN"}}
+            | jwo.SECURITY,
             "schemas": {
                 **{f"Aps_{row.name}": _request(row) for row in OPERATIONS.values()},
                 **{f"ApsForm_{row.name}": _form(row) for row in PAGE.values()}, "ApsAnswer": _ANSWER,
                 **{f"aps.{name}": _value(field) for name, field in FIELDS.items()}, "Error": ERROR, "Merchant": _MERCHANT,
+                **jwo.SCHEMAS,
             },
         },
     }
@@ -241,7 +261,7 @@ _PROOF = fields({
     "full": {"type": "boolean"}, "merchants": rows({
         "merchant": text("its identifier"), "currency": text("ISO 4217"), "ok": {"type": "boolean"},
         "accounts": {"type": "object", "additionalProperties": {"type": "integer"}, "description": "debits minus credits, minor units"},
-        "checks": {"type": "object", "additionalProperties": {"type": "object"}, "description": "P1 to P10, with examples where not ok"},
+        "checks": {"type": "object", "additionalProperties": {"type": "object"}, "description": "P1 to P11, with examples where not ok"},
         "exceptions": {"type": "array", "items": {"type": "object"}}, "exception_count": {"type": "integer"},
     }), "chain": fields({
         "ok": {"type": "boolean"}, "checked": {"type": "integer", "description": "batches; not as of a past instant"},

@@ -38,6 +38,7 @@ COMMANDS: dict[str, Entry] = {
     "explain": Entry("ringfence.cli.explain", "explain", "Tell a payment's story in sentences."),
     "review": Entry("ringfence.cli.review", "review", "Look at unknown outcomes, and decide how they end."),
     "dispute": Entry("ringfence.cli.dispute", "dispute", "Look at disputes, and answer them."),
+    "jwo": Entry("ringfence.cli.jwo", "jwo", "Look after stores, gates and trips."),
     "proof": Entry("ringfence.cli.proof", "proof", "Prove that no money appeared or vanished."),
     "simulator": Entry("ringfence.cli.simulator", "simulator", "Look at the issuer simulator's book and accounts."),
     "link": Entry("ringfence.cli.link", "link", "Make payment links, and look after them."),

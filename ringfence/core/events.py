@@ -54,6 +54,11 @@ class Event(StrEnum):
     CHARGEBACK_RETURNED = "chargeback_returned"
     DISPUTE_LOST = "dispute_lost"
     LATE_APPROVAL = "late_approval"
+    DEBT_INCURRED = "debt_incurred"
+    DEBT_LOWERED = "debt_lowered"
+    DEBT_RECOVERED = "debt_recovered"
+    DEBT_REOPENED = "debt_reopened"
+    DEBT_FORGIVEN = "debt_forgiven"
 
     # exceptions that a person should see
     OVER_RETURNED = "over_returned"             # more went back than was captured

@@ -9,7 +9,7 @@ from __future__ import annotations
 from ringfence.core.allotment import Allotment, Capture, Captures, allot, excess, shift
 from ringfence.core.events import Event
 from ringfence.core.ledger import Transfer, Transferred
-from ringfence.core.notices import Notice, Noticed
+from ringfence.core.notices import DEBTS, Notice, Noticed
 from ringfence.core.standing import Decision, Payment, Status
 
 #: Facts about money that was captured: the transfer, the event, and which way the numbers move, of the captures concerned and
@@ -19,6 +19,15 @@ MOVES: dict[Noticed, tuple[Transferred, Event, dict[str, int]]] = {
     Noticed.CHARGEBACK:          (Transferred.CHARGEBACK, Event.CHARGEBACK_OPENED, {"disputed": +1}),
     Noticed.CHARGEBACK_RETURNED: (Transferred.CHARGEBACK_BACK, Event.CHARGEBACK_RETURNED, {"disputed": -1}),
     Noticed.DISPUTE_LOST:        (Transferred.DISPUTE_LOST, Event.DISPUTE_LOST, {"disputed": -1, "charged_back": +1}),
+}
+
+#: What was said of a debt: its transfer and its event.
+OWED: dict[Noticed, tuple[Transferred, Event]] = {
+    Noticed.DEBT_INCURRED:  (Transferred.DEBT, Event.DEBT_INCURRED),
+    Noticed.DEBT_LOWERED:   (Transferred.DEBT_LOWERED, Event.DEBT_LOWERED),
+    Noticed.DEBT_RECOVERED: (Transferred.DEBT_RECOVERED, Event.DEBT_RECOVERED),
+    Noticed.DEBT_REOPENED:  (Transferred.DEBT_REOPENED, Event.DEBT_REOPENED),
+    Noticed.DEBT_FORGIVEN:  (Transferred.DEBT_FORGIVEN, Event.DEBT_FORGIVEN),
 }
 
 
@@ -35,6 +44,9 @@ def note(payment: Payment, notice: Notice) -> Decision:
             changed, moved, transfers, event = _held_again(payment, notice)
         case Noticed.CAPTURE_REJECTED:
             changed, moved, transfers, event = _capture_rejected(payment, notice)
+        case noticed if noticed in DEBTS:
+            transferred, event = OWED[noticed]          # how much there is to move the register of debts says, see ``core.debt``
+            return Decision(payment, None, None, (Transfer(transferred, notice.minor),), (event,))
         case _:
             changed, moved, transfers, event = _money_moved(payment, notice)
     events = [event]

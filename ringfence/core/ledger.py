@@ -65,6 +65,7 @@ class Transferred(IntEnum):
     DEBT_RECOVERED = 61
     DEBT_REOPENED = 62
     DEBT_FORGIVEN = 63
+    DEBT_LOWERED = 64
 
     DOUBT_AUTHORIZATION = 70
     DOUBT_INCREMENT = 71
@@ -135,6 +136,7 @@ KINDS: dict[Transferred, tuple[str, str]] = {
     T.DEBT_RECOVERED:    ("debt.recovered", "debt.owed"),
     T.DEBT_REOPENED:     ("debt.owed", "debt.recovered"),
     T.DEBT_FORGIVEN:     ("debt.forgiven", "debt.owed"),
+    T.DEBT_LOWERED:      ("debt.incurred", "debt.owed"),
 
     **{T[f"DOUBT_{kind.name}"]: (f"doubt.{kind}", "doubt.asked") for kind in Kind},
     **{T[f"DOUBT_{kind.name}_ENDED"]: ("doubt.asked", f"doubt.{kind}") for kind in Kind},

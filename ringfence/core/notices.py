@@ -20,6 +20,15 @@ class Noticed(StrEnum):
     CHARGEBACK_RETURNED = "chargeback_returned"     # ... and gave this much back
     DISPUTE_LOST = "dispute_lost"                   # ... and keeps this much
     LATE_APPROVAL = "late_approval"                 # an approval after our reversal left
+    DEBT_INCURRED = "debt_incurred"                 # goods of this much left a store unpaid
+    DEBT_LOWERED = "debt_lowered"                   # ... and it was this much less: they had a lower price
+    DEBT_RECOVERED = "debt_recovered"               # this much of it was paid later
+    DEBT_REOPENED = "debt_reopened"                 # ... and was not, after all
+    DEBT_FORGIVEN = "debt_forgiven"                 # this much of it is given up
+
+
+#: What is said of a debt.  It stands in a book of its own, and moves nothing of the payment it is written down with.
+DEBTS = frozenset({Noticed.DEBT_INCURRED, Noticed.DEBT_LOWERED, Noticed.DEBT_RECOVERED, Noticed.DEBT_REOPENED, Noticed.DEBT_FORGIVEN})
 
 
 class Notice(NamedTuple):

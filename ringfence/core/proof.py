@@ -29,6 +29,7 @@ CHECKS: dict[str, str] = {
     "P8": "every approved operation has exactly its transfers, every operation at most one final outcome",
     "P9": "the processor's own book agrees",
     "P10": "clearing accounts, item by item",
+    "P11": "price of a cart = captured + owed, and the register of debts = its transfers",
 }
 
 #: Clearing accounts with one legal sign per payment (debits minus credits); the others may stand on either side.

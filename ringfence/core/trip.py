@@ -120,9 +120,9 @@ ALARM_HOURS = (24, 40, 45)
 
 
 def alarm_at(started_at: datetime, expires_at: datetime, raised: int) -> datetime | None:
-    """When the next alarm of a trip that is not charged is due: as far into its life as ``ALARM_HOURS`` are into one of ``HOURS``; ``None`` behind
-    the last."""
+    """When the next alarm of a trip that is not charged is due: as far into its life as ``ALARM_HOURS`` are into one of ``HOURS``; the last one
+    comes with its end, and ``None`` behind that."""
     if raised >= len(ALARM_HOURS):
-        return None
+        return expires_at if raised == len(ALARM_HOURS) else None
     seconds = (expires_at - started_at).total_seconds() * ALARM_HOURS[raised] / HOURS
     return started_at + timedelta(seconds=round(seconds))

@@ -296,6 +296,11 @@ async def by_number(desk: Desk, merchant_id: int, link_id: int) -> Link | None:
     return next(iter(await _found(desk, merchant_id, numbers=[link_id])), None)
 
 
+async def by_numbers(desk: Desk, merchant_id: int, numbers: Sequence[int]) -> list[Link]:
+    """Those of a merchant's links that are there."""
+    return await _found(desk, merchant_id, numbers=numbers)
+
+
 async def by_reference(desk: Desk, merchant: Merchant, reference: str) -> Link | None:
     """The link of a merchant's order."""
     return next(iter(await _found(desk, merchant.merchant_id, references=[reference])), None)

@@ -1,6 +1,6 @@
 """The proof: that no money and no promise appeared or vanished.
 
-Runs the checks P1 to P10 of every merchant and currency, and the chain of batches, all on one snapshot of the database; now, or
+Runs the checks P1 to P11 of every merchant and currency, and the chain of batches, all on one snapshot of the database; now, or
 as of a past instant, for which the answer never changes.  The arithmetic is ``core.proof``, the sets are the query files of
 ``storage.reports``; here they are put in order and said.  It changes nothing but the marks that say how far the chain was proved.
 """
@@ -74,6 +74,7 @@ async def prove(
             await run.payments()
             await run.operations()
             await run.clearing()
+            await run.trips()
             await run.witness(witnessed, balanced, read_at)
             chain = await check_chain(connection, chain_key, full=full, at=at, since=since)
             seen = None if acknowledged is None else await check_acknowledged(connection, acknowledged)
@@ -144,7 +145,7 @@ class _Run:
         """The books, by merchant and currency."""
         if self._at is not None:
             for book in self._books.values():
-                for name in ("P3", "P7", "P9"):
+                for name in ("P3", "P7", "P9", "P11"):
                     book.checks[name].note = PRESENT_ONLY
         return tuple(self._books[key] for key in sorted(self._books, key=lambda key: (self._name(key[0]), key[1])))
 
@@ -253,6 +254,20 @@ class _Run:
             book.noticed(item)
             if minor * SIGN.get(account, minor) < 0:
                 book.checks["P10"].violated(item)
+
+    async def trips(self) -> None:
+        """P11."""
+        if self._at is not None:
+            async for merchant_id, payment_id, currency, owed in self._rows(PROOF.disagreeing_debts):
+                self._book(merchant_id, currency).checks["P11"].violated({"payment": str(payment_id), "owed": int(owed)})
+            return
+        async for row in reports.rows(self._connection, PROOF.disagreeing_trips, self._merchant_id):
+            book = self._book(row["merchant_id"], row["currency"])
+            found = {"payment": str(row["payment_id"]), "problem": row["problem"], **json.loads(row["found"])}
+            if row["is_open"]:
+                book.noticed({"what": "not_owed_yet", **found})
+            else:
+                book.checks["P11"].violated(found)
 
     async def witness(self, witnessed: Witnessed, balanced: Mapping[str, Mapping[tuple[str, str], Balance]], read_at: datetime) -> None:
         """P9, where a processor has a book to show."""

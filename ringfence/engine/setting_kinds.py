@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from ringfence.core.retries import Limit
+from ringfence.core.strategy import Strategy
 from ringfence.engine.return_address import origin_of
 
 PAYMENT_OPTIONS = ("VISA", "MASTERCARD", "AMEX", "MADA", "MEEZA", "DISCOVER", "DINERS", "JCB", "UNIONPAY", "MAESTRO")
@@ -186,21 +187,22 @@ def _matching(pattern: str, allowed: str) -> Rule:
 ACCESS_KEY = _matching(r"(A[A-Z0-9]{9,127})?", "an access key id, or empty")
 REGION = _matching(r"[a-z0-9][a-z0-9-]{0,62}", "a region such as us-east-1")
 
-_PATTERN = re.compile(r"([A-Za-z0-9_/\\\-.#$%&@*]{1,255}):(required|flexible|off)")
+def patterns(signs: str, words: str, example: str) -> Rule:
+    """Patterns, each with a word, in the order in which they are tried."""
+    form = re.compile(rf"([{signs}]{{1,255}}):({words})")
 
-
-def _read_patterns(text: str) -> tuple[tuple[str, str], ...]:
-    patterns = []
-    for part in filter(None, map(str.strip, text.split(","))):
-        found = _PATTERN.fullmatch(part)
-        if found is None:
+    def read(text: str) -> tuple[tuple[str, str], ...]:
+        found = [form.fullmatch(part) for part in filter(None, map(str.strip, text.split(",")))]
+        if not all(found):
             raise ValueError
-        patterns.append((found[1], found[2]))
-    return tuple(patterns)
+        return tuple((one[1], one[2]) for one in found if one)
+
+    return Rule(read, lambda value: ",".join(f"{pattern}:{word}" for pattern, word in value), example)
 
 
-PATTERNS = Rule(_read_patterns, lambda value: ",".join(f"{pattern}:{mode}" for pattern, mode in value),
-                "PATTERN:MODE by commas, such as low-*:off,gift:required; a pattern's last * is for whatever follows; empty for none")
+PATTERNS = patterns(r"A-Za-z0-9_/\\\-.#$%&@*", "required|flexible|off",
+                    "PATTERN:MODE by commas, such as low-*:off,gift:required; a pattern's last * is for whatever follows; empty for none")
+STORES = patterns(r"A-Za-z0-9_\-*", "|".join(Strategy), "STORE:STRATEGY by commas, such as STORE-001:search,NORTH-*:write_off; empty for none")
 
 
 def _read_countries(text: str) -> frozenset[str]:

@@ -14,6 +14,7 @@ from typing import Any
 from ringfence.core.commands import MAX_MINOR
 from ringfence.core.money import CURRENCIES
 from ringfence.core.retries import Limit
+from ringfence.core.strategy import MOST, Strategy
 from ringfence.core.trip import HOURS
 from ringfence.engine.feed import Policy
 from ringfence.engine.setting_kinds import (
@@ -31,6 +32,7 @@ from ringfence.engine.setting_kinds import (
     PATTERNS,
     PAYMENT_OPTIONS,
     REGION,
+    STORES,
     Network,
     Rule,
     SettingError,
@@ -182,6 +184,15 @@ class Settings:
     trip_refund_days: int = setting(whole(1, 365, "days"), 7, "how long a captured trip can be refunded, from its start")
     trip_capture_unadjusted: bool = setting(FLAG, True, "a trip may be captured without an adjust before, up to its hold")
     trip_data_before_capture: bool = setting(FLAG, False, "what receipts are made of can be read before the capture")
+    checkout_sums: str = setting(
+        one_of("lenient", "strict"), "lenient",
+        "CheckoutCart: lenient: a cart's sums may be off by a minor unit for each line; strict: they add up exactly")
+    trip_strategy: str = setting(
+        one_of(*Strategy), Strategy.TAKE_STANDING.value,
+        "what becomes of a cart whose price the issuer does not promise, where the service charges it")
+    trip_store_strategies: tuple[tuple[str, str], ...] = setting(STORES, (), "in which stores that is otherwise; the first that fits counts")
+    trip_search_step: int = setting(whole(1, MAX_MINOR, "minor units"), 100, "how near to the issuer's limit a search comes")
+    trip_search_probes: int = setting(whole(1, MOST, "questions"), MOST, "so often the issuer is asked for one cart, the first time included")
 
     # how answers look, and where they go
     card_mask: str = setting(one_of("6-4", "8-4"), "6-4", "digits of the card number shown at its start and end")

@@ -42,6 +42,7 @@ SOURCES = (
     Source("rests of holds", SQL.jobs, SQL.next_job, SQL.jobs_due, ("hold rest",)),
     Source("plans", SQL.jobs, SQL.next_job, SQL.jobs_due, ("plan",)),
     Source("disputes", SQL.jobs, SQL.next_job, SQL.jobs_due, ("dispute",)),
+    Source("trips that are not charged", SQL.trips, SQL.next_trip, SQL.trips_due),
     Source("webhook attempts", SQL.attempts),
     Source("looks at webhook endpoints", "", SQL.next_job, SQL.jobs_due, ("delivery",)),
     Source("temporary tokens end", SQL.temporary_tokens, SQL.next_temporary_token, SQL.temporary_tokens_due),

@@ -152,3 +152,34 @@ async def alarming(connection: asyncpg.Connection, merchant_id: int, now: dateti
 async def alarmed(connection: asyncpg.Connection, merchant_id: int, number: int, raised: int, next_at: datetime | None) -> None:
     """So many alarms were raised."""
     await connection.execute(SQL.alarmed, merchant_id, number, raised, next_at)
+
+
+async def numbered(connection: Connection, merchant_id: int, number: int) -> TripRow | None:
+    """A trip by its number."""
+    row = await connection.fetchrow(SQL.numbered, merchant_id, number)
+    return row and TripRow(*row)
+
+
+async def rejected(connection: Connection, merchant_id: int, since: datetime, most: int) -> list[tuple[int, int]]:
+    """Captures of trips that clearing refused behind an instant, and nobody has heard of: payment and trip."""
+    return [tuple(row) for row in await connection.fetch(SQL.rejected, merchant_id, since, most)]
+
+
+async def note_rejected(connection: Connection, merchant_id: int, payment_id: int, now: datetime) -> bool:
+    """Somebody has; false where that was noted before."""
+    return await connection.fetchval(SQL.note_rejected, merchant_id, payment_id, now) is not None
+
+
+class Happened(NamedTuple):
+    """What was told of a trip: its number, which of its events, what, JSON, and when (business time)."""
+
+    number: int
+    sequence: int
+    type: str
+    data: bytes
+    at: datetime
+
+
+async def happened(connection: Connection, merchant_id: int, since: datetime, number: int, most: int) -> list[Happened]:
+    """What was told of trips behind an instant, of one trip unless ``number`` is 0, oldest first."""
+    return [Happened(*row) for row in await connection.fetch(SQL.happened, merchant_id, since, number, most)]

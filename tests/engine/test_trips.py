@@ -18,6 +18,8 @@ from ringfence.storage import trips as rows
 from tests.engine.composition import Process, Shop
 from tests.engine.stores import Store
 
+pytestmark = pytest.mark.anyio
+
 HOUR = timedelta(hours=1)
 SILENT = Unknown(Silence.NO_ANSWER)
 
@@ -153,7 +155,7 @@ async def test_a_part_of_an_increment_stands(store: Store, one: Process) -> None
 
 
 async def test_the_other_baseline_tells_the_last_success(store: Store, one: Process) -> None:
-    await one.directory.change(store.shop.identifier, settings={"trip_decline_baseline": "zero"})
+    await one.directory.change(store.shop.identifier, {"trip_decline_baseline": "zero"})
     trip = await store.enter()
     one.processor.say(Declined("51"), Approved(840, "1", "2", "3"), Declined("51"))
     assert await store.adjust(trip, 6410) == Adjusted(Said.DECLINED, 0)
@@ -250,7 +252,7 @@ async def test_more_than_stands_is_not_captured(store: Store) -> None:
 
 
 async def test_a_merchant_may_want_an_adjust_before(store: Store, one: Process) -> None:
-    await one.directory.change(store.shop.identifier, settings={"trip_capture_unadjusted": "off"})
+    await one.directory.change(store.shop.identifier, {"trip_capture_unadjusted": "off"})
     trip = await store.enter()
     assert await store.capture(trip, 1000) is TripRefusal.STATE
     await store.adjust(trip, 1000)

@@ -72,6 +72,7 @@ UNTOLD: frozenset[str] = frozenset({
     *(event for event in Event if event.startswith(("increment_", "decrement_"))), Event.AUTHORIZATION_CHALLENGED, Event.PURCHASE_CHALLENGED,
     Event.HOLD_DROPPED, Event.HELD_AGAIN, Event.CAPTURE_REJECTED, Event.REFUND_RETURNED, Event.CHARGEBACK_OPENED, Event.CHARGEBACK_RETURNED,
     Event.DISPUTE_LOST, Event.LATE_APPROVAL, Event.OVER_RETURNED, Event.NOTICE_UNMATCHED, Event.POSSIBLE_DUPLICATE,
+    *(event for event in Event if event.startswith("debt_")),
 })
 
 _FIRST, _VOID = ("AUTHORIZATION", "PURCHASE"), "VOID_AUTHORIZATION"

@@ -111,6 +111,7 @@ UNTOLD: frozenset[str] = frozenset({
     *(event for event in Event if event.startswith("increment_")), Event.CAPTURE_UNKNOWN, Event.VOID_UNKNOWN, Event.DECREMENT_UNKNOWN,
     Event.HOLD_DROPPED, Event.HELD_AGAIN, Event.CAPTURE_REJECTED, Event.REFUND_RETURNED, Event.CHARGEBACK_OPENED, Event.CHARGEBACK_RETURNED,
     Event.DISPUTE_LOST, Event.LATE_APPROVAL, Event.OVER_RETURNED, Event.NOTICE_UNMATCHED, Event.POSSIBLE_DUPLICATE,
+    *(event for event in Event if event.startswith("debt_")),
 })
 
 #: What is said of a first operation: the status of the charge by the message's type.

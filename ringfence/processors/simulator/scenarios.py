@@ -278,6 +278,11 @@ def is_test_number(digits: str) -> bool:
     return scenario_code(digits) != "" and luhn_valid(digits)
 
 
+def card_of_scenario(code: str) -> str:
+    """The first Visa number of a scenario."""
+    return VISA.number(code)
+
+
 def takes_old_expiry(digits: str, yymm: str) -> bool:
     """Whether this long past expiry is still good for this published test number."""
     return yymm == OLD_EXPIRY and digits in _OLD

@@ -42,6 +42,7 @@ CREATE TABLE trips (
     PRIMARY KEY (merchant_id, store, name)
 );
 CREATE UNIQUE INDEX trips_number ON trips (merchant_id, number);
+CREATE INDEX trips_name ON trips (merchant_id, name);
 CREATE INDEX trips_alarm ON trips (merchant_id, alarm_at) WHERE alarm_at IS NOT NULL;
 CREATE INDEX trips_started ON trips (merchant_id, started_at, number);
 
@@ -50,6 +51,10 @@ CREATE TABLE trip_payments (
     merchant_id    integer     NOT NULL,
     payment_id     bigint      NOT NULL,
     number         bigint      NOT NULL,                -- the trip
+    rejected_at    timestamptz,                         -- business time: somebody has heard that clearing refused its capture
     PRIMARY KEY (merchant_id, payment_id)
 );
 CREATE INDEX trip_payments_trip ON trip_payments (merchant_id, number);
+
+-- Few payments have such a fact, and whoever looks for those of trips must not read the others.
+CREATE INDEX notices_rejected ON notices (merchant_id, noticed_at) WHERE noticed = 'capture_rejected';

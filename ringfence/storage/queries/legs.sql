@@ -47,7 +47,12 @@ WITH legal (shape, kinds, times) AS (VALUES
     ('refund_returned',     'refund_returned'),
     ('chargeback',          'chargeback'),
     ('chargeback_returned', 'chargeback_back'),
-    ('dispute_lost',        'dispute_lost')
+    ('dispute_lost',        'dispute_lost'),
+    ('debt_incurred',       'debt'),
+    ('debt_lowered',        'debt_lowered'),
+    ('debt_recovered',      'debt_recovered'),
+    ('debt_reopened',       'debt_reopened'),
+    ('debt_forgiven',       'debt_forgiven')
 ), kept AS (
     SELECT b.batch_id FROM batches b WHERE $2::timestamptz IS NOT NULL AND b.committed_at <= $2
 ), legs AS (

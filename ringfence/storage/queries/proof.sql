@@ -1,5 +1,5 @@
 -- The checks of the proof, as sets (P8 in legs.sql, P9 in witness.sql).  Everywhere $1 is a merchant (null: all of them) and $2 an
--- instant of wall time (null: now): then only batches committed at or before it count.  The checks P1 to P5 return what
+-- instant of wall time (null: now): then only batches committed at or before it count.  The checks P1 to P5 and P11 return what
 -- disagrees, and nothing where all is well.
 
 -- older_transactions --
@@ -212,7 +212,7 @@ WITH accounts AS (
 ), judged AS (
     SELECT c.*, (NOT c.p4_refund OR NOT c.p5) AND EXISTS (
         SELECT FROM notices n
-        WHERE n.merchant_id = c.merchant_id AND n.payment_id = c.payment_id
+        WHERE n.merchant_id = c.merchant_id AND n.payment_id = c.payment_id AND n.noticed NOT LIKE 'debt\_%'
           AND ($2::timestamptz IS NULL OR n.batch_id IN (SELECT b.batch_id FROM batches b WHERE b.committed_at <= $2))) AS is_over_returned
     FROM checked c
     WHERE NOT (c.p1 AND c.p2 AND c.p3 AND c.p4 AND c.p4_refund AND c.p5)
@@ -234,7 +234,7 @@ ORDER BY merchant_id, payment_id;
 WITH noticed AS (
     SELECT DISTINCT n.merchant_id, n.payment_id
     FROM notices n
-    WHERE ($1::integer IS NULL OR n.merchant_id = $1)
+    WHERE n.noticed NOT LIKE 'debt\_%' AND ($1::integer IS NULL OR n.merchant_id = $1)
       AND ($2::timestamptz IS NULL OR n.batch_id IN (SELECT b.batch_id FROM batches b WHERE b.committed_at <= $2))
 ), booked AS (
     SELECT t.merchant_id, t.payment_id, t.operation_id AS capture_id, sum(t.minor) AS minor
@@ -340,3 +340,70 @@ FROM (
     GROUP BY t.merchant_id, t.currency, a.account, t.payment_id) items
 WHERE balance <> 0
 ORDER BY since, merchant_id, payment_id;
+
+-- disagreeing_trips --
+-- P11, for the present: trips whose cart has a price: what disagrees between the register of debts and its transfers, and what is no more
+-- than under way (a rejected capture, a later one that the register will know in a moment): then is_open.
+WITH posted AS (
+    SELECT t.merchant_id, t.payment_id, min(t.currency) AS currency,
+           coalesce(sum(t.minor) FILTER (WHERE k.name = 'capture'), 0) AS captured,
+           coalesce(sum(t.minor) FILTER (WHERE k.name = 'capture_rejected'), 0) AS rejected,
+           coalesce(sum(t.minor * CASE k.name WHEN 'debt' THEN 1 WHEN 'debt_lowered' THEN -1 ELSE 0 END), 0) AS incurred,
+           coalesce(sum(t.minor * CASE k.name WHEN 'debt_recovered' THEN 1 WHEN 'debt_reopened' THEN -1 ELSE 0 END), 0) AS recovered,
+           coalesce(sum(t.minor) FILTER (WHERE k.name = 'debt_forgiven'), 0) AS forgiven
+    FROM (SELECT d.merchant_id, d.payment_id FROM debts d WHERE $1::integer IS NULL OR d.merchant_id = $1
+          UNION SELECT t.merchant_id, t.payment_id FROM transfers t JOIN transfer_kinds k USING (kind)
+                WHERE 'debt.owed' IN (k.debit, k.credit) AND ($1::integer IS NULL OR t.merchant_id = $1)) concerned
+    JOIN transfers t USING (merchant_id, payment_id)
+    JOIN transfer_kinds k USING (kind)
+    GROUP BY t.merchant_id, t.payment_id
+), waiting AS (
+    SELECT b.merchant_id, b.payment_id,
+           coalesce(sum(b.minor * CASE b.noticed WHEN 'debt_incurred' THEN 1 WHEN 'debt_lowered' THEN -1 ELSE 0 END), 0) AS incurred,
+           coalesce(sum(b.minor * CASE b.noticed WHEN 'debt_recovered' THEN 1 WHEN 'debt_reopened' THEN -1 ELSE 0 END), 0) AS recovered,
+           coalesce(sum(b.minor) FILTER (WHERE b.noticed = 'debt_forgiven'), 0) AS forgiven
+    FROM debt_bookings b
+    WHERE ($1::integer IS NULL OR b.merchant_id = $1) AND NOT EXISTS (
+        SELECT FROM notices n WHERE n.merchant_id = b.merchant_id AND n.payment_id = b.payment_id
+          AND n.identity = 'debt:' || b.payment_id || ':' || b.place AND n.noticed = b.noticed AND n.minor = b.minor)
+    GROUP BY b.merchant_id, b.payment_id
+), compared AS (
+    SELECT merchant_id, payment_id, coalesce(d.currency, t.currency) AS currency, d.number, d.store, d.trip, d.is_closed,
+           d.total, d.captured AS closed_with, d.rejected AS known_rejected, d.incurred AS stored_incurred,
+           d.recovered AS stored_recovered, d.forgiven AS stored_forgiven, d.owed AS stored_owed,
+           coalesce(t.captured, 0) AS captured, coalesce(t.rejected, 0) AS rejected,
+           coalesce(t.incurred, 0) AS incurred, coalesce(t.recovered, 0) AS recovered, coalesce(t.forgiven, 0) AS forgiven,
+           coalesce(w.incurred, 0) AS waiting_incurred, coalesce(w.recovered, 0) AS waiting_recovered,
+           coalesce(w.forgiven, 0) AS waiting_forgiven
+    FROM debts d FULL JOIN posted t USING (merchant_id, payment_id)
+    LEFT JOIN waiting w USING (merchant_id, payment_id)
+    WHERE $1::integer IS NULL OR merchant_id = $1
+), judged AS (
+    SELECT c.*, CASE
+        WHEN c.number IS NULL THEN 'a debt without an account'
+        WHEN NOT c.is_closed AND (c.incurred, c.recovered, c.forgiven) <> (0, 0, 0) THEN 'a debt of an account that is open'
+        WHEN NOT c.is_closed THEN NULL
+        WHEN (c.incurred + c.waiting_incurred, c.recovered + c.waiting_recovered, c.forgiven + c.waiting_forgiven)
+            <> (c.stored_incurred, c.stored_recovered, c.stored_forgiven) THEN 'other transfers than the account says'
+        WHEN c.stored_owed <> c.stored_incurred - c.stored_recovered - c.stored_forgiven
+            OR least(c.incurred - c.recovered - c.forgiven, c.recovered, c.forgiven) < 0 THEN 'more was paid or forgiven than was owed'
+        WHEN c.captured < c.closed_with OR c.rejected < c.known_rejected THEN 'captured less than the account was closed with'
+        WHEN c.total <> c.closed_with - c.known_rejected + c.stored_incurred THEN 'the price is not what was captured and what is owed for'
+        WHEN c.rejected > c.known_rejected THEN 'a rejected capture is not owed yet' END AS problem
+    FROM compared c
+)
+SELECT merchant_id, payment_id, currency, problem, problem = 'a rejected capture is not owed yet' AS is_open,
+       jsonb_strip_nulls(to_jsonb(judged) - ARRAY['merchant_id', 'payment_id', 'currency', 'problem', 'is_closed']) AS found
+FROM judged WHERE problem IS NOT NULL
+ORDER BY merchant_id, payment_id;
+
+-- disagreeing_debts --
+-- P11, as of an instant, from transfers alone: payments of which more was recovered and forgiven than was owed.
+SELECT t.merchant_id, t.payment_id, min(t.currency) AS currency, sum(t.minor * (k.debit = 'debt.owed')::integer
+       - t.minor * (k.credit = 'debt.owed')::integer) AS owed
+FROM transfers t JOIN transfer_kinds k USING (kind)
+WHERE 'debt.owed' IN (k.debit, k.credit) AND ($1::integer IS NULL OR t.merchant_id = $1)
+  AND ($2::timestamptz IS NULL OR t.batch_id IN (SELECT b.batch_id FROM batches b WHERE b.committed_at <= $2))
+GROUP BY t.merchant_id, t.payment_id
+HAVING sum(t.minor * (k.debit = 'debt.owed')::integer - t.minor * (k.credit = 'debt.owed')::integer) < 0
+ORDER BY t.merchant_id, t.payment_id;

@@ -3,7 +3,7 @@
 -- named --
 -- The payments that a name may mean, of one merchant ($3) or any: one whose first operation has one of the keys $2; those that the PPRO door
 -- began under the reference $1; one with a later operation of that reference; the payment of the id $4 (null where the name is none); and the
--- operation of that id, which was asked between $5 and $6.  Each of the five finds its rows by an index.
+-- operation of that id, which was asked between $5 and $6; and all payments of a trip of that name.  Each of the six finds its rows by an index.
 SELECT DISTINCT n.merchant_id, m.identifier, n.payment_id
 FROM merchants m CROSS JOIN LATERAL (
     SELECT o.merchant_id, o.payment_id FROM operations o WHERE o.merchant_id = m.merchant_id AND o.key = ANY ($2::text[])
@@ -16,6 +16,10 @@ FROM merchants m CROSS JOIN LATERAL (
     UNION ALL
     SELECT o.merchant_id, o.payment_id FROM operations o
     WHERE o.merchant_id = m.merchant_id AND o.payment_id = $4::bigint AND o.operation_id = $4::bigint
+    UNION ALL
+    SELECT t.merchant_id, p.payment_id FROM trips t JOIN trip_payments p USING (merchant_id, number)
+    WHERE t.merchant_id = m.merchant_id AND t.name = $1::text
+      AND EXISTS (SELECT FROM operations o WHERE o.merchant_id = t.merchant_id AND o.payment_id = p.payment_id)
 ) n
 WHERE $3::text IS NULL OR m.identifier = $3::text
 UNION

@@ -154,3 +154,24 @@ WHERE s.job = $4::text AND r.at > $2::timestamptz AND $1::integer[] IS NOT NULL;
 -- Whether such a chore ($3) is due.
 SELECT EXISTS (
     SELECT FROM sweeps s WHERE s.job = $3::text AND s.done_until + interval '1 day' <= $2::timestamptz AND $1::integer[] IS NOT NULL);
+
+-- trips --
+-- Alarms about trips that are not charged.
+SELECT coalesce(sum(h.count), 0)::bigint, min(h.first), max(h.last)
+FROM unnest($1::integer[]) AS m (merchant_id)
+CROSS JOIN LATERAL (
+    SELECT count(*), min(t.alarm_at) AS first, max(t.alarm_at) AS last
+    FROM trips t WHERE t.merchant_id = m.merchant_id AND t.alarm_at > $2 AND t.alarm_at <= $3) h;
+
+-- next_trip --
+-- When the next of them is due.
+SELECT min(h.at)
+FROM unnest($1::integer[]) AS m (merchant_id)
+CROSS JOIN LATERAL (
+    SELECT t.alarm_at AS at FROM trips t
+    WHERE t.merchant_id = m.merchant_id AND t.alarm_at > $2 AND t.alarm_at <= $3 ORDER BY t.alarm_at LIMIT 1) h;
+
+-- trips_due --
+-- Whether one is due that nobody has looked at.
+SELECT EXISTS (
+    SELECT FROM unnest($1::integer[]) AS m (merchant_id) JOIN trips t ON t.merchant_id = m.merchant_id WHERE t.alarm_at <= $2);

@@ -39,6 +39,12 @@ SELECT merchant_id, store, name, number, payment_id, holds, card_id, shopper, co
        never_expires, refused, level, level_behind, cancelled_at, ended_at, alarms, alarm_at, actor
 FROM trips WHERE merchant_id = $1 AND name = $2 ORDER BY number DESC;
 
+-- numbered --
+-- A trip by its number.
+SELECT merchant_id, store, name, number, payment_id, holds, card_id, shopper, company, people, card_read, currency, hold, started_at, expires_at,
+       never_expires, refused, level, level_behind, cancelled_at, ended_at, alarms, alarm_at, actor
+FROM trips WHERE merchant_id = $1 AND number = $2;
+
 -- of_payment --
 -- The trip that a payment is, or was, of.
 SELECT t.merchant_id, t.store, t.name, t.number, t.payment_id, t.holds, t.card_id, t.shopper, t.company, t.people, t.card_read, t.currency, t.hold,
@@ -78,7 +84,7 @@ UPDATE trips SET refused = $3, card_read = $4, alarm_at = $5 WHERE merchant_id =
 
 -- wait --
 -- A merchant's trips that never expire begin anew when somebody next asks for them; only one of that number, unless $2 is 0.
-UPDATE trips SET refused = $3 WHERE merchant_id = $1 AND never_expires AND ($2 = 0 OR number = $2)
+UPDATE trips SET refused = $3 WHERE merchant_id = $1 AND never_expires AND ($2::bigint = 0 OR number = $2)
 RETURNING number;
 
 -- leave --
@@ -105,3 +111,21 @@ FOR UPDATE SKIP LOCKED;
 -- alarmed --
 -- So many alarms were raised, and when the next one is due.
 UPDATE trips SET alarms = $3, alarm_at = $4 WHERE merchant_id = $1 AND number = $2;
+
+-- rejected --
+-- Captures of trips that clearing refused behind an instant, and nobody has heard of: the payment and its trip.
+SELECT p.payment_id, p.number
+FROM notices n JOIN trip_payments p USING (merchant_id, payment_id)
+WHERE n.merchant_id = $1 AND n.noticed = 'capture_rejected' AND n.noticed_at > $2 AND p.rejected_at IS NULL
+ORDER BY n.noticed_at, p.payment_id LIMIT $3;
+
+-- note_rejected --
+-- Somebody has.
+UPDATE trip_payments SET rejected_at = $3 WHERE merchant_id = $1 AND payment_id = $2 AND rejected_at IS NULL
+RETURNING number;
+
+-- happened --
+-- What was told of trips behind an instant (business time), those of trip $3 only unless it is 0, oldest first.
+SELECT subject_id, sequence, type, data, occurred_at FROM door_events
+WHERE merchant_id = $1 AND door = 'jwo' AND kind = 'trip' AND data IS NOT NULL AND occurred_at > $2 AND ($3::bigint = 0 OR subject_id = $3)
+ORDER BY occurred_at, subject_id, sequence LIMIT $4;
