@@ -375,7 +375,7 @@ DESCRIBED: dict[str, Schema] = {
         "Have trips that never expire begin anew", answers("those trips", _TRIPS, "400", "401", "404"),
         body=fields({"merchant": text("its identifier"), "store": text("its name"), "trip": text("only this one")}))},
     "/admin/jwo/trips/{trip}": {"get": operator("A trip", answers("the trip", TRIP, "400", "401", "404"), parameters=_ONE)},
-    "/admin/jwo/trips/{trip}/end": {"post": operator("The shopper leaves, and with what: the retailer is told, where its store has an address for that",
+    "/admin/jwo/trips/{trip}/end": {"post": operator("The shopper leaves, and with what; the retailer is told of it",
         answers("the trip", TRIP, "400", "401", "404"), parameters=_ONE, body=ITEMS)},
     "/admin/jwo/trips/{trip}/cancel": {"post": operator(
         "Give back what is held", answers("the trip", TRIP, "400", "401", "404", "409"), parameters=_ONE)},
