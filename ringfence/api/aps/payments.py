@@ -88,7 +88,7 @@ def intent_of(
             merchant_days=settings.hold_days, door_seconds=DOOR_SECONDS[DOOR], brand=stored.brand, initiation=initiation,
             channel=channel,
         )
-    command = _command((kind, request.amount, request.currency, operation_id, False, False, REQUESTED, held_for))
+    command = _command((kind, request.amount, request.currency, operation_id, False, False, REQUESTED, held_for, None))
     key, told = (order_key(reference), None) if attempt is None else (attempt.key, attempt.told)
     return Intent(
         merchant.merchant_id, merchant.identifier, operation_id, command, DOOR, account.actor, source,
