@@ -10,8 +10,8 @@ from datetime import datetime
 import asyncpg
 
 from ringfence.engine.reading import Reading
+from ringfence.engine.seeding import WAITING
 from ringfence.engine.trip_reading import Trip, trip_of
-from ringfence.engine.trips import WAITING
 from ringfence.storage import trips as rows
 from ringfence.storage.trips import Happened, StoreRow, TripRow
 
