@@ -285,6 +285,8 @@ class Trips:
                 return self._declined(trip, standing, is_hard(outcome))
             case Unknown() if result.receipt:
                 return Adjusted(Said.PENDING, minor)
+            case Unknown(why=Silence.SUPERSEDED):       # whoever took it over has ended it, or will
+                return None
             case _:
                 return TripRefusal.UNAVAILABLE
 
