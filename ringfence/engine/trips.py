@@ -23,6 +23,7 @@ from ringfence.engine.directory import Directory
 from ringfence.engine.engine import Engine
 from ringfence.engine.intents import Intent, Result
 from ringfence.engine.reading import Reading
+from ringfence.engine.seeding import WAITING
 from ringfence.engine.settings import Settings
 from ringfence.engine.trip_reading import Trip, Verdict, details_of, last_adjust, standing_of, trip_of
 from ringfence.storage import trips as rows
@@ -33,9 +34,6 @@ __all__ = ["DOOR", "STORE", "Adjusted", "CardRead", "ReceiptData", "Trip", "Trip
 DOOR = "jwo"
 STORE = "store"
 """The channel of a payment that began at a gate."""
-
-WAITING = "waiting"
-"""Stands in the row of a trip that begins anew when somebody asks for it."""
 
 PATIENCE_SECONDS = 2.0
 """How long a call waits for another one about the same trip (wall time)."""
@@ -287,6 +285,8 @@ class Trips:
                 return self._declined(trip, standing, is_hard(outcome))
             case Unknown() if result.receipt:
                 return Adjusted(Said.PENDING, minor)
+            case Unknown(why=Silence.SUPERSEDED):       # whoever took it over has ended it, or will
+                return None
             case _:
                 return TripRefusal.UNAVAILABLE
 

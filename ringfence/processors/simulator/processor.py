@@ -250,7 +250,10 @@ class Simulator:
             scenario = scenario_named(magic)
             late_hand = message.kind not in REQUESTS and message.repeat     # a lost advice goes through when it is sent again
             return code, scenario, Delivery.AT_ONCE if late_hand else scenario.delivery
-        return code, scenario, scenario.delivery if message.kind in REQUESTS else _delivery_of(message, scenario)
+        if message.kind not in REQUESTS:
+            return code, scenario, _delivery_of(message, scenario)
+        is_spared = scenario.spares_first and message.kind is not Kind.INCREMENT
+        return code, scenario, Delivery.AT_ONCE if is_spared else scenario.delivery
 
     def _approve(self, message: Ask, wall: int) -> Approved | None:
         """The answer of the short way; ``None`` where it leads nowhere."""
