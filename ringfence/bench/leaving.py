@@ -98,7 +98,8 @@ class Left(NamedTuple):
         return {
             "shoppers": self.count, "sent_within_ms": round(self.sent_within * 1000, 1), "adjust_ms": _percentiles(self.adjusts),
             "capture_ms": _percentiles(self.captures), "slowest_ms": round(self.slowest * 1000, 1), "limit_ms": LIMIT_SECONDS * 1000,
-            "cpu_us_per_answer": {"python": python, "postgres": postgres}, "load_average": round(self.load, 2), "passed": self.passed, "faults": self.faults,
+            "cpu_us_per_answer": {"python": python, "postgres": postgres}, "load_average": round(self.load, 2),
+            "passed": self.passed, "faults": self.faults,
         }
 
 
