@@ -27,6 +27,7 @@ from ringfence.config_texts import (
     one_of,
     printable,
     processor,
+    region,
     seconds,
     sms_body,
     sms_url,
@@ -145,6 +146,8 @@ VARIABLES: tuple[Variable, ...] = (
              "days after which bodies and attempts of webhooks, and what payment pages were opened for, are erased"),
     Variable("RINGFENCE_RETENTION_REPORT_DAYS", "retention_report_days", whole(1, 3_650), 7, "1 to 3650",
              "days after which reports are erased"),
+    Variable("RINGFENCE_JWO_REGIONS", "jwo_regions", each(region), Several(("us-east-1",)), "regions by commas, such as us-east-1,eu-west-1",
+             "what clients of the door of stores may sign for, beside the region that a host's first label names"),
     Variable("RINGFENCE_TORTURE_POINTS", "torture_points", Path, None, _PATH, "sandbox: the page of points at which a trial kills processes"),
     Variable("RINGFENCE_LOG_LEVEL", "log_level", level, "INFO", "DEBUG, INFO, WARNING or ERROR", "what is logged (JSON lines on standard error)"),
 )
@@ -200,6 +203,7 @@ class Config(NamedTuple):
     retention_personal_days: int
     retention_delivery_days: int
     retention_report_days: int
+    jwo_regions: tuple[str, ...]
     torture_points: Path | None
     log_level: str
 

@@ -111,6 +111,13 @@ def sms_body(text: str) -> str:
     return text
 
 
+def region(text: str) -> str:
+    """A region of a signature; also what some clients take for one: the first label of a host, with its port."""
+    if not re.fullmatch(r"[a-z0-9][a-z0-9.:-]{0,62}", text, re.ASCII):
+        raise ValueError(text)
+    return text
+
+
 def processor(text: str) -> str:
     """The name of a processor."""
     if text != "simulator":

@@ -99,6 +99,7 @@ from ringfence.redirecting import redirects_of
 from ringfence.storage import database
 from ringfence.storage import expiry as holds_due
 from ringfence.storage.jobs import IN_ORDER
+from ringfence.stores import Stores, stores_of
 from ringfence.visiting import Visits, visits_of
 from ringfence.wallets import Amazon, amazon_of, numbers_of
 
@@ -146,6 +147,7 @@ class Foundation:
     files: Batches
     disputes: Disputes
     visits: Visits
+    stores: Stores
     drops: Drops
     amazon: Amazon
     amazon_site: Site | None
@@ -277,8 +279,8 @@ async def _foundation(
 
     disputes = disputes_of(
         config, pool, keyring.content_key, clock.now, numbering.next, nudge=nudge, engine=engine, docket=docket, directory=directory)
-
     visits = visits_of(config, pool, due, engine, reading, vault, directory, keyring, processor.name, clock.now, ends)
+    stores = stores_of(pool, visits, engine, directory, link_desk, new_id=numbering.next, now=clock.now, nudge=nudge)
 
     def aps_service(engine: Engine) -> ApsService:
         return ApsService(
@@ -327,7 +329,7 @@ async def _foundation(
         chores += [
             abandoned.chore(due, directory, engine, config.sweep_seconds), expiry.chore(expirer, config.sweep_seconds),
             dropped.chore(processor.name, processor.dropped, directory, engine, due, config.sweep_seconds),
-            *disputes.chores(config.sweep_seconds), *visits.chores(config.sweep_seconds),
+            *disputes.chores(config.sweep_seconds), *visits.chores(config.sweep_seconds), *stores.chores(config.sweep_seconds),
             follower.chore(due, directory, notifiers, clock.now, nudge),
             temporary_tokens.chore(due, directory, clock.now, config.sweep_seconds), keyed_requests.chore(due, directory, clock.now),
             page_sessions.chore(sessions, directory, config.retention_delivery_days, clock.now),
@@ -349,7 +351,7 @@ async def _foundation(
                 due, rules_of(config), now=clock.now, waiting=lambda: sum(engine.waiting),
                 headers=door_headers(directory, notifiers), count=lambda delivered: counters.add(DELIVERED if delivered else NOT_DELIVERED)),
             reports.queue(Maker(reporters, WORDS, clock.now)),
-            messages.queue(due, link_desk, directory, post_of(config)), *disputes.queues(),
+            messages.queue(due, link_desk, directory, post_of(config)), *disputes.queues(), *stores.queues(),
             hold_rest.queue(RestHolder(engine, amazon.processor, amazon.objects, directory, due, clock.now, _wall, message_seconds)),
         ]
     nudge_all = stepping.nudges(nudge, [one.name for one in (*chores, *queues)])
@@ -364,7 +366,7 @@ async def _foundation(
     ends.push_async_callback(_cancelled, noticing)
     return Foundation(
         config, clock, counters, pool, reporters, keyring, numbering.new_name, directory, vault, processor, lanes, engine, reading,
-        access_control, after_challenges, redirects, sessions, link_desk, service, aps, global_api, file_desk, disputes, visits,
+        access_control, after_challenges, redirects, sessions, link_desk, service, aps, global_api, file_desk, disputes, visits, stores,
         amazon_sandbox.with_site(acts_of(processor, docket), amazon_site), amazon, amazon_site, nudge_all, ends)
 
 

@@ -14,7 +14,7 @@ import asyncpg
 from starlette.routing import Route
 
 from ringfence.amazon_site.reading import standing
-from ringfence.api import batches, events, jobs, plans, reports, retention, reviews, tokens, trips, webhooks
+from ringfence.api import access_keys, batches, events, jobs, plans, reports, retention, reviews, shoppers, tokens, trips, webhooks
 from ringfence.api import clock as clocks
 from ringfence.api import disputes as dispute_routes
 from ringfence.api import links as link_routes
@@ -43,6 +43,7 @@ from ringfence.engine.proof import Balances, Totals, prove
 from ringfence.engine.redirects import urls_under
 from ringfence.engine.reporting import Reporting
 from ringfence.engine.retention import Desk, Policy
+from ringfence.engine.shoppers import Shoppers
 from ringfence.engine.story import Window, asked_about, explain
 from ringfence.engine.timeline import Drops, Stepped, Upcoming
 from ringfence.global_api import wording
@@ -96,6 +97,7 @@ def admin_of(
     simulator = None if config.is_live else simulators(config.data / "simulator", config.seed, ends.callback)
     return [
         *admin_routes(guarded, Services(config.is_live, directory, everywhere, proof, story, simulator)),
+        *access_keys.routes(guarded, access_keys.Services(directory, keyring, everywhere)),
         *clocks.routes(guarded, clocks.Services(clock, due, advance or at_once)),
         *events.routes(guarded, events.Services(by_key or pool, directory, notifiers)),
         *webhooks.routes(guarded, webhooks.Services(
@@ -110,6 +112,7 @@ def admin_of(
         *plans.routes(guarded, plans.Services(directory, kept_plans, clock.now)),
         *link_routes.routes(guarded, link_routes.Services(links, directory, None if config.is_live else pool)),
         *retention.routes(guarded, Desk(pool, policy_of(config), clock.now)),
+        *shoppers.routes(guarded, shoppers.Services(Shoppers(by_key or pool, clock.now), directory)),
         *batches.routes(guarded, batches.Services(files or _desk(by_key or pool, clock), directory, csv_of)),
     ]
 

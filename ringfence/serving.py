@@ -15,7 +15,7 @@ import asyncpg
 from starlette.requests import Request
 from starlette.routing import BaseRoute
 
-from ringfence.api import openapi, streaming, wallet_notices
+from ringfence.api import openapi, streaming, v1, wallet_notices
 from ringfence.api.aps import batch as aps_batch
 from ringfence.api.aps import hosted as aps_hosted
 from ringfence.api.aps import pages as aps_pages
@@ -49,6 +49,7 @@ from ringfence.main import ASKING_SECONDS, Foundation, foundation
 from ringfence.opening import admin_token
 from ringfence.operators import Advance, admin_of, notifiers_of
 from ringfence.redirecting import wallet_desk
+from ringfence.stores import store_api
 from ringfence.visiting import operators_of_trips
 from ringfence.wallets import numbers_of
 from ringfence.web import hosted, inbox, static_files, three_d_secure, wallet
@@ -138,8 +139,9 @@ def doors(base: Foundation, metrics: Metrics) -> Worker:
         *wallet_notices.routes(base.amazon.notices(
             base.engine, base.pool, directory, numbers_of(directory), closed=_permission_closed(base)).receive),
         *(base.amazon_site.routes if base.amazon_site is not None else ())]
-    v1 = global_api(base)
-    return Worker(root(by_path, routes, base.counters, {app.PREFIX: v1}), by_path, base.counters, ready, base.ends.aclose, aps_batch.LONG_PATHS)
+    payments = global_api(base)
+    below_v1 = v1.shared(store_api(base), payments, payments.stands_at)
+    return Worker(root(by_path, routes, base.counters, {app.PREFIX: below_v1}), by_path, base.counters, ready, base.ends.aclose, aps_batch.LONG_PATHS)
 
 
 def _pages_of_links(base: Foundation, cashier: Cashier) -> list[BaseRoute]:

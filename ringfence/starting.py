@@ -9,12 +9,13 @@ import json
 import logging
 import os
 import secrets
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from ringfence import wallets
-from ringfence.api.admin import credential_json, ppro_json
+from ringfence.api.admin import access_key_json, credential_json, ppro_json
 from ringfence.config import Config, base_url
 from ringfence.engine import links
 from ringfence.engine.clock import Clock, ClockError, is_moved
@@ -81,7 +82,7 @@ async def _prepare(config: Config, database_url: str, reasons: list[str]) -> lis
             directory = Directory(pool, keyring, clock_of(config).now)
             await directory.load()
             seeded = directory.merchants() if config.is_live else await seed_sandbox(directory, config.seed)
-            return [merchant_json(one) for one in seeded if one.credentials] if not config.is_live else []
+            return [merchant_json(one, config.jwo_regions) for one in seeded if one.credentials] if not config.is_live else []
     except (MigrationError, database.DatabaseUnsuitable, database.DatabaseUnavailable) as error:
         raise Failure(Exit.DATABASE, _sentence(error)) from error
 
@@ -136,13 +137,25 @@ def _sentence(error: Exception) -> str:
     return text[0].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")
 
 
-def merchant_json(merchant: Merchant) -> dict[str, object]:
-    """One merchant of ``sandbox.json``; the first credential set of each door."""
+STORES = ("STORE-001", "VALID_STORE_ID")
+"""Stores that a sandbox's clients begin with, where their keys are for all."""
+
+
+def merchant_json(merchant: Merchant, regions: Sequence[str]) -> dict[str, object]:
+    """One merchant of ``sandbox.json``; the first credential set of each door.  ``regions``: what may be signed for."""
     first: dict[str, Credential] = {}
     for one in merchant.credentials:
         first.setdefault(one.door, one)
-    written = {"aps": credential_json, "ppro": ppro_json}
+    written: dict[str, Callable[[Credential], dict[str, Any]]] = {
+        "aps": credential_json, "ppro": ppro_json, "jwo": lambda one: _access_key(one, regions)}
     return {"identifier": merchant.identifier, "name": merchant.name} | {door: written[door](one) for door, one in first.items()}
+
+
+def _access_key(one: Credential, regions: Sequence[str]) -> dict[str, Any]:
+    """A key of the door of stores with what its clients are configured with: a region, and stores to begin with."""
+    shown, allowed = access_key_json(one, phrases=True), sorted(one.allowed.regions)
+    return {name: shown[name] for name in ("access_key_id", "secret_access_key", "connector_secret")} | {
+        "region": next((name for name in regions if name in allowed), (*allowed, *regions)[0]), "stores": shown["stores"] or list(STORES)}
 
 
 def make_admin_token(config: Config) -> str:

@@ -25,6 +25,7 @@ from ringfence.api.aps import pages as aps_pages
 from ringfence.api.aps.accounts import Credential, Settings
 from ringfence.api.aps.batch import BatchApi
 from ringfence.api.http import service_routes
+from ringfence.api.jwo import checkout, payments
 from ringfence.api.ppro import readable
 from ringfence.cli import cli
 from ringfence.config import VARIABLES, Config, read
@@ -204,7 +205,9 @@ def test_the_description_has_every_endpoint():
     endpoints = {(route.path, method.lower()) for route in served if isinstance(route, Route) for method in route.methods or () if method != "HEAD"}
     described = {(path, method) for path, methods in openapi.document()["paths"].items() for method in methods}
     files = {(route.path, "post") for route in BatchApi(nothing, nothing, b"", nothing).routes() if route.path.endswith("/")}
-    assert described == endpoints | {("/FortAPI/paymentApi", "post"), ("/FortAPI/reportingApi", "post")} | files and len(files) == 2
+    doors = {("/FortAPI/paymentApi", "post"), ("/FortAPI/reportingApi", "post")}
+    doors |= {(one.path, "post") for one in (*payments.ENDPOINTS, *checkout.ENDPOINTS)}
+    assert described == endpoints | doors | files and len(files) == 2
 
 
 def test_the_description_refers_to_nothing_that_is_not_there():

@@ -22,8 +22,10 @@ from starlette.routing import Route
 
 from ringfence.api.http import error_response, json_response, read_body
 from ringfence.engine.clock import parse_instant
+from ringfence.engine.credentials import EVERYTHING
 from ringfence.engine.directory import Credential, Directory, Merchant, NewCredential, Rejected
 from ringfence.engine.lane import CONNECTION_LOST
+from ringfence.engine.session_tokens import new_access_key
 from ringfence.engine.settings import as_texts
 
 log = logging.getLogger(__name__)
@@ -176,7 +178,7 @@ async def _merchants(services: Services, request: Request) -> Response:
     given = await read_object(request)
     only(given, "identifier", "name", "settings", "access_code", "sha_request_phrase", "sha_response_phrase", "sha_type")
     identifier = text_of(given, "identifier")
-    credentials = [_aps_credential(given), new_ppro_credential(is_live=services.is_live)]
+    credentials = [_aps_credential(given), new_ppro_credential(is_live=services.is_live), new_access_key(EVERYTHING)]
     made = await services.directory.create(identifier, text_of(given, "name", identifier), credentials, settings=_settings(given))
     return await _made(services, made, 201)
 
@@ -272,7 +274,14 @@ def shown(merchant: Merchant, *, phrases: bool = False) -> dict[str, Any]:
         "credentials": [credential_json(one) if phrases else {"access_code": one.public_name, "sha_type": one.algorithm}
                         for one in merchant.credentials if one.door == "aps"],
         "ppro": [ppro_json(one) if phrases else {"merchant_id": one.public_name} for one in merchant.credentials if one.door == "ppro"],
+        "jwo": [access_key_json(one, phrases=phrases) for one in merchant.credentials if one.door == "jwo"],
     }
+
+
+def access_key_json(credential: Credential, *, phrases: bool = False) -> dict[str, Any]:
+    """An access key of the door of stores, and what it may do."""
+    secrets = {"secret_access_key": credential.request_phrase, "connector_secret": credential.response_phrase} if phrases else {}
+    return {"access_key_id": credential.public_name} | secrets | credential.allowed.as_json()
 
 
 def ppro_json(credential: Credential) -> dict[str, str]:
@@ -292,14 +301,21 @@ def credential_json(credential: Credential) -> dict[str, str]:
 
 
 async def _made(services: Services, merchant: Merchant | Rejected | None, status: int, *, phrases: bool = True) -> Response:
+    return await made(services.everywhere, merchant, status, lambda merchant: shown(merchant, phrases=phrases))
+
+
+async def made(
+    everywhere: Callable[[], Awaitable[None]], merchant: Merchant | Rejected | None, status: int, show: Callable[[Merchant], object],
+) -> Response:
+    """What became of a change of the directory, once every process works with it."""
     if merchant is None:
         return error_response(404, "there is no merchant of that identifier")
     if isinstance(merchant, Rejected):
         first = merchant.errors[0]
         return json_response({"error": first.problem, "field": first.key,
                               "errors": [{"field": error.key, "error": error.problem} for error in merchant.errors]}, 400)
-    await services.everywhere()
-    return json_response(shown(merchant, phrases=phrases), status)
+    await everywhere()
+    return json_response(show(merchant), status)
 
 
 def _settings(given: dict[str, Any]) -> dict[str, str]:

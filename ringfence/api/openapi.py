@@ -12,13 +12,30 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 import ringfence
-from ringfence.api import batches, clock, disputes, events, jobs, links, plans, reports, retention, reviews, tokens, trips, webhooks
+from ringfence.api import (
+    access_keys,
+    batches,
+    clock,
+    disputes,
+    events,
+    jobs,
+    links,
+    plans,
+    reports,
+    retention,
+    reviews,
+    shoppers,
+    tokens,
+    trips,
+    webhooks,
+)
 from ringfence.api.aps.fields import FIELDS, Field
 from ringfence.api.aps.operations import OPERATIONS, PAGE, REPORTING, Operation
 from ringfence.api.describing import ERROR, OF_MERCHANT, REFUSALS, Schema, answers, content, fields, operator, path, query, ref, rows, text
 from ringfence.api.http import json_response
+from ringfence.api.jwo import describing as jwo
 
-PARTS = (clock, events, webhooks, reviews, disputes, trips, links, plans, retention, tokens, reports, batches, jobs)
+PARTS = (access_keys, clock, events, webhooks, reviews, disputes, trips, links, plans, retention, tokens, reports, batches, jobs, shoppers)
 """Modules of the operator's API beside ``admin``, each with ``DESCRIBED``."""
 
 
@@ -36,17 +53,19 @@ def document() -> Schema:
         "openapi": "3.1.0",
         "info": {
             "title": "Ringfence", "version": ringfence.__version__, "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
-            "description": "Payments over the Amazon Payment Services API, and the operator's API.",
+            "description": "Payments over the Amazon Payment Services API, those of stores over the Just Walk Out API, and the operator's API.",
         },
         "servers": [{"url": "http://127.0.0.1:8080", "description": "the sandbox as `ringfence up` starts it"}],
-        "paths": _PAYMENTS | _FILES | _PAGES | _SERVICE | _ADMIN | {
+        "paths": _PAYMENTS | _FILES | jwo.DESCRIBED | _PAGES | _SERVICE | _ADMIN | {
             where: described for part in PARTS for where, described in part.DESCRIBED.items()},
         "components": {
-            "securitySchemes": {"admin": {"type": "http", "scheme": "bearer", "description": "`admin` of sandbox.json, or RINGFENCE_ADMIN_TOKEN"}},
+            "securitySchemes": {"admin": {"type": "http", "scheme": "bearer", "description": "`admin` of sandbox.json, or RINGFENCE_ADMIN_TOKEN"}}
+            | jwo.SECURITY,
             "schemas": {
                 **{f"Aps_{row.name}": _request(row) for row in OPERATIONS.values()},
                 **{f"ApsForm_{row.name}": _form(row) for row in PAGE.values()}, "ApsAnswer": _ANSWER,
                 **{f"aps.{name}": _value(field) for name, field in FIELDS.items()}, "Error": ERROR, "Merchant": _MERCHANT,
+                **jwo.SCHEMAS,
             },
         },
     }
@@ -211,7 +230,11 @@ _MERCHANT: Schema = fields({
     "ppro": {"type": "array", "items": fields({
         "merchant_id": text("for the header Merchant-Id"), "api_key": text("the bearer token"), "webhook_secret": text("signs webhooks")},
         ("merchant_id",), description="The PPRO door's credentials; key and secret as phrases are.")},
-}, ("identifier", "name", "active", "settings", "credentials", "ppro"))
+    "jwo": {"type": "array", "items": fields({
+        "access_key_id": text("the key's name"), "secret_access_key": text("signs requests"), "connector_secret": text("signs calls to the retailer"),
+        **{name: {"type": "array", "items": {"type": "string"}, "description": "none for all"} for name in ("operations", "stores", "regions")}},
+        ("access_key_id", "operations", "stores", "regions"), description="Access keys of the door of stores; secrets as phrases are.")},
+}, ("identifier", "name", "active", "settings", "credentials", "ppro", "jwo"))
 _SIMULATOR_ORDERS = {
     "reset": {"const": True, "description": "forget balances, holds, counters and everything set here"},
     "online": {"type": "boolean", "description": "whether anything reaches the issuer"},

@@ -46,6 +46,7 @@ def create(identifier: str, name: str | None, access_code: str | None, request_p
     else:
         print_pairs([("name", made["name"]), *made["credentials"][0].items()], title=f"Made {identifier}")
         print_pairs(made["ppro"][0].items(), title="\nat the PPRO door")
+        print_pairs(access_key_pairs(made["jwo"][0]), title="\nat the door of stores")
 
 
 @merchant.command(name="list", epilog="""\b
@@ -138,10 +139,17 @@ def _settings(pairs: tuple[str, ...]) -> dict[str, str]:
     return settings
 
 
+def access_key_pairs(key: dict[str, Any]) -> list[tuple[str, str]]:
+    """An access key for people; what it may do is everything where nothing is said."""
+    return [(name, value if isinstance(value, str) else ", ".join(value) or "all") for name, value in key.items()]
+
+
 def _print(one: dict[str, Any]) -> None:
     print_pairs([("identifier", one["identifier"]), ("name", one["name"]), ("active", "yes" if one["active"] else "no")])
     for credential in one["credentials"]:
         print_pairs([(key, value) for key, value in credential.items() if key != "merchant_identifier"], title="\ncredential set")
     for credential in one["ppro"]:
         print_pairs(credential.items(), title="\nat the PPRO door")
+    for key in one["jwo"]:
+        print_pairs(access_key_pairs(key), title="\nat the door of stores")
     print_table(("setting", "value"), one["settings"].items(), title="\nsettings")

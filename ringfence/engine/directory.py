@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -17,6 +16,23 @@ from typing import NamedTuple
 
 import asyncpg
 
+from ringfence.engine.credentials import (
+    ALGORITHMS,
+    FIELDS,
+    FORMS,
+    MAX_EARLIER,
+    MOST_ACCESS_KEYS,
+    NAMED_ONCE,
+    PROVED_BY_KEY,
+    Allowed,
+    Credential,
+    Earlier,
+    NewCredential,
+    faults,
+    faults_of,
+    opened,
+    sealed_json,
+)
 from ringfence.engine.keys import Keyring, open_text, seal_text
 from ringfence.engine.settings import DEFAULTS, SettingError, Settings, changed, differing
 from ringfence.storage import merchants as rows
@@ -25,65 +41,9 @@ from ringfence.storage.merchants import CredentialRow, MerchantRow
 PURPOSE = "credential"
 """What phrases are sealed for; part of the associated data."""
 
-ALGORITHMS = ("SHA-256", "SHA-512", "HMAC-256", "HMAC-512")
-_NAME = re.compile(r"[A-Za-z0-9]{1,20}", re.ASCII)
-_PHRASE = re.compile(r"[!-~]{4,64}", re.ASCII)
-_PPRO_NAME = re.compile(r"merch_[A-Za-z0-9]{21}", re.ASCII)
-_API_KEY = re.compile(r"[A-Za-z0-9_.\-]{8,128}", re.ASCII)
+__all__ = ["ALGORITHMS", "MAX_EARLIER", "Credential", "Directory", "Earlier", "Merchant", "NewCredential", "Rejected"]
 MAX_TITLE = 100
-MAX_EARLIER = 3
-"""Webhook secrets of one credential that were replaced and still sign."""
-PROVED_BY_KEY = frozenset({"ppro"})
-"""Doors whose callers show their key, instead of signing with it."""
-
-
-class Earlier(NamedTuple):
-    """A webhook secret that was replaced, and until when (wall time) it signs beside the one in force.  Prints without the secret."""
-
-    secret: str
-    until: datetime
-
-    def __repr__(self) -> str:
-        return f"Earlier({self.until.isoformat()})"
-
-    __str__ = __repr__
-
-
-class Credential(NamedTuple):
-    """What a caller proves itself with.  Prints without its phrases.
-
-    ``public_name`` is the APS access code, or the merchant id of the PPRO door; the phrases are those of APS, or the API key and the secret
-    that webhooks are signed with.
-    """
-
-    merchant_id: int
-    identifier: str
-    door: str
-    public_name: str
-    request_phrase: str
-    response_phrase: str
-    algorithm: str
-    earlier: tuple[Earlier, ...] = ()
-
-    def __repr__(self) -> str:
-        return f"Credential({self.identifier}, {self.door}, {self.public_name}, {self.algorithm})"
-
-    __str__ = __repr__
-
-
-class NewCredential(NamedTuple):
-    """A credential to be made.  Prints without its phrases."""
-
-    door: str
-    public_name: str
-    request_phrase: str
-    response_phrase: str
-    algorithm: str = ""
-
-    def __repr__(self) -> str:
-        return f"NewCredential({self.door}, {self.public_name}, {self.algorithm})"
-
-    __str__ = __repr__
+_NAME = FORMS["aps"][0][0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +87,7 @@ class Directory:
         self._by_id: dict[int, Merchant] = {}
         self._credentials: dict[tuple[str, str], Credential] = {}
         self._by_key: dict[tuple[str, bytes], dict[str, Credential]] = {}
+        self._by_name: dict[tuple[str, str], Credential] = {}
         self._opened: dict[tuple[int, str, str], tuple[bytes, Credential]] = {}
         self._read: dict[int, tuple[str, Settings]] = {}
         self._loading = asyncio.Lock()
@@ -151,6 +112,10 @@ class Directory:
         Found by the key's digest, so that the time it takes says nothing about keys that are nearly right.
         """
         return self._by_key.get((door, _digest(key)), {})
+
+    def named(self, door: str, public_name: str) -> Credential | None:
+        """The credential in force of that name, at a door where callers say nothing of their merchant."""
+        return self._by_name.get((door, public_name))
 
     def merchants(self) -> list[Merchant]:
         """All, in the order they were made."""
@@ -177,6 +142,7 @@ class Directory:
                 if one.door in PROVED_BY_KEY:
                     by_key.setdefault((one.door, _digest(one.request_phrase)), {})[one.public_name] = one
             self._by_key = by_key
+            self._by_name = {(one.door, one.public_name): one for one in credentials if one.door in NAMED_ONCE}
             self.version = stored.version
         self._noted(stored.version)
 
@@ -199,13 +165,16 @@ class Directory:
         errors = [] if _NAME.fullmatch(identifier) else [SettingError("identifier", "must be 1 to 20 letters and digits")]
         if not _title(name):
             errors.append(_TITLE_ERROR)
-        errors += [error for one in credentials for error in _faults(one)]
+        errors += [error for one in credentials for error in faults(one)]
         if isinstance(checked, list):
             return Rejected((*errors, *checked))
         if errors := [*errors, *self._judge(DEFAULTS, checked)]:
             return Rejected(tuple(errors))
         async with self._pool.acquire() as connection, connection.transaction():
             await rows.begin_change(connection)
+            for one in credentials:
+                if one.door in NAMED_ONCE and await rows.is_named(connection, one.door, one.public_name):
+                    return Rejected((SettingError(FIELDS[one.door][0], "is taken"),))
             merchant_id = await rows.insert_merchant(connection, identifier, name, json.dumps(differing(checked)), self._now())
             if merchant_id is None:
                 return Rejected((SettingError("identifier", "is taken"),))
@@ -216,15 +185,18 @@ class Directory:
 
     async def add_credential(self, identifier: str, one: NewCredential) -> Merchant | Rejected | None:
         """Give a merchant another credential set; ``None`` where there is no such merchant."""
-        if errors := _faults(one):
+        if errors := faults(one):
             return Rejected(tuple(errors))
         async with self._pool.acquire() as connection, connection.transaction():
             stored = await rows.for_change(connection, identifier)
             if stored is None:
                 return None
             await rows.begin_change(connection)
-            if not await rows.insert_credential(connection, self._row(stored.merchant_id, one), self._now()):
-                return Rejected((SettingError(_FIELDS[one.door][0], "is taken"),))
+            if one.door == "jwo" and await rows.count_credentials(connection, stored.merchant_id, one.door) >= MOST_ACCESS_KEYS:
+                return Rejected((SettingError("access_key_id", f"would be more than {MOST_ACCESS_KEYS} in force; switch one off first"),))
+            if (one.door in NAMED_ONCE and await rows.is_named(connection, one.door, one.public_name)) or not await rows.insert_credential(
+                    connection, self._row(stored.merchant_id, one), self._now()):
+                return Rejected((SettingError(FIELDS[one.door][0], "is taken"),))
         await self.load()
         return self._merchants[identifier]
 
@@ -233,7 +205,7 @@ class Directory:
 
         ``None`` where there is no such merchant or credential.
         """
-        form, problem = _FORMS["ppro"][2]
+        form, problem = FORMS["ppro"][2]
         if not form.fullmatch(secret):
             return Rejected((SettingError("webhook_secret", problem),))
         async with self._pool.acquire() as connection, connection.transaction():
@@ -251,6 +223,36 @@ class Directory:
                 return Rejected((SettingError("keep", f"would leave more than {MAX_EARLIER} earlier secrets in force"),))
             fresh = NewCredential("ppro", public_name, before.request_phrase, secret, before.algorithm)
             await rows.update_credential(connection, self._row(stored.merchant_id, fresh, earlier))
+        await self.load()
+        return self._merchants[identifier]
+
+    async def allow(self, identifier: str, access_key_id: str, allowed: Allowed) -> Merchant | Rejected | None:
+        """Change what an access key may do; ``None`` where there is no such merchant or key."""
+        if errors := faults_of(allowed):
+            return Rejected(tuple(errors))
+        async with self._pool.acquire() as connection, connection.transaction():
+            stored = await rows.for_change(connection, identifier)
+            if stored is None:
+                return None
+            await rows.begin_change(connection)
+            row = await rows.credential(connection, stored.merchant_id, "jwo", access_key_id)
+            if row is None:
+                return None
+            before = self._open(row, {stored.merchant_id: identifier})
+            fresh = NewCredential("jwo", access_key_id, before.request_phrase, before.response_phrase, before.algorithm, allowed)
+            await rows.update_credential(connection, self._row(stored.merchant_id, fresh))
+        await self.load()
+        return self._merchants[identifier]
+
+    async def switch_off(self, identifier: str, access_key_id: str) -> Merchant | None:
+        """Take an access key out of force, for good; ``None`` where there is no such merchant or key."""
+        async with self._pool.acquire() as connection, connection.transaction():
+            stored = await rows.for_change(connection, identifier)
+            if stored is None:
+                return None
+            await rows.begin_change(connection)
+            if not await rows.switch_off(connection, stored.merchant_id, "jwo", access_key_id):
+                return None
         await self.load()
         return self._merchants[identifier]
 
@@ -286,18 +288,13 @@ class Directory:
         known = self._opened.get(key)
         if known is not None and known[0] == row.sealed and known[1].algorithm == row.algorithm:
             return known[1]
-        phrases = json.loads(open_text(self._keyring, PURPOSE, row.merchant_id, row.sealed))
-        credential = Credential(row.merchant_id, identifiers[row.merchant_id], row.door, row.public_name,
-                                phrases["request"], phrases["response"], row.algorithm,
-                                tuple(Earlier(secret, datetime.fromisoformat(until)) for secret, until in phrases.get("earlier", ())))
+        content = json.loads(open_text(self._keyring, PURPOSE, row.merchant_id, row.sealed))
+        credential = opened(row.merchant_id, identifiers[row.merchant_id], row.door, row.public_name, row.algorithm, content)
         self._opened[key] = (row.sealed, credential)
         return credential
 
     def _row(self, merchant_id: int, one: NewCredential, earlier: Sequence[Earlier] = ()) -> CredentialRow:
-        phrases: dict[str, object] = {"request": one.request_phrase, "response": one.response_phrase}
-        if earlier:
-            phrases["earlier"] = [(before.secret, before.until.isoformat()) for before in earlier]
-        sealed = seal_text(self._keyring, PURPOSE, merchant_id, json.dumps(phrases))
+        sealed = seal_text(self._keyring, PURPOSE, merchant_id, json.dumps(sealed_json(one, earlier)))
         return CredentialRow(merchant_id, one.door, one.public_name, sealed, one.algorithm)
 
     def _merchant(self, row: MerchantRow, credentials: tuple[Credential, ...]) -> Merchant:
@@ -320,30 +317,6 @@ _TITLE_ERROR = SettingError("name", f"must be 1 to {MAX_TITLE} printable charact
 
 def _title(text: str) -> bool:
     return 0 < len(text) <= MAX_TITLE and text.isprintable()
-
-
-_PHRASE_RULE = (_PHRASE, "must be 4 to 64 printable ASCII characters without spaces")
-_KEY_RULE = (_API_KEY, "must be 8 to 128 letters, digits, dots, dashes and underscores")
-
-#: By door: what a credential's name, key and secret are called where they are wrong, and their forms.
-_FIELDS = {
-    "aps": ("access_code", "sha_request_phrase", "sha_response_phrase"),
-    "ppro": ("merchant_id", "api_key", "webhook_secret"),
-}
-_FORMS = {
-    "aps": ((_NAME, "must be 1 to 20 letters and digits"), _PHRASE_RULE, _PHRASE_RULE),
-    "ppro": ((_PPRO_NAME, "must be merch_ and 21 letters and digits"), _KEY_RULE, _PHRASE_RULE),
-}
-
-
-def _faults(one: NewCredential) -> list[SettingError]:
-    values = one.public_name, one.request_phrase, one.response_phrase
-    errors = [
-        SettingError(field, problem)
-        for field, (form, problem), value in zip(_FIELDS[one.door], _FORMS[one.door], values, strict=True) if not form.fullmatch(value)]
-    if one.door == "aps" and one.algorithm not in ALGORITHMS:
-        errors.append(SettingError("sha_type", f"must be {' or '.join(ALGORITHMS)}"))
-    return errors
 
 
 def _digest(key: str) -> bytes:

@@ -28,18 +28,23 @@ class Seeded(NamedTuple):
     merchant_id: str
     api_key: str
     webhook_secret: str
+    access_key_id: str
+    secret_access_key: str
+    connector_secret: str
 
     @property
     def credentials(self) -> tuple[NewCredential, ...]:
         """One for each door."""
         return (
             NewCredential("aps", self.access_code, self.request_phrase, self.response_phrase, self.algorithm),
-            NewCredential("ppro", self.merchant_id, self.api_key, self.webhook_secret))
+            NewCredential("ppro", self.merchant_id, self.api_key, self.webhook_secret),
+            NewCredential("jwo", self.access_key_id, self.secret_access_key, self.connector_secret))
 
 
 FIRST = Seeded(
     "RingfenceOne", "Dates & Coffee", "RingfenceSandboxOne1", "TESTSHAIN-one", "TESTSHAOUT-one", "SHA-256",
-    "merch_RingfenceOneSandbox01", "key_sandbox_RingfenceOne", "whsec_RingfenceOne")
+    "merch_RingfenceOneSandbox01", "key_sandbox_RingfenceOne", "whsec_RingfenceOne",
+    "AKIARINGFENCESANDBOX", "sandbox-secret-access-key-RingfenceOne", "sandbox-connector-secret-RingfenceOne")
 """The merchant of every printed example."""
 
 _OTHERS = (
@@ -54,7 +59,9 @@ def sandbox_merchants(seed: int) -> list[Seeded]:
     return [FIRST] + [
         Seeded(identifier, name, _derived(seed, identifier, "access code", 20), _derived(seed, identifier, "request", 24),
                _derived(seed, identifier, "response", 24), algorithm, f"merch_{_derived(seed, identifier, 'merchant id', 21)}",
-               f"key_sandbox_{_derived(seed, identifier, 'api key', 24)}", f"whsec_{_derived(seed, identifier, 'webhook secret', 24)}")
+               f"key_sandbox_{_derived(seed, identifier, 'api key', 24)}", f"whsec_{_derived(seed, identifier, 'webhook secret', 24)}",
+               f"AKIA{_derived(seed, identifier, 'access key id', 16).upper()}", _derived(seed, identifier, "secret access key", 40),
+               _derived(seed, identifier, "connector secret", 40))
         for identifier, name, algorithm in _OTHERS
     ]
 
@@ -79,7 +86,7 @@ def sandbox_names(merchants: Iterable[MerchantRow], credentials: Iterable[Creden
     """The seeded identifiers and public access codes among these rows: live mode must not start beside them."""
     seeded = {FIRST.identifier, *(identifier for identifier, _, _ in _OTHERS)}
     return [row.identifier for row in merchants if row.identifier in seeded] + [
-        row.public_name for row in credentials if row.public_name in (FIRST.access_code, FIRST.merchant_id)]
+        row.public_name for row in credentials if row.public_name in (FIRST.access_code, FIRST.merchant_id, FIRST.access_key_id)]
 
 
 def _derived(seed: int, identifier: str, what: str, length: int) -> str:

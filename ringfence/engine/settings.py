@@ -309,6 +309,13 @@ class Settings:
     ppro_charge_webhooks: bool = setting(
         FLAG, False, "PPRO door: some charge or agreement names a webhooksUrl of its own; the first that does switches this on")
 
+    # the door of stores
+    store_requests_per_second: int = setting(
+        whole(1, 100_000, "requests a second"), 1_000,
+        "door of stores: how often one access key may ask for one operation; twice as many at once. Capture and Cancel of a trip about to expire go "
+        "through all the same")
+    store_retry_after: int = setting(whole(1, 86_400, "seconds"), 600, "door of stores: what Retry-After says with 429")
+
     # trips through stores
     trip_hours: int = setting(whole(1, 168, "hours"), HOURS, "how long a trip can be charged, from its start; then its hold is given back")
     trip_decline_baseline: str = setting(
@@ -321,6 +328,9 @@ class Settings:
     trip_refund_days: int = setting(whole(1, 365, "days"), 7, "how long a captured trip can be refunded, from its start")
     trip_capture_unadjusted: bool = setting(FLAG, True, "a trip may be captured without an adjust before, up to its hold")
     trip_data_before_capture: bool = setting(FLAG, False, "what receipts are made of can be read before the capture")
+    checkout_sums: str = setting(
+        one_of("lenient", "strict"), "lenient",
+        "CheckoutCart: lenient: a cart's sums may be off by a minor unit for each line; strict: they add up exactly")
     trip_strategy: str = setting(
         one_of(*Strategy), Strategy.TAKE_STANDING.value,
         "what becomes of a cart whose price the issuer does not promise, where the service charges it")

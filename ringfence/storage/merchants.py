@@ -86,6 +86,21 @@ async def update_credential(connection: asyncpg.Connection, row: CredentialRow) 
     await connection.execute(SQL.update_credential, row.merchant_id, row.door, row.public_name, row.sealed)
 
 
+async def is_named(connection: asyncpg.Connection, door: str, public_name: str) -> bool:
+    """Whether any merchant has, or had, a credential of that name at a door.  After ``begin_change``."""
+    return await connection.fetchval(SQL.is_named, door, public_name)
+
+
+async def count_credentials(connection: asyncpg.Connection, merchant_id: int, door: str) -> int:
+    """How many credentials of a door are in force.  After ``begin_change``."""
+    return await connection.fetchval(SQL.count_credentials, merchant_id, door)
+
+
+async def switch_off(connection: asyncpg.Connection, merchant_id: int, door: str, public_name: str) -> bool:
+    """Take a credential out of force; whether it was in force.  After ``begin_change``."""
+    return await connection.fetchval(SQL.switch_credential_off, merchant_id, door, public_name) is not None
+
+
 async def for_change(connection: asyncpg.Connection, identifier: str) -> MerchantRow | None:
     """One merchant, locked.  Before ``begin_change``: every writer takes its merchant first, then the directory."""
     row = await connection.fetchrow(SQL.merchant_for_change, identifier)

@@ -18,8 +18,8 @@ class Operator:
     def __init__(self, routes: Sequence[BaseRoute]) -> None:
         self._app = Starlette(routes=list(routes))
 
-    async def ask(self, path: str, body: object = None, *, token: str = TOKEN) -> tuple[int, Any]:
-        """Status and decoded answer: POST where there is a body, else GET."""
+    async def ask(self, path: str, body: object = None, *, token: str = TOKEN, method: str = "") -> tuple[int, Any]:
+        """Status and decoded answer: POST where there is a body, else GET, unless the method is given."""
         sent: list[Any] = []
         path, _, query = path.partition("?")
 
@@ -30,7 +30,7 @@ class Operator:
             sent.append(message)
 
         await self._app({
-            "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "GET" if body is None else "POST", "path": path,
+            "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": method or ("GET" if body is None else "POST"), "path": path,
             "raw_path": quote(path).encode(), "query_string": query.encode(), "root_path": "", "scheme": "http", "server": None, "client": None,
             "headers": [(b"authorization", f"Bearer {token}".encode())],
         }, receive, send)

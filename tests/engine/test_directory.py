@@ -154,7 +154,7 @@ async def test_the_sandbox_is_seeded_once(database: str, tmp_path: Path):
             stored = await rows.everything(connection)
         finally:
             await connection.close()
-        assert len(sandbox_names(stored.merchants, stored.credentials)) == 6      # four identifiers, the public access code and merchant id
+        assert len(sandbox_names(stored.merchants, stored.credentials)) == 7      # four identifiers, and the public name at each door
 
 
 async def test_an_older_sandbox_gets_the_credentials_of_a_door_it_does_not_know(database: str, tmp_path: Path):
@@ -164,7 +164,8 @@ async def test_an_older_sandbox_gets_the_credentials_of_a_door_it_does_not_know(
         await seed_sandbox(here, 1)
         found = here.merchant(FIRST.identifier)
         assert found is not None and found.name == "Another name"
-        assert [(one.door, one.public_name) for one in found.credentials] == [("aps", "Mine1"), ("ppro", FIRST.merchant_id)]
+        assert [(one.door, one.public_name) for one in found.credentials] == [
+            ("aps", "Mine1"), ("jwo", FIRST.access_key_id), ("ppro", FIRST.merchant_id)]
 
 
 def test_seeded_credentials_follow_from_the_seed_but_the_first():

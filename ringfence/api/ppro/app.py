@@ -66,6 +66,10 @@ class GlobalApi:
         self._service, self._paths, self._rates, self._counters = service, Paths(endpoints), rates, counters
         self._body_limit, self._file_limit = body_limit, file_limit or body_limit
 
+    def stands_at(self, path: str) -> bool:
+        """Whether something of this door stands at a path."""
+        return self._paths.find(path) is not None
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See ASGI."""
         headers: dict[bytes, bytes] = {}

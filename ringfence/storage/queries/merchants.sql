@@ -44,3 +44,16 @@ WHERE merchant_id = $1 AND door = $2 AND public_name = $3 AND active;
 -- update_credential --
 -- Store other phrases of a credential.
 UPDATE credentials SET sealed = $4 WHERE merchant_id = $1 AND door = $2 AND public_name = $3;
+
+-- is_named --
+-- Whether a name was ever given out at a door, to whomever: there it must name one merchant.
+SELECT EXISTS (SELECT FROM credentials WHERE door = $1::text AND public_name = $2::text);
+
+-- count_credentials --
+-- How many credentials a merchant has in force at a door.
+SELECT count(*) FROM credentials WHERE merchant_id = $1::int AND door = $2::text AND active;
+
+-- switch_credential_off --
+-- Take a credential out of force; its name stays taken.
+UPDATE credentials SET active = false WHERE merchant_id = $1::int AND door = $2::text AND public_name = $3::text AND active
+RETURNING public_name;
