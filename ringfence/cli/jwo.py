@@ -6,6 +6,7 @@ from urllib.parse import urlencode
 
 import click
 
+from ringfence.cli import jwo_debts
 from ringfence.cli.options import configuration, data_option, json_option
 from ringfence.cli.printing import print_json, print_pairs, print_table
 from ringfence.cli.service import admin, segment
@@ -247,3 +248,7 @@ def _given(**values: str | None) -> dict[str, Any]:
 
 def _query(**values: str | None) -> str:
     return f"?{urlencode(only)}" if (only := _given(**values)) else ""
+
+
+jwo.add_command(jwo_debts.strategy)
+jwo.add_command(jwo_debts.debts)
