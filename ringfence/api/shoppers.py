@@ -21,7 +21,7 @@ from ringfence.engine.directory import Directory, Merchant
 from ringfence.engine.shoppers import ShopperRow, Shoppers
 
 USUAL, MOST = 100, 500
-PATH = "/admin/stores/{store}/shoppers"
+PATH = "/admin/jwo/stores/{store}/shoppers"
 
 
 class Services(NamedTuple):
@@ -32,7 +32,7 @@ class Services(NamedTuple):
 
 
 def routes(guard: Callable[[Endpoint], Endpoint], services: Services) -> list[Route]:
-    """The routes below ``/admin/stores/{store}/shoppers``."""
+    """The routes below ``/admin/jwo/stores/{store}/shoppers``."""
     def served(where: str, endpoint: Callable[[Services, Request], Any], *methods: str) -> Route:
         return Route(where, guard(lambda request: endpoint(services, request)), methods=list(methods))
 

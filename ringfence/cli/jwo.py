@@ -6,7 +6,8 @@ from urllib.parse import urlencode
 
 import click
 
-from ringfence.cli import jwo_debts
+from ringfence.cli.jwo_debts import debts, strategy
+from ringfence.cli.jwo_shoppers import shopper
 from ringfence.cli.options import configuration, data_option, json_option
 from ringfence.cli.printing import print_json, print_pairs, print_table
 from ringfence.cli.service import admin, segment
@@ -250,5 +251,6 @@ def _query(**values: str | None) -> str:
     return f"?{urlencode(only)}" if (only := _given(**values)) else ""
 
 
-jwo.add_command(jwo_debts.strategy)
-jwo.add_command(jwo_debts.debts)
+jwo.add_command(shopper)
+jwo.add_command(strategy)
+jwo.add_command(debts)

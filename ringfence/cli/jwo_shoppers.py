@@ -93,7 +93,7 @@ def forget(store: str, name: str, merchant: str | None, data: str | None, as_jso
 
 def _path(config: Config, store: str, merchant: str | None, below: str = "", **more: str) -> str:
     whose = merchant or _first(admin(config, "GET", "/admin/merchants"))
-    return f"/admin/stores/{segment(store)}/shoppers{below}?{urlencode({'merchant': whose, **more})}"
+    return f"/admin/jwo/stores/{segment(store)}/shoppers{below}?{urlencode({'merchant': whose, **more})}"
 
 
 def _first(answer: dict[str, Any]) -> str:

@@ -171,7 +171,7 @@ async def test_a_retailer_s_own_way_needs_no_more_than_a_report(till: Till):
     await till.store.capture(trip, 1840)
     await report(till, trip, 1840)
     row = await till.debts.find(till.merchant_id, trip.payment_id)
-    assert await till.told(trip) == (4570, 0, 0, 4570) and (row.strategy, row.reason) == ("retailer", "")
+    assert await till.told(trip) == (4570, 0, 0, 4570) and (row.strategy, row.reason) == ("retailer", "reported")
     await till.process.prove()
 
 
