@@ -6,6 +6,7 @@ from urllib.parse import urlencode
 
 import click
 
+from ringfence.cli.jwo_debts import debts, strategy
 from ringfence.cli.jwo_shoppers import shopper
 from ringfence.cli.options import configuration, data_option, json_option
 from ringfence.cli.printing import print_json, print_pairs, print_table
@@ -251,3 +252,5 @@ def _query(**values: str | None) -> str:
 
 
 jwo.add_command(shopper)
+jwo.add_command(strategy)
+jwo.add_command(debts)
