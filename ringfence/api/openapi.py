@@ -16,6 +16,7 @@ from ringfence.api import (
     access_keys,
     batches,
     clock,
+    debts,
     disputes,
     events,
     events_beside,
@@ -40,8 +41,8 @@ from ringfence.api.http import json_response
 from ringfence.api.jwo import describing as jwo
 
 PARTS = (
-    access_keys, clock, events, events_beside, webhooks, reviews, disputes, trips, links, plans, retention, tokens, reports, batches, jobs, shoppers,
-    purchases, receipts, trip_reports)
+    access_keys, clock, events, events_beside, webhooks, reviews, disputes, trips, debts, links, plans, retention, tokens, reports, batches, jobs,
+    shoppers, purchases, receipts, trip_reports)
 """Modules of the operator's API beside ``admin``, each with ``DESCRIBED``."""
 
 

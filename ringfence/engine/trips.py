@@ -112,7 +112,7 @@ class Trips:
         """Have ``minor`` stand, whatever stands now.  The latest target again is the same answer, and nobody is asked."""
         if currency != trip.currency:
             return TripRefusal.CURRENCY
-        until = _soon()
+        until, is_late = _soon(), False
         while True:
             if (refused := REFUSED.get((trip.state, Asked.ADJUST))) is not None:
                 return refused
@@ -123,11 +123,11 @@ class Trips:
                 continue
             if trip.latest is not None and trip.latest.target == minor:
                 return self._told(trip, trip.latest)
+            if is_late:
+                return TripRefusal.UNAVAILABLE
             if (answer := await self._move(trip, minor, actor)) is not None:
                 return answer
-            if _is_past(until):
-                return TripRefusal.UNAVAILABLE
-            trip = await self._again(trip)
+            trip, is_late = await self._again(trip), _is_past(until)
 
     async def capture(self, trip: Trip, minor: int, currency: str, actor: str) -> TripRefusal | None:
         """Take ``minor`` and give the rest back, once.  ``None``: it is taken, or will be: it is repeated until the processor has it."""
