@@ -46,7 +46,7 @@ def note(payment: Payment, notice: Notice) -> Decision:
             changed, moved, transfers, event = _capture_rejected(payment, notice)
         case noticed if noticed in DEBTS:
             transferred, event = OWED[noticed]          # how much there is to move the register of debts says, see ``core.debt``
-            return Decision(payment, None, None, (Transfer(transferred, notice.minor),), (event,))
+            changed, moved, transfers = payment, notice.minor, (Transfer(transferred, notice.minor),)
         case _:
             changed, moved, transfers, event = _money_moved(payment, notice)
     events = [event]
