@@ -36,6 +36,7 @@ QUEUES = ("recovery", "reversal", "challenge", "redirection", "delivery", "plan"
 COUNTERS: tuple[Metric, ...] = (
     Metric("ringfence_requests_total", _REQUESTS, (("door", "aps"),)),
     Metric("ringfence_requests_total", _REQUESTS, (("door", "ppro"),)),
+    Metric("ringfence_requests_total", _REQUESTS, (("door", "jwo"),)),
     Metric("ringfence_requests_total", _REQUESTS, (("door", "other"),)),
     Metric("ringfence_operations_total", _OPERATIONS, (("result", "approved"),)),
     Metric("ringfence_operations_total", _OPERATIONS, (("result", "declined"),)),
@@ -57,7 +58,7 @@ COUNTERS: tuple[Metric, ...] = (
     Metric("ringfence_doubts_ended_total", _DOUBTS, (("how", "declined"),)),
     Metric("ringfence_doubts_ended_total", _DOUBTS, (("how", "reversed"),)),
 )
-(REQUESTS_APS, REQUESTS_PPRO, REQUESTS_OTHER, APPROVED, DECLINED, UNKNOWN, REFUSED, OTHER, INTENT_BATCHES, OUTCOME_BATCHES,
+(REQUESTS_APS, REQUESTS_PPRO, REQUESTS_JWO, REQUESTS_OTHER, APPROVED, DECLINED, UNKNOWN, REFUSED, OTHER, INTENT_BATCHES, OUTCOME_BATCHES,
  INTENT_MESSAGES, OUTCOME_MESSAGES, CRASHES, WORKER_RESTARTS, DATABASE_RESTARTS, *_QUEUES, SET_ASIDE, DELIVERED, NOT_DELIVERED,
  DOUBT_APPROVED, DOUBT_DECLINED, DOUBT_REVERSED) = range(len(COUNTERS))
 
@@ -71,10 +72,11 @@ BOUNDS = (0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256,
 HISTOGRAMS: tuple[Metric, ...] = (
     Metric("ringfence_request_seconds", _SECONDS, (("door", "aps"),)),
     Metric("ringfence_request_seconds", _SECONDS, (("door", "ppro"),)),
+    Metric("ringfence_request_seconds", _SECONDS, (("door", "jwo"),)),
     Metric("ringfence_commit_seconds", "Time a batch took to commit.", (("lane", "intents"),)),
     Metric("ringfence_commit_seconds", "Time a batch took to commit.", (("lane", "outcomes"),)),
 )
-REQUEST_SECONDS, PPRO_SECONDS, INTENT_SECONDS, OUTCOME_SECONDS = range(len(HISTOGRAMS))
+REQUEST_SECONDS, PPRO_SECONDS, JWO_SECONDS, INTENT_SECONDS, OUTCOME_SECONDS = range(len(HISTOGRAMS))
 
 _PER_HISTOGRAM = len(BOUNDS) + 2
 _DIRECTORY = len(COUNTERS) + len(HISTOGRAMS) * _PER_HISTOGRAM

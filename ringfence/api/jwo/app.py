@@ -10,6 +10,7 @@ import logging
 import re
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
+from time import perf_counter
 from typing import Any
 from uuid import uuid4
 from zlib import crc32
@@ -20,7 +21,7 @@ from ringfence.api.jwo.accounts import Account, Accounts, Unknown
 from ringfence.api.jwo.door import Answer, Endpoint, Handlers, Request
 from ringfence.api.jwo.sigv4 import Asked, Claim, Fault, Flaw
 from ringfence.engine.lane import CONNECTION_LOST
-from ringfence.engine.metrics import CRASHES, Counters
+from ringfence.engine.metrics import CRASHES, JWO_SECONDS, REQUESTS_JWO, Counters
 from ringfence.engine.rates import Rates
 
 log = logging.getLogger(__name__)
@@ -90,8 +91,7 @@ class StoreApi:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See ASGI."""
-        request_id = str(uuid4())
-        path = scope["path"]
+        began, request_id, path = perf_counter(), str(uuid4()), scope["path"]
         try:
             answer = await self._answer(scope, receive, request_id)
         except BodyTooLarge:
@@ -111,6 +111,8 @@ class StoreApi:
         elif log.isEnabledFor(logging.DEBUG):
             log.debug("%s %s answered %d", request_id, path, answer.status)
         await _send(send, answer, request_id)
+        self._counters.observe(JWO_SECONDS, perf_counter() - began)
+        self._counters.add(REQUESTS_JWO)
 
     async def _answer(self, scope: Scope, receive: Receive, request_id: str) -> Answer:
         endpoint = self.endpoints.get(scope["path"])
