@@ -777,11 +777,7 @@ async def test_a_folder_that_is_full_makes_the_issuer_silent(issuer: Issuer):
     assert isinstance(await issuer.payment("0000", simulator).ask(P, 1), Unknown)
 
 
-
-
 # --- stores -----------------------------------------------------------------------------------------------------------
-
-UP, C, D = Kind.INCREMENT, Kind.CAPTURE, Kind.DECREMENT
 
 
 @pytest.mark.parametrize(("scenario", "answer", "held"), [
@@ -792,7 +788,7 @@ async def test_an_increment_meets_its_card(issuer: Issuer, scenario: str, answer
     """Only increments: the authorization before and the capture behind it are as of any card."""
     payment = issuer.payment(scenario)
     assert told(await payment.ask(A, 1000)) == "approved 1000"
-    assert told(await payment.ask(UP, 500, accepts_partial=True)) == answer
+    assert told(await payment.ask(I, 500, accepts_partial=True)) == answer
     assert payment.stands["held"] == held
     assert told(await payment.ask(C, 100)) == "approved 100"
 
@@ -800,18 +796,18 @@ async def test_an_increment_meets_its_card(issuer: Issuer, scenario: str, answer
 async def test_half_an_increment_is_not_approved_to_whoever_wants_all(issuer: Issuer):
     payment = issuer.payment("0514")
     await payment.ask(A, 1000)
-    assert told(await payment.ask(UP, 500)) == "declined 51"
+    assert told(await payment.ask(I, 500)) == "declined 51"
 
 
 async def test_an_increment_takes_what_a_balance_has_left(issuer: Issuer):
     """50.00 in the account: 20.00 held, 40.00 more wanted, 30.00 approved; and nothing for whoever wants all."""
     payment = issuer.payment("1005")
     assert told(await payment.ask(A, 2000)) == "approved 2000"
-    assert told(await payment.ask(UP, 4000)) == "declined 51"
-    assert told(await payment.ask(UP, 4000, accepts_partial=True)) == "approved 3000"
-    assert told(await payment.ask(UP, 1, accepts_partial=True)) == "declined 51"
+    assert told(await payment.ask(I, 4000)) == "declined 51"
+    assert told(await payment.ask(I, 4000, accepts_partial=True)) == "approved 3000"
+    assert told(await payment.ask(I, 1, accepts_partial=True)) == "declined 51"
     assert told(await payment.ask(D, 1000)) == "approved 1000"
-    assert told(await payment.ask(UP, 1000)) == "approved 1000"
+    assert told(await payment.ask(I, 1000)) == "approved 1000"
     assert payment.stands["held"] == 5000
 
 
@@ -828,7 +824,7 @@ async def test_behind_the_last_capture_nothing_is_held(issuer: Issuer, scenario:
 async def test_a_lost_increment_is_undone_by_its_reversal_alone(issuer: Issuer):
     payment = issuer.payment("0512")
     await payment.ask(A, 1000)
-    await payment.ask(UP, 500)
+    await payment.ask(I, 500)
     assert await payment.reverse()
     assert payment.stands["held"] == 1000
 
