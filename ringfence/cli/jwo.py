@@ -6,6 +6,7 @@ from urllib.parse import urlencode
 
 import click
 
+from ringfence.cli.jwo_debts import debts, strategy
 from ringfence.cli.jwo_keys import key
 from ringfence.cli.jwo_purchases import item_of, purchase
 from ringfence.cli.jwo_shoppers import shopper
@@ -258,5 +259,7 @@ def _query(**values: str | None) -> str:
 
 
 jwo.add_command(shopper)
+jwo.add_command(strategy)
+jwo.add_command(debts)
 jwo.add_command(key)
 jwo.add_command(purchase)
