@@ -12,11 +12,13 @@ from ringfence.core.commands import Command, Kind
 from ringfence.core.notices import Notice
 from ringfence.core.outcomes import Approved, Silence, Unknown
 from ringfence.core.trip import TripRefusal
-from ringfence.engine import links
+from ringfence.engine import links, retention
 from ringfence.engine.batcher import CommitFailed
 from ringfence.engine.debts import Refusal
 from ringfence.engine.gates import Shut, Why
 from ringfence.engine.proof import prove
+from ringfence.engine.retention import Policy
+from ringfence.engine.story import explain
 from ringfence.engine.trips import Trip
 from tests.engine.composition import NOW, Process, Shop
 from tests.engine.owing import Till, debts_of
@@ -359,3 +361,24 @@ async def test_the_proof_of_a_past_instant_looks_at_the_ledger_alone(till: Till)
     proof = await prove(till.process.pool, chain_key=till.process.chain_key, at=at)
     assert [book.checks["P11"].examples[0]["owed"] for book in proof.books] == [-590]
 
+
+
+# --- who remembers ----------------------------------------------------------------------------------------------------
+
+
+async def test_a_card_is_kept_as_long_as_it_owes(till: Till):
+    """Else its holder would come again as somebody new."""
+    trip, policy = await debtor(till), Policy(100, 200, 10, 7)
+    till.process.now.now += timedelta(days=400)
+    await retention.run(till.process.pool, policy, till.process.now())
+    assert await till.process.value("SELECT erased_at FROM cards") is None
+    await till.debts.forgive(till.merchant_id, trip.payment_id, None, "Mona")
+    till.process.now.now += timedelta(days=400)
+    await retention.run(till.process.pool, policy, till.process.now())
+    assert await till.process.value("SELECT erased_at FROM cards") is not None
+
+
+async def test_the_payment_s_story_tells_of_the_debt(till: Till):
+    trip = await debtor(till)
+    story = await explain(till.process.pool, str(trip.payment_id), keys=lambda name: [])
+    assert any("Of what left the store: debt incurred, 44.10 USD" in sentence for sentence in story.sentences)
