@@ -14,7 +14,22 @@ import asyncpg
 from starlette.routing import Route
 
 from ringfence.amazon_site.reading import standing
-from ringfence.api import access_keys, batches, events, jobs, plans, reports, retention, reviews, shoppers, tokens, trip_reports, trips, webhooks
+from ringfence.api import (
+    access_keys,
+    batches,
+    debts,
+    events,
+    jobs,
+    plans,
+    reports,
+    retention,
+    reviews,
+    shoppers,
+    tokens,
+    trip_reports,
+    trips,
+    webhooks,
+)
 from ringfence.api import clock as clocks
 from ringfence.api import disputes as dispute_routes
 from ringfence.api import links as link_routes
@@ -33,6 +48,7 @@ from ringfence.engine import addresses, timeline
 from ringfence.engine.authenticating import secrets_under
 from ringfence.engine.batches import Batches
 from ringfence.engine.clock import Clock, ClockError, WallClock
+from ringfence.engine.debts import Debts
 from ringfence.engine.directory import Directory
 from ringfence.engine.feed import Notifier
 from ringfence.engine.keys import Keyring
@@ -63,13 +79,13 @@ def admin_of(
     config: Config, token: str, pool: asyncpg.Pool, keyring: Keyring, clock: Clock | WallClock, directory: Directory,
     everywhere: Callable[[], Awaitable[None]], ends: AsyncExitStack, *, by_key: asyncpg.Pool | None = None, advance: Advance | None = None,
     drops: Drops = timeline.none, nudge: Callable[[], object] = lambda: None, links: LinkDesk, disputes: dispute_routes.Services,
-    visits: trips.Services, files: Batches | None = None,
+    visits: trips.Services, files: Batches | None = None, owed: Debts | None = None,
 ) -> list[Route]:
     """The operator's routes; ``everywhere`` as in ``api.admin.Services``.
 
     ``by_key``: connections for the feed, which looks again and again and must not wait for a proof or a story; ``pool`` without them.
     Without ``advance`` nobody serves, and the clock moves at once.  ``drops``: when the issuer gives up holds; ``nudge`` has the background look
-    now.  ``links``: what serves payment links; ``disputes`` and ``visits`` likewise.
+    now.  ``links``: what serves payment links; ``disputes``, ``visits`` and ``owed`` likewise.
     """
     asked = _ever if config.frozen_at else asked_about
 
@@ -108,6 +124,7 @@ def admin_of(
         *reviews.routes(guarded, reviews.Services(pool, directory, clock.now, asked)),
         *dispute_routes.routes(guarded, disputes),
         *trips.routes(guarded, visits),
+        *debts.routes(guarded, debts.Services(owed or Debts(pool, directory, clock.now, desk=links), directory)),
         *tokens.routes(guarded, tokens.Services(pool, directory)),
         *reports.routes(guarded, reports.Services(
             Reporting(pool, clock.now, nudge), directory, reporting.understood, report_formats.unsigned, report_formats.CONTENT_TYPES)),

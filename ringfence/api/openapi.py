@@ -16,6 +16,7 @@ from ringfence.api import (
     access_keys,
     batches,
     clock,
+    debts,
     disputes,
     events,
     jobs,
@@ -38,7 +39,7 @@ from ringfence.api.http import json_response
 from ringfence.api.jwo import describing as jwo
 
 PARTS = (
-    access_keys, clock, events, webhooks, reviews, disputes, trips, links, plans, retention, tokens, reports, batches, jobs, shoppers,
+    access_keys, clock, events, webhooks, reviews, disputes, trips, debts, links, plans, retention, tokens, reports, batches, jobs, shoppers,
     receipts, trip_reports)
 """Modules of the operator's API beside ``admin``, each with ``DESCRIBED``."""
 

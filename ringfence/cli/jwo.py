@@ -6,6 +6,7 @@ from urllib.parse import urlencode
 
 import click
 
+from ringfence.cli.jwo_debts import debts, strategy
 from ringfence.cli.jwo_receipt import receipt
 from ringfence.cli.jwo_report import report
 from ringfence.cli.jwo_shoppers import shopper
@@ -253,5 +254,7 @@ def _query(**values: str | None) -> str:
 
 
 jwo.add_command(shopper)
+jwo.add_command(strategy)
+jwo.add_command(debts)
 jwo.add_command(receipt)
 jwo.add_command(report)

@@ -35,8 +35,8 @@ __all__ = ["QUEUE", "BookingRow", "DebtRow", "Debts", "Refusal", "Shown"]
 QUEUE = "debt"
 KIND = "debt"
 """What merchants are told about: a debt, by its trip's payment."""
-RETAILER = "retailer"
-"""The strategy of a retailer who decides by himself what is captured."""
+RETAILER, REPORTED = "retailer", "reported"
+"""The strategy of a retailer who decides by himself what is captured, and why something is owed then."""
 AGAIN = timedelta(minutes=1)
 """After so long (business time) what could not be booked is tried again; and so early a trip that still has no end is looked at again."""
 PAYABLE = timedelta(days=14)
@@ -95,11 +95,11 @@ class Debts:
             if row.reported_at is not None and at < row.reported_at:
                 return None                             # overtaken by a later one
             moved = await rows.moved(connection, row.merchant_id, row.payment_id)
-            row = row._replace(reported_at=at, actor=actor, strategy=row.strategy or RETAILER)
+            row = row._replace(reported_at=at, actor=actor, strategy=row.strategy or RETAILER, reason=row.reason or REPORTED)
             decision = core.reported(row.account, total, settled, moved.net + moved.pending)
             if not row.account.is_closed and _has_ended(moved):
                 decision = core.closed(decision.account, total, moved.captured, moved.rejected)
-            await self._apply(connection, row, decision, actor, "reported", now)
+            await self._apply(connection, row, decision, actor, REPORTED, now)
         await self._go_on(trip.merchant_id, trip.payment_id)
         return None
 

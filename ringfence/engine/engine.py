@@ -21,7 +21,7 @@ from ringfence.core.authentication import Ended as Stopped
 from ringfence.core.authentication import Mode
 from ringfence.core.card import Pan
 from ringfence.core.commands import Initiation, Kind, VoidReason
-from ringfence.core.notices import Notice, Noticed
+from ringfence.core.notices import Notice
 from ringfence.core.outcomes import Challenge, Declined, NotAsked, Outcome, Silence, Unknown
 from ringfence.core.recovery import REVERSIBLE
 from ringfence.core.refusals import Refusal
@@ -71,7 +71,6 @@ class Engine:
     redirecting: Redirects | None = None  # likewise; without it, whose payer must go somewhere is not asked
     rules: Mapping[str, Callable[[Intent], Awaitable[Refusal | None]]] = {}    # by processor: why an operation on a payment is not accepted
     binding: Callable[[Intent], Awaitable[Intent]] | None = None    # what a capture is, whichever door asks, of a payment made in a store
-    rejected: Callable[[int, int], Awaitable[None]] | None = None       # told of a payment whose capture clearing rejected, until it returns
     challenged: Callable[[int, int], Awaitable[Result | None]] | None = None    # carries on at once where no payer is needed
 
     def __init__(
@@ -101,7 +100,7 @@ class Engine:
         if intent.original is not None:
             if intent.processor in self.rules and (late := await self.turned_down(intent)):
                 return Result(refusal=late)
-            if intent.channel == "store" and intent.command.kind is _CAPTURE and self.binding is not None:
+            if self.binding is not None and intent.channel == "store" and intent.command.kind is _CAPTURE:
                 intent = await self.binding(intent)
         fresh: CardInHand | None = None
         try:
@@ -191,10 +190,7 @@ class Engine:
         A refusal says that it was booked before (``KEY_USED``), or that the payment has no outcome yet
         (``PAYMENT_NOT_FOUND``): tell it again later.  Raises ``CommitFailed`` where it could not be committed.
         """
-        result = await self._outcomes.submit(Told(merchant_id, payment_id, self.new_id(), processor, notice))
-        if notice.noticed is Noticed.CAPTURE_REJECTED and self.rejected is not None:
-            await self.rejected(merchant_id, payment_id)
-        return result
+        return await self._outcomes.submit(Told(merchant_id, payment_id, self.new_id(), processor, notice))
 
     async def idle(self) -> None:
         """Returns once every submitted intent and outcome is committed."""

@@ -27,7 +27,8 @@ _JOBS = "Jobs that were run, by queue; a failed one comes again."
 _DELIVERIES = "Attempts to deliver a webhook, by result."
 _DOUBTS = "Unknown outcomes that ended, by how."
 
-QUEUES = ("recovery", "reversal", "challenge", "redirection", "delivery", "plan", "message", "report", "dispute", "dispute_report", "agreement")
+QUEUES = ("recovery", "reversal", "challenge", "redirection", "delivery", "plan", "message", "report", "dispute", "dispute_report", "agreement",
+          "store_order", "collect", "debt")
 """Kinds of jobs."""
 
 #: The counters, in the order of their columns.  The constants below are their places.

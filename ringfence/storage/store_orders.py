@@ -13,7 +13,7 @@ from ringfence.storage.jobs import Job, JobRow
 
 SQL = load_queries("store_orders")
 
-QUEUE = "store order"
+QUEUE = "store_order"
 """The queue of carts that wait to be collected; the subject is the order."""
 
 

@@ -43,6 +43,8 @@ SOURCES = (
     Source("plans", SQL.jobs, SQL.next_job, SQL.jobs_due, ("plan",)),
     Source("disputes", SQL.jobs, SQL.next_job, SQL.jobs_due, ("dispute",)),
     Source("trips that are not charged", SQL.trips, SQL.next_trip, SQL.trips_due),
+    Source("carts of stores", SQL.jobs, SQL.next_job, SQL.jobs_due, ("collect",)),
+    Source("debts", SQL.jobs, SQL.next_job, SQL.jobs_due, ("debt",)),
     Source("webhook attempts", SQL.attempts),
     Source("looks at webhook endpoints", "", SQL.next_job, SQL.jobs_due, ("delivery",)),
     Source("temporary tokens end", SQL.temporary_tokens, SQL.next_temporary_token, SQL.temporary_tokens_due),
