@@ -21,6 +21,7 @@ from ringfence.api import (
     events,
     jobs,
     plans,
+    purchases,
     reports,
     retention,
     reviews,
@@ -57,6 +58,7 @@ from ringfence.engine.links import Desk as LinkDesk
 from ringfence.engine.plan_notices import Desk as PlanDesk
 from ringfence.engine.plans import Plans
 from ringfence.engine.proof import Balances, Totals, prove
+from ringfence.engine.purchases import Purchases
 from ringfence.engine.redirects import urls_under
 from ringfence.engine.reporting import Reporting
 from ringfence.engine.retention import Desk, Policy
@@ -125,6 +127,7 @@ def admin_of(
         *dispute_routes.routes(guarded, disputes),
         *trips.routes(guarded, visits),
         *debts.routes(guarded, debts.Services(owed or Debts(pool, directory, clock.now, desk=links), directory)),
+        *purchases.routes(guarded, purchases.Services(Purchases(pool, directory, keyring.content_key, clock.now, nudge), directory)),
         *tokens.routes(guarded, tokens.Services(pool, directory)),
         *reports.routes(guarded, reports.Services(
             Reporting(pool, clock.now, nudge), directory, reporting.understood, report_formats.unsigned, report_formats.CONTENT_TYPES)),

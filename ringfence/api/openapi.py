@@ -22,6 +22,7 @@ from ringfence.api import (
     jobs,
     links,
     plans,
+    purchases,
     receipts,
     reports,
     retention,
@@ -40,7 +41,7 @@ from ringfence.api.jwo import describing as jwo
 
 PARTS = (
     access_keys, clock, events, webhooks, reviews, disputes, trips, debts, links, plans, retention, tokens, reports, batches, jobs, shoppers,
-    receipts, trip_reports)
+    purchases, receipts, trip_reports)
 """Modules of the operator's API beside ``admin``, each with ``DESCRIBED``."""
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -18,12 +18,14 @@ from starlette.routing import Route
 from ringfence.api.admin import BadInput, Endpoint, merchant_of, only, read_object, text_of
 from ringfence.api.describing import OF_MERCHANT, Schema, answers, fields, operator, path, query, rows, text
 from ringfence.api.http import error_response, json_response
+from ringfence.api.purchases import ITEMS, read_items
 from ringfence.core.card import Pan
 from ringfence.core.commands import MAX_MINOR
 from ringfence.core.currencies import CURRENCIES
 from ringfence.core.emv import Presented
 from ringfence.core.trip import TripRefusal
 from ringfence.engine.clock import parse_instant
+from ringfence.engine.connector import Item
 from ringfence.engine.directory import Directory, Merchant
 from ringfence.engine.gates import Coming, Gates, Shut, Why
 from ringfence.engine.stores import StoreRow, Stores, TripRow
@@ -41,14 +43,14 @@ CardOf = Callable[[str], Pan]
 
 class Services(NamedTuple):
     """What the endpoints work with.  ``gates`` and ``trips`` are ``None`` where no service runs; without ``card_of`` no gate is simulated.
-    ``left`` is told of a trip whose shopper has left, once."""
+    ``left`` is told of a trip whose shopper has left, and with what, once."""
 
     stores: Stores
     directory: Directory
     gates: Gates | None = None
     trips: Trips | None = None
     card_of: CardOf | None = None
-    left: Callable[[Trip], Awaitable[object]] | None = None
+    left: Callable[[Trip, Sequence[Item]], Awaitable[object]] | None = None
 
 
 def routes(guard: Callable[[Endpoint], Endpoint], services: Services) -> list[Route]:
@@ -192,13 +194,14 @@ async def _reset(services: Services, request: Request) -> Response:
 
 async def _end(services: Services, request: Request) -> Response:
     """The shopper leaves.  What that sets off is handed in."""
+    items = await read_items(request)
     row = await _found(services, request)
     if isinstance(row, Response):
         return row
     first = row.ended_at is None
     trip = await services.stores.leave(row)
     if first and services.left is not None:
-        await services.left(trip)
+        await services.left(trip, items)
     return json_response(trip_json(services, trip))
 
 
@@ -364,7 +367,8 @@ DESCRIBED: dict[str, Schema] = {
         "Have trips that never expire begin anew", answers("those trips", _TRIPS, "400", "401", "404"),
         body=fields({"merchant": text("its identifier"), "store": text("its name"), "trip": text("only this one")}))},
     "/admin/jwo/trips/{trip}": {"get": operator("A trip", answers("the trip", TRIP, "400", "401", "404"), parameters=_ONE)},
-    "/admin/jwo/trips/{trip}/end": {"post": operator("The shopper leaves", answers("the trip", TRIP, "400", "401", "404"), parameters=_ONE)},
+    "/admin/jwo/trips/{trip}/end": {"post": operator("The shopper leaves, and with what; the retailer is told of it",
+        answers("the trip", TRIP, "400", "401", "404"), parameters=_ONE, body=ITEMS)},
     "/admin/jwo/trips/{trip}/cancel": {"post": operator(
         "Give back what is held", answers("the trip", TRIP, "400", "401", "404", "409"), parameters=_ONE)},
     "/admin/jwo/events": {"get": operator(
