@@ -136,7 +136,7 @@ def admin_of(
         *plans.routes(guarded, plans.Services(directory, kept_plans, clock.now)),
         *link_routes.routes(guarded, link_routes.Services(links, directory, None if config.is_live else pool)),
         *receipt_routes.routes(guarded, for_operators(
-            config, receipts_of(by_key or pool, keyring, directory, clock.now, links.new_id), directory)),
+            config, receipts_of(by_key or pool, keyring, directory, clock.now, lambda: links.new_id()), directory)),
         *trip_reports.routes(guarded, trip_reports.Services(pool, directory, clock.now)),
         *retention.routes(guarded, Desk(pool, policy_of(config), clock.now)),
         *shoppers.routes(guarded, shoppers.Services(Shoppers(by_key or pool, clock.now), directory)),
