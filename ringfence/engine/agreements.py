@@ -103,6 +103,12 @@ class Agreements:
         async with borrowed(self._pool) as connection:
             return await rows.find(connection, merchant_id, agreement_id)
 
+    async def of_instrument(self, merchant_id: int, instrument: str) -> AgreementRow | None:
+        """The agreement that an instrument was made for, the oldest where there are several."""
+        async with borrowed(self._pool) as connection:
+            found = await rows.of_instrument(connection, merchant_id, instrument)
+            return await rows.find(connection, merchant_id, found[0]) if found else None
+
     async def whole(self, row: AgreementRow) -> Found:
         """The same with everything that happened to it."""
         async with borrowed(self._pool) as connection:

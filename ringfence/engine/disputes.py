@@ -56,6 +56,9 @@ AGAIN = timedelta(minutes=1)
 #: What may be evidence: the content type, and how such a file begins.
 FILE_TYPES: dict[str, bytes] = {"application/pdf": b"%PDF-", "image/jpeg": b"\xff\xd8\xff", "image/png": b"\x89PNG\r\n\x1a\n"}
 
+UNSAID = "application/octet-stream"
+"""The content type of a file about which nothing is said."""
+
 log = logging.getLogger(__name__)
 _ENCODE = msgspec.json.Encoder().encode
 
@@ -202,8 +205,8 @@ class Desk:
         """Keep a file of the merchant's, which goes with his answer; added again under the same number it is the one that was added."""
         if len(shown.content) > LARGEST_FILE:
             return TooMuch(f"must have at most {LARGEST_FILE >> 20} MB")
-        begins = FILE_TYPES.get(shown.content_type)
-        if begins is None or not shown.content.startswith(begins):
+        kind = kind_of(shown)
+        if kind is None:
             return Why(None, f"must be one of {', '.join(FILE_TYPES)}", "file")
         name = shown.name.replace("\\", "/").rpartition("/")[2]
         if not name or len(name) > LONGEST_NAME or not name.isprintable():
@@ -218,7 +221,7 @@ class Desk:
                 return Why(None, f"evidence can be added while it is {' or '.join(ATTACHABLE)}; it is {row.stands.status}")
             if len(added) >= MOST_FILES:
                 return TooMuch(f"at most {MOST_FILES} files are kept")
-            file = FileRow(number or self._new_id(), name, shown.content_type, len(shown.content), row.stands.phase, MERCHANT, False, now)
+            file = FileRow(number or self._new_id(), name, kind, len(shown.content), row.stands.phase, MERCHANT, False, now)
             await rows.attach(connection, row, file, evidence.sealed(self._keyring, merchant_id, file.file_id, shown.content))
             return file
 
@@ -327,6 +330,12 @@ class Desk:
         if due is not None:
             await jobs.wake(connection, [JobRow(row.merchant_id, QUEUE, row.dispute_id, row.payment_id, due)])
         return row
+
+
+def kind_of(shown: Evidence) -> str | None:
+    """The content type of a file, which must begin as such files do; where none was said, that of files that begin so."""
+    possible = FILE_TYPES if shown.content_type == UNSAID else {shown.content_type} & FILE_TYPES.keys()
+    return next((kind for kind in possible if shown.content.startswith(FILE_TYPES[kind])), None)
 
 
 def _told(row: CaseRow, moved: int) -> dict[str, object]:

@@ -16,22 +16,22 @@ from typing import TYPE_CHECKING
 import asyncpg
 from msgspec.structs import replace
 
-from ringfence.core.allotment import PartState
 from ringfence.core.authentication import Ended as Stopped
 from ringfence.core.authentication import Mode
 from ringfence.core.card import Pan
-from ringfence.core.commands import Initiation, Kind, VoidReason
+from ringfence.core.commands import Kind
 from ringfence.core.notices import Notice
 from ringfence.core.outcomes import Challenge, Declined, NotAsked, Outcome, Silence, Unknown
 from ringfence.core.recovery import REVERSIBLE
 from ringfence.core.refusals import Refusal
 from ringfence.engine import points
+from ringfence.engine.asking import CARDHOLDER, ask
 from ringfence.engine.batcher import Batcher, CommitFailed
 from ringfence.engine.intent_lane import IntentLane, TokenChanged
 from ringfence.engine.intents import CardInHand, Ended, Intent, Reserved, Result, processor_key
 from ringfence.engine.lane import CONNECTION_LOST, NotCommitted
-from ringfence.engine.outcome_batch import Told
 from ringfence.engine.outcome_lane import OutcomeLane
+from ringfence.engine.outcome_writing import Told
 from ringfence.engine.patience import Patience
 from ringfence.engine.vault import Token, Vault
 from ringfence.processors.processor import AnswersAtOnce, Ask, Processor, ask_all
@@ -39,7 +39,6 @@ from ringfence.storage import recovery as doubts
 
 if TYPE_CHECKING:
     from ringfence.core.authentication import Evidence
-    from ringfence.core.standing import Operation
     from ringfence.engine.authenticating import Authenticating
     from ringfence.engine.recovery import Recovery
     from ringfence.engine.redirects import Redirects
@@ -51,10 +50,8 @@ log = logging.getLogger(__name__)
 FRESH_TOKENS = 3
 """How often a token that keeps changing is read again before the payment is refused."""
 
-_ask, _ended = partial(tuple.__new__, Ask), partial(tuple.__new__, Ended)      # all fields at once, at a third of the price of a call
-
-_NOT_WANTED, _CAPTURE = VoidReason.NOT_WANTED, Kind.CAPTURE
-CARDHOLDER = Initiation.CARDHOLDER      # Python 3.11 looks up a member of an enumeration for a tenth of a microsecond
+_ended = partial(tuple.__new__, Ended)  # all fields at once, at a third of the price of a call
+_CAPTURE = Kind.CAPTURE                 # Python 3.11 looks up a member of an enumeration for a tenth of a microsecond
 
 OVERTIME_SECONDS = 0.5
 """How long after its deadline a processor is waited for that should have answered by then."""
@@ -392,23 +389,3 @@ def _waits_for_a_doubt(reply: Result) -> bool:
     return reply.refusal is Refusal.OUTCOME_UNKNOWN or (
         reply.refusal is Refusal.KEY_IN_PROGRESS and reply.earlier is not None and reply.earlier.result == "unknown"
     )
-
-def to_be_asked(operation: Operation) -> tuple[tuple[int, int, int], ...]:
-    """The parts of a refund that the processor is to make, those that are made included: number, capture, minor units."""
-    return tuple(part[:3] for part in operation.parts if part.state is not PartState.MOVED)     # type: ignore[misc]
-
-def ask(reserved: Reserved, now: datetime, pan: Pan | None, *, repeat: bool = False) -> Ask:
-    """The message for a processor; ``repeat`` says that it may have had it before."""
-    intent, operation, (payment, *_), _, deadline, _ = reserved
-    operation_id, kind, minor, _, accepts_partial, reason, _, allotment, *_ = operation
-    card, initiation = intent.card, intent.initiation
-    cited = ""
-    if initiation is not CARDHOLDER and card and card.stored:
-        cited = card.stored.first_reference
-    return _ask((
-        processor_key(operation_id, intent.resubmitted), kind, minor, payment.currency, intent.merchant,
-        payment.id, operation_id, now, deadline, pan, card.expiry if card else "", card.security_code if card else None,
-        initiation, intent.channel, cited, intent.original, accepts_partial, repeat,
-        payment.open + payment.unsecured if payment.authorized else 0, intent.magic, None,
-        to_be_asked(operation) if allotment else (), intent.account, reason is _NOT_WANTED and kind is _CAPTURE,
-    ))

@@ -16,7 +16,8 @@ from ringfence.core.outcomes import Approved, Silence, Unknown
 from ringfence.core.recovery import PLAN, REVERSIBLE, Plan
 from ringfence.engine.intents import Ended, Reserved, Result, processor_key
 from ringfence.engine.lane import Lane
-from ringfence.engine.outcome_batch import OutcomeBatch, Told, is_first
+from ringfence.engine.outcome_batch import OutcomeBatch, is_first
+from ringfence.engine.outcome_writing import Told
 from ringfence.storage import payments as rows
 
 

@@ -3,7 +3,7 @@
 Takes an operation in doubt from its job, does the one thing that ``core.recovery`` says comes next, and hands what it found
 out to the engine to be committed, or gives the job back.  It holds no transaction while a processor thinks, and keeps nothing in
 memory: whoever claims the job next goes on from the rows.  What it found out counts only while its claim is the latest one
-(``engine.outcome_batch``), so that a recoverer that stalled does no harm.
+(``engine.outcome_writing``), so that a recoverer that stalled does no harm.
 
 No security code is needed here: authorizations and purchases are never sent again, only asked about or undone, and what is sent
 again cites the payment's first message.

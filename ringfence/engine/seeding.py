@@ -97,6 +97,8 @@ class SeededTrip(NamedTuple):
 
 
 STORE = "VALID_STORE_ID"
+STORES = (("STORE-001", 2_000), (STORE, 10_000))
+"""Stores of each of the sandbox's own merchants, and what their gates hold (minor units)."""
 TRIPS = (
     SeededTrip("valid-shopping-trip-uuid", "4000009900000004", 10_000),         # works
     SeededTrip("declined-payment-trip-uuid", "4000009900510002", 0),            # no hold, and an adjust is declined
@@ -115,9 +117,10 @@ async def seed_trips(pool: asyncpg.Pool, merchants: Iterable[Merchant], now: dat
     for merchant in merchants:
         number = merchant.merchant_id
         if merchant.identifier in own:
-            if await trips.store(pool, number, STORE) is None:
-                await trips.put_store(pool, StoreRow(number, STORE, f"{merchant.name}, the store", "USD", 10_000, 500, (
-                    "1 Sample Street", "Springfield"), "SANDBOX-STORE", ("GATE0001",)), now)
+            for store, hold in STORES:
+                if await trips.store(pool, number, store) is None:
+                    await trips.put_store(pool, StoreRow(number, store, f"{merchant.name}, the store", "USD", hold, 500, (
+                        "1 Sample Street", "Springfield"), "SANDBOX-STORE", ("GATE0001",)), now)
             for place, one in enumerate(TRIPS, 1):
                 await trips.make(pool, TripRow(
                     number, STORE, one.name, place, 0, 0, 0, f"shopper-{place}", "", 1, b"{}", "USD", one.hold, now,

@@ -21,7 +21,7 @@ from ringfence.core.outcomes import Silence
 from ringfence.core.proof import receipt_text
 from ringfence.core.response_codes import ADVICE, meaning_of
 from ringfence.engine import authentication_story, dispute_story
-from ringfence.engine.outcome_batch import LEGS_PER_ATTEMPT
+from ringfence.engine.outcome_writing import LEGS_PER_ATTEMPT
 from ringfence.storage import reports
 from ringfence.storage.reports import Life, Named, Window
 

@@ -20,7 +20,7 @@ from ringfence.core.notices import Notice
 from ringfence.engine import dispute_reports, disputes, metrics, retention
 from ringfence.engine.batcher import CommitFailed
 from ringfence.engine.dispute_reading import Cases
-from ringfence.engine.disputes import LARGEST_FILE, MOST_FILES, Answer, Case, Desk, Evidence, NotThere, TooMuch, Why
+from ringfence.engine.disputes import LARGEST_FILE, MOST_FILES, Answer, Case, Desk, Evidence, NotThere, TooMuch, Why, kind_of
 from ringfence.engine.evidence import seal_what_is_not
 from ringfence.engine.intents import Result
 from ringfence.engine.proof import prove
@@ -254,6 +254,15 @@ async def test_evidence_and_messages_have_their_limits(bank: Bank):
     await bank.act(dispute, Action.ACCEPT)
     assert isinstance(await attach(bank.merchant_id, dispute, PDF), Why)
     assert isinstance(await bank.desk.write(bank.merchant_id, dispute, "too late"), Why)
+
+
+@pytest.mark.parametrize(("said", "content", "kind"), [
+    ("application/pdf", b"%PDF-1.7", "application/pdf"), ("application/octet-stream", b"%PDF-1.7", "application/pdf"),
+    ("application/octet-stream", b"\x89PNG\r\n\x1a\n...", "image/png"), ("application/octet-stream", b"\xff\xd8\xff...", "image/jpeg"),
+    ("application/octet-stream", b"MZ", None), ("application/octet-stream", b"", None), ("image/png", b"%PDF-1.7", None), ("text/html", b"\0", None)])
+def test_a_file_is_what_it_begins_like(said: str, content: bytes, kind: str | None):
+    """A sender who says nothing is believed his first bytes; one who says something must not contradict them."""
+    assert kind_of(Evidence("a", said, content)) == kind
 
 
 async def test_evidence_lies_sealed_in_its_place(bank: Bank):

@@ -4,6 +4,7 @@ Every operation is asked a fixed number of times with a fixed seed; ``make test-
 """
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.sandbox import Sandbox
+from tests.service.schemathesis.known import made
 
 HERE = Path(__file__).parent / "schemathesis"
 SEED = "20260105"
@@ -33,7 +35,9 @@ def test_nothing_is_found(sandbox: Sandbox, tmp_path: Path, examples: str, phase
          f"http://127.0.0.1:{sandbox.port}/v1/openapi.json", "--header", f"Authorization: Bearer {merchant['api_key']}",
          "--header", f"Merchant-Id: {merchant['merchant_id']}", "--seed", SEED, "--max-examples", examples, "--phases", phases,
          "--checks", "all", "--suppress-health-check", "all", "--no-color", "--generation-database", "none"],
-        cwd=tmp_path, env={**os.environ, "SCHEMATHESIS_HOOKS": "tests.service.schemathesis.hooks", "PYTHONPATH": str(HERE.parents[2])},
+        cwd=tmp_path, env={
+            **os.environ, "RINGFENCE_TEST_KNOWN": json.dumps(made(sandbox, merchant)), "SCHEMATHESIS_HOOKS": "tests.service.schemathesis.hooks",
+            "PYTHONPATH": str(HERE.parents[2])},
         capture_output=True, text=True, timeout=7000)
     assert said.returncode == 0, said.stdout[-60000:] + said.stderr[-2000:]
     assert "Tested: " in said.stdout

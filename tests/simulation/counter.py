@@ -10,7 +10,7 @@ from ringfence.core.recovery import attempt_of
 from ringfence.engine.intent_lane import Reply
 from ringfence.engine.intents import Ended, Intent, Reserved, Result, processor_key
 from ringfence.engine.lane import CommitUncertain, NotCommitted
-from ringfence.engine.outcome_batch import Told
+from ringfence.engine.outcome_writing import Told
 from ringfence.engine.recovery import Case, reserved_of
 from ringfence.processors.processor import Original
 from ringfence.storage import recovery as recovery_rows

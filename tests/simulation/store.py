@@ -18,8 +18,8 @@ from ringfence.core.recovery import REVERSIBLE, Plan, attempt_of, pause
 from ringfence.core.refusals import Refusal
 from ringfence.engine.intent_lane import FINAL, Reply, operation_row
 from ringfence.engine.intents import Earlier, Ended, Intent, Reserved, Result
-from ringfence.engine.outcome_batch import REVERSAL_PAUSE, Told, outcome_values
 from ringfence.engine.outcome_lane import late_approval
+from ringfence.engine.outcome_writing import REVERSAL_PAUSE, Told, outcome_values
 from ringfence.engine.recovery import Decided
 from ringfence.storage.jobs import Job
 from ringfence.storage.payments import Held, OperationRow

@@ -20,8 +20,8 @@ from ringfence.core.recovery import Plan, pause
 from ringfence.core.refusals import Refusal
 from ringfence.engine.intent_lane import IntentLane, Reply
 from ringfence.engine.intents import Earlier, Ended, Intent, Reserved, Result, processor_key
-from ringfence.engine.outcome_batch import Told
 from ringfence.engine.outcome_lane import OutcomeLane, late_approval
+from ringfence.engine.outcome_writing import Told
 from ringfence.engine.recovery import Desk, PostgresDesk
 from ringfence.processors.processor import Original
 from ringfence.storage import reading

@@ -69,7 +69,27 @@ async def create(service: Service, request: Request) -> Answer:
     asked = read(request.body, fields.CHARGE)
     if type(asked) is Answer:
         return asked
-    return await begin(service, request.caller, Wish(asked, service.engine.new_id(), operation_key(request)))
+    wish = Wish(asked, service.engine.new_id(), operation_key(request))
+    if asked["paymentMethod"] != CARD and "instrumentId" in asked:
+        wish = await _by_permission(service, request.caller, wish)
+    return await begin(service, request.caller, wish)
+
+
+async def _by_permission(service: Service, caller: Caller, wish: Wish) -> Wish:
+    """A charge that names the instrument of an agreement, and not the agreement: it is made under it all the same, for the payer has given leave to
+    nothing else.  A mock's instrument may stand alone."""
+    asked, merchant_id, name = wish.asked, caller.merchant.merchant_id, wish.asked["instrumentId"]
+    number = service.names.read(instruments.PREFIX, name)
+    kept = number and await service.instruments.find(merchant_id, number)
+    row = await service.agreements.of_instrument(merchant_id, name) if kept else None
+    if row is None or row.method != asked["paymentMethod"]:
+        return wish if kept and asked["paymentMethod"] == MOCK else wish._replace(refused="INSTRUMENT_NOT_FOUND")
+    refused, money = "", asked["amount"]
+    if wish.key is None or not (await keys.standing(service, merchant_id, wish.key))[1]:
+        refused = await service.agreements.admit(merchant_id, row.agreement_id, wish.payment_id, money["value"], money["currency"]) or ""
+    account = asked.get("paymentDescriptor") or MOCK if row.method == MOCK else row.account
+    told = {"agreementId": service.names.make("agr", row.agreement_id)}
+    return wish._replace(asked={"initiator": "MERCHANT", **asked}, told=told, refused=refused, account=account)
 
 
 async def begin(service: Service, caller: Caller, wish: Wish) -> Answer:

@@ -15,7 +15,7 @@ from ringfence.api.ppro import answers, disputes, fields
 from ringfence.api.ppro.answers import Answer
 from ringfence.api.ppro.charges import find
 from ringfence.api.ppro.disputes import CHARGEBACKS, DISPUTES, DOWNLOADS, MOVED, REPORTS, REVERSALS
-from ringfence.api.ppro.door import JSON, Endpoint, Handler, Request, Service, once, read
+from ringfence.api.ppro.door import JSON, Endpoint, Handler, Request, Service, once, read, whoever
 from ringfence.api.ppro.kinds import Moment, Object, Problem, Row, Text
 from ringfence.api.ppro.multipart import file_in
 from ringfence.api.ppro.rendering import CHARGES
@@ -247,21 +247,24 @@ def _file(content: bytes, name: str, content_type: str) -> Answer:
     return Answer(200, content, headers, content_type.encode())
 
 
-def _get(path: str, handler: Handler) -> Endpoint:
-    return Endpoint("GET", path, handler, group=GROUP)
+def _get(path: str, handler: Handler, *, names_merchant: bool = False) -> Endpoint:
+    return Endpoint("GET", path, handler if names_merchant else whoever(handler), names_merchant, GROUP)
+
+
+def _post(path: str, handler: Handler, takes: str) -> Endpoint:
+    return Endpoint("POST", path, whoever(handler), False, GROUP, takes)
 
 
 ENDPOINTS = (
     _get(DISPUTES, listed), _get(f"{DISPUTES}/{{disputeId}}", shown),
-    Endpoint("POST", f"{DISPUTES}/{{disputeId}}/actions", act, group=GROUP, takes=JSON),
-    Endpoint("POST", f"{DISPUTES}/{{disputeId}}/messages", write, group=GROUP, takes=JSON),
-    Endpoint("POST", f"{DISPUTES}/{{disputeId}}/files", attach, group=GROUP, takes=FORM),
+    _post(f"{DISPUTES}/{{disputeId}}/actions", act, JSON), _post(f"{DISPUTES}/{{disputeId}}/messages", write, JSON),
+    _post(f"{DISPUTES}/{{disputeId}}/files", attach, FORM),
     _get(f"{DISPUTES}/{{disputeId}}/files/{{fileId}}", fetch),
     _get(CHARGEBACKS, moved("chargeback")), _get(f"{CHARGEBACKS}/{{chargebackId}}", one_moved("chargeback", "Chargeback")),
     _get(REVERSALS, moved("chargeback_returned")),
     _get(f"{REVERSALS}/{{reversalId}}", one_moved("chargeback_returned", "Chargeback reversal")),
     Endpoint("GET", f"{CHARGES}/{{chargeId}}/funds-statuses", funds),
-    Endpoint("POST", REPORTS, ask_report, group=GROUP, takes=JSON), _get(f"{REPORTS}/{{reportId}}", report),
+    Endpoint("POST", REPORTS, ask_report, group=GROUP, takes=JSON), _get(f"{REPORTS}/{{reportId}}", report, names_merchant=True),
     Endpoint("GET", f"{DOWNLOADS}/{{file}}", download, group=GROUP, is_open=True),
 )
 """All of it."""

@@ -170,6 +170,19 @@ class Endpoint(NamedTuple):
 JSON = "application/json"
 
 
+def whoever(handler: Handler) -> Handler:
+    """An endpoint that is told no merchant: of those that the key acts for it is the one whose object is named.  ``handler`` does nothing where it
+    answers with 404."""
+    async def handle(service: Service, request: Request) -> Answer:
+        for caller in request.callers[:-1]:
+            answer = await handler(service, request._replace(callers=(caller,)))
+            if answer.status != 404:
+                return answer
+        return await handler(service, request._replace(callers=request.callers[-1:]))
+
+    return handle
+
+
 def read(body: bytes, kind: Kind) -> dict[str, Any] | Answer:
     """The object in a body as a table of ``fields`` says, or the answer that says what is wrong with it."""
     decoded = decode(body)

@@ -13,7 +13,7 @@ from typing import Any
 from ringfence.api.ppro import answers, authentication, fields
 from ringfence.api.ppro.answers import Answer, moment
 from ringfence.api.ppro.charges import find
-from ringfence.api.ppro.door import JSON, Endpoint, Request, Service, once, read
+from ringfence.api.ppro.door import JSON, Endpoint, Request, Service, once, read, whoever
 from ringfence.api.ppro.kinds import Problem
 from ringfence.api.ppro.rendering import CHARGES, Facts, facts_of
 from ringfence.core.redirection import Stand, Why
@@ -89,4 +89,4 @@ async def _confirm(service: Service, request: Request, result: Mapping[str, Any]
     return after if isinstance(after, Answer) else answers.ok(service.renderer.authorization(after.view))
 
 
-ENDPOINTS = (Endpoint("POST", f"{CHARGES}/{{chargeId}}/authorizations", confirm, takes=JSON),)
+ENDPOINTS = (Endpoint("POST", f"{CHARGES}/{{chargeId}}/authorizations", whoever(confirm), False, takes=JSON),)

@@ -35,17 +35,8 @@ from ringfence.processors.simulator.issuer import (
     outcome_of,
 )
 from ringfence.processors.simulator.memory import Dropped, Memory
-from ringfence.processors.simulator.scenarios import (
-    NEVER_ARRIVES,
-    OPEN,
-    UNHEARD,
-    WHY,
-    Delivery,
-    Scenario,
-    magic_code,
-    scenario_code,
-    scenario_named,
-)
+from ringfence.processors.simulator.network import Network, advice_travels
+from ringfence.processors.simulator.scenarios import NEVER_ARRIVES, OPEN, WHY, Delivery, Scenario, magic_code, scenario_code, scenario_named
 
 _EPOCH, _SECOND = datetime(1970, 1, 1, tzinfo=UTC), 1_000_000_000
 
@@ -85,7 +76,7 @@ class Simulator:
         self._memory = Memory(folder, self._page, drop_after)
         self._words = self._page.words
         self._thread: ThreadPoolExecutor | None = None
-        self._timers: set[asyncio.TimerHandle] = set()
+        self._network = Network(t1_seconds, self._now, self._too_late)
         self._asked: set[str] = set()
         self._asked_before: set[str] = set()
         self._second = self._next_second = self._generation = self._fresh_from = 0
@@ -164,7 +155,7 @@ class Simulator:
             return Unknown(Silence.CONNECTION_LOST)
         if self._latency:
             spent = self._latency / 2
-            if not await self._travel(spent, self._patience(message, now)) or self._now() >= message.deadline:
+            if not await self._network.travel(spent, self._network.patience(message, now)) or self._now() >= message.deadline:
                 return Unknown(Silence.NO_ANSWER)
         try:
             outcome, delivery = self._ask_at_once(message) or await self._ask_with_memory(message)
@@ -172,7 +163,7 @@ class Simulator:
             return Unknown(Silence.CONNECTION_LOST)
         if not self._latency and (delivery is Delivery.AT_ONCE or type(outcome) is Declined):
             return outcome
-        return await self._deliver(message, outcome, delivery, spent)
+        return await self._network.deliver(message, outcome, delivery, spent, self._latency)
 
     async def inquire(self, message: Ask) -> Outcome:
         """What the issuer did with a message asked before.  Unknown where it never saw it, or cannot be asked."""
@@ -225,8 +216,7 @@ class Simulator:
 
     async def close(self) -> None:
         """Release thread, timers and files."""
-        for timer in self._timers:
-            timer.cancel()
+        self._network.close()
         if self._thread is not None:
             await asyncio.to_thread(self._thread.shutdown)
         self._memory.close()
@@ -251,7 +241,7 @@ class Simulator:
             late_hand = message.kind not in REQUESTS and message.repeat     # a lost advice goes through when it is sent again
             return code, scenario, Delivery.AT_ONCE if late_hand else scenario.delivery
         if message.kind not in REQUESTS:
-            return code, scenario, _delivery_of(message, scenario)
+            return code, scenario, advice_travels(message, scenario)
         is_spared = scenario.spares_first and message.kind is not Kind.INCREMENT
         return code, scenario, Delivery.AT_ONCE if is_spared else scenario.delivery
 
@@ -335,41 +325,12 @@ class Simulator:
             return self._seal.account(digits)
         return self._reader.account_of(message.original.key) if message.original is not None else ""
 
-    # --- the network ---------------------------------------------------------------------------------------------------
-
-    async def _deliver(self, message: Ask, outcome: Outcome, delivery: Delivery, spent: float) -> Outcome:
-        """What is left of the outcome when, and if, its answer arrives.  ``spent``: seconds the question travelled."""
-        loop = asyncio.get_running_loop()
-        patience = self._patience(message, self._now(), spent)
-        unheard = type(outcome) is not Declined and delivery in UNHEARD
-        if delivery is Delivery.LATE and isinstance(outcome, Approved):
-            timer = loop.call_later(2 * self._t1 - spent, lambda: self._too_late(message, outcome, timer))
-            self._timers.add(timer)
-        takes = max(self._latency / 2, 0.8 * self._t1 if delivery is Delivery.SLOW else 0.0)
-        if unheard or not await self._travel(takes, patience):
-            if unheard:
-                await asyncio.sleep(max(0.0, patience))
-            return Unknown(Silence.NO_ANSWER)
-        if type(outcome) is Approved and delivery in WHY:
-            return Unknown(WHY[delivery])
-        return outcome
-
-    def _too_late(self, message: Ask, outcome: Approved, timer: asyncio.TimerHandle) -> None:
-        self._timers.discard(timer)
+    def _too_late(self, message: Ask, outcome: Approved) -> None:
+        """An approval arrived that nobody waits for any more."""
         drawn = Marks(outcome.scheme_reference, outcome.approval_code, outcome.processor_reference, 0)
         self._book.append(self._entry(message, Effect.LATE, Answer(outcome.response_code, outcome.minor), outcome, drawn))
         if self.on_late is not None:
             self.on_late(message, outcome)
-
-    def _patience(self, message: Ask, now: datetime, spent: float = 0.0) -> float:
-        """Seconds an answer is still waited for."""
-        return min(self._t1 - spent, (message.deadline - now).total_seconds())
-
-    async def _travel(self, seconds: float, patience: float) -> bool:
-        """Wait; whether it arrived before patience ran out."""
-        if seconds > 0:
-            await asyncio.sleep(max(0.0, min(seconds, patience)))
-        return seconds <= patience
 
     # --- bookkeeping ---------------------------------------------------------------------------------------------------
 
@@ -430,11 +391,6 @@ class Simulator:
         if self._thread is None:
             self._thread = ThreadPoolExecutor(1, "simulator")
         return asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)
-
-
-def _delivery_of(message: Ask, scenario: Scenario) -> Delivery:
-    """How the first answer to an advice travels: at once, but for a refund that is only taken."""
-    return Delivery.PENDING if scenario.refunds_after and message.kind is Kind.REFUND else Delivery.AT_ONCE
 
 
 def _instant(wall: int) -> datetime:

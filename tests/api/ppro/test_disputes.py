@@ -5,11 +5,15 @@ import csv
 import io
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from ringfence.api.ppro import answers
 from ringfence.api.ppro import disputes as words
+from ringfence.api.ppro.answers import Answer
+from ringfence.api.ppro.door import Request, whoever
 from ringfence.api.ppro.kinds import Problem
 from ringfence.api.ppro.multipart import file_in
 from ringfence.core.dispute import Closing, Happened, Heard, Phase, Said, Status
@@ -97,6 +101,36 @@ async def test_a_dispute_is_told_whole(client: Client, issuer: Issuer):
     assert (await client.get(f"/disputes?paymentChargeId={charge['id'][:-1]}")).status == 404
     assert (await client.get(f"/disputes/{name[:-1]}{'y' if name[-1] == 'x' else 'x'}")).status == 404
     assert (await client.read(charge))["status"] == "CAPTURED"
+
+
+@pytest.mark.parametrize("named", [None, "merch_" + "x" * 21])
+async def test_no_merchant_need_be_named(client: Client, issuer: Issuer, named: str | None):
+    """Section 1: whoever holds the key is asked about his own; the header is looked at by nobody."""
+    charge = await client.charge()
+    name = await issuer.says(charge, Said.TAKEN)
+    without = {"merchant-id": named}
+    for path in (f"/disputes/{name}", f"/disputes?paymentChargeId={charge['id']}", f"/chargebacks?paymentChargeId={charge['id']}"):
+        assert (await client.get(path, headers=without)).status == 200, path
+    said = await client.post(f"/disputes/{name}/messages", {"content": "look"}, headers=without)
+    assert said.status == 201 and said.body["content"] == "look"
+    code = {"authenticationResult": {"details": {"verificationCode": "123456"}}}
+    assert (await client.post(f"/payment-charges/{charge['id']}/authorizations", code, headers=without)).status == 422
+
+
+async def test_of_a_key_for_several_merchants_the_one_is_asked_whose_object_it_is(client: Client):
+    """In turn, until one has it; a 404 is said when none has."""
+    asked: list[str] = []
+
+    async def handler(service: Any, request: Request) -> Answer:
+        asked.append(request.caller.actor)
+        return answers.ok({}) if request.caller.actor == request.path else answers.not_found("Dispute")
+
+    def request(path: str) -> Request:
+        callers = tuple(SimpleNamespace(actor=name) for name in ("a", "b", "c"))
+        return Request("GET", path, (), {}, b"", "", callers)       # type: ignore[arg-type]
+
+    assert (await whoever(handler)(client.service, request("b"))).status == 200 and asked == ["a", "b"]
+    assert (await whoever(handler)(client.service, request("z"))).status == 404 and asked == ["a", "b", "a", "b", "c"]
 
 
 async def test_a_refund_that_the_dispute_keeps_from_fitting_says_so(client: Client, issuer: Issuer):

@@ -14,6 +14,7 @@ from ringfence.engine.redirects import Seen
 from ringfence.engine.sessions import Ending
 from ringfence.processors.amazon_pay import codes
 from tests.api.ppro.asking import Client
+from tests.engine.batching import clerk
 from tests.engine.composition import BASE_URL, Process, Shop
 
 pytestmark = pytest.mark.anyio
@@ -245,6 +246,24 @@ async def test_a_refund_has_six_months_behind_the_last_capture(one: Process, her
         assert (await client.refund(charge, 100))["status"] == "REFUNDED"
     finally:
         await one.directory.change(client.identifier, {"amazon_pay_refund_months": "6"})
+        one.now.now = before
+
+
+async def test_a_row_of_a_file_is_bound_by_it_too(one: Process, here: Shop, client: Client):
+    """A refund that is handed in too late is refused by its row; what the same file asks of a card is done."""
+    before = one.now.now
+    charge = await made(client)
+    await returns(one, charge, Seen(Stand.APPROVED), "in a file")
+    by_card = (await here.purchase("BY-CARD", "500"))["fort_id"]
+    number = client.service.names.read("charge", charge["id"])
+    try:
+        one.now.now = before + timedelta(days=190)
+        async with clerk(one) as desk:
+            await desk.let_go(here, "LATE-1", [f"REFUND,,100,USD,,,,{number},RF-1", f"REFUND,,100,AED,,,,{by_card},RF-2"])
+            await desk.work()
+            assert {line: row["response_code"] for line, row in (await desk.results(here, "LATE-1")).items()} == {2: "07034", 3: "06000"}
+        assert (await client.read(charge))["refunds"] == []
+    finally:
         one.now.now = before
 
 
