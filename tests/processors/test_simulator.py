@@ -30,6 +30,8 @@ A, P, I, D, C, V, R = (  # noqa: E741
     Kind.AUTHORIZATION, Kind.PURCHASE, Kind.INCREMENT, Kind.DECREMENT, Kind.CAPTURE, Kind.VOID, Kind.REFUND
 )
 T1, SEED = 0.04, 7
+LEISURE = 0.75
+"""A T1 within which a reversal is done on any machine: the late approval comes as long after the silence."""
 
 
 class Issuer:
@@ -296,7 +298,7 @@ def test_magic_amounts_name_scenarios_of_their_families():
 async def test_a_late_approval_is_written_down_and_offered_but_changes_nothing(issuer: Issuer):
     """0301: unknown at T1; the approval comes afterwards, is in the book as late, and reaches whoever listens."""
     heard: asyncio.Queue[tuple[Ask, Outcome]] = asyncio.Queue()
-    simulator = issuer.worker(0, on_late=lambda message, outcome: heard.put_nowait((message, outcome)))
+    simulator = issuer.worker(0, t1_seconds=LEISURE, on_late=lambda message, outcome: heard.put_nowait((message, outcome)))
     payment = issuer.payment("0301", simulator)
     assert told(await payment.ask(A, 1000)) == "unknown no_answer"
     assert await payment.reverse()
