@@ -96,6 +96,7 @@ from ringfence.processors.mock import Mock
 from ringfence.processors.processor import Ask, Processor
 from ringfence.processors.simulator import Docket, SimulatedAccessControl, Simulator, is_test_number
 from ringfence.redirecting import redirects_of
+from ringfence.retailing import Retail, retail_of
 from ringfence.storage import database
 from ringfence.storage import expiry as holds_due
 from ringfence.storage.jobs import IN_ORDER
@@ -146,6 +147,7 @@ class Foundation:
     ppro: PproService
     files: Batches
     disputes: Disputes
+    retail: Retail
     visits: Visits
     stores: Stores
     drops: Drops
@@ -279,7 +281,9 @@ async def _foundation(
 
     disputes = disputes_of(
         config, pool, keyring.content_key, clock.now, numbering.next, nudge=nudge, engine=engine, docket=docket, directory=directory)
+    retail = retail_of(config, due, directory, keyring.content_key, now=clock.now, wall=_wall, nudge=nudge)
     visits = visits_of(config, pool, due, engine, reading, vault, directory, keyring, processor.name, clock.now, ends)
+    visits.gates.asks = retail.connector.asks
     stores = stores_of(pool, visits, engine, directory, link_desk, new_id=numbering.next, now=clock.now, nudge=nudge)
 
     def aps_service(engine: Engine) -> ApsService:
@@ -335,7 +339,7 @@ async def _foundation(
             page_sessions.chore(sessions, directory, config.retention_delivery_days, clock.now),
             retention.chore(reporters, policy_of(config), clock.now),
             batches.chore(file_desk), batches.carrying(carrier, config.sweep_seconds), batches.forgetting(file_desk),
-            recurring.forgetting(due, clock.now), wallet_notices.chore(due, directory, clock.now),
+            recurring.forgetting(due, clock.now), retail.forgetting, wallet_notices.chore(due, directory, clock.now),
         ]
         # Lanes of their own, opened when there is something to charge: the expirer's are held over its chunks.
         planned = engine_on(lane("plan intents", INTENT_LANES), lane("plan outcomes", OUTCOME_LANES))
@@ -351,7 +355,7 @@ async def _foundation(
                 due, rules_of(config), now=clock.now, waiting=lambda: sum(engine.waiting),
                 headers=door_headers(directory, notifiers), count=lambda delivered: counters.add(DELIVERED if delivered else NOT_DELIVERED)),
             reports.queue(Maker(reporters, WORDS, clock.now)),
-            messages.queue(due, link_desk, directory, post_of(config)), *disputes.queues(), *stores.queues(),
+            messages.queue(due, link_desk, directory, post_of(config)), *disputes.queues(), *stores.queues(), retail.queue,
             hold_rest.queue(RestHolder(engine, amazon.processor, amazon.objects, directory, due, clock.now, _wall, message_seconds)),
         ]
     nudge_all = stepping.nudges(nudge, [one.name for one in (*chores, *queues)])
@@ -366,7 +370,7 @@ async def _foundation(
     ends.push_async_callback(_cancelled, noticing)
     return Foundation(
         config, clock, counters, pool, reporters, keyring, numbering.new_name, directory, vault, processor, lanes, engine, reading,
-        access_control, after_challenges, redirects, sessions, link_desk, service, aps, global_api, file_desk, disputes, visits, stores,
+        access_control, after_challenges, redirects, sessions, link_desk, service, aps, global_api, file_desk, disputes, retail, visits, stores,
         amazon_sandbox.with_site(acts_of(processor, docket), amazon_site), amazon, amazon_site, nudge_all, ends)
 
 

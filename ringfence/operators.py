@@ -14,7 +14,22 @@ import asyncpg
 from starlette.routing import Route
 
 from ringfence.amazon_site.reading import standing
-from ringfence.api import access_keys, batches, debts, events, jobs, plans, reports, retention, reviews, shoppers, tokens, trips, webhooks
+from ringfence.api import (
+    access_keys,
+    batches,
+    debts,
+    events,
+    jobs,
+    plans,
+    purchases,
+    reports,
+    retention,
+    reviews,
+    shoppers,
+    tokens,
+    trips,
+    webhooks,
+)
 from ringfence.api import clock as clocks
 from ringfence.api import disputes as dispute_routes
 from ringfence.api import links as link_routes
@@ -41,6 +56,7 @@ from ringfence.engine.links import Desk as LinkDesk
 from ringfence.engine.plan_notices import Desk as PlanDesk
 from ringfence.engine.plans import Plans
 from ringfence.engine.proof import Balances, Totals, prove
+from ringfence.engine.purchases import Purchases
 from ringfence.engine.redirects import urls_under
 from ringfence.engine.reporting import Reporting
 from ringfence.engine.retention import Desk, Policy
@@ -108,6 +124,7 @@ def admin_of(
         *dispute_routes.routes(guarded, disputes),
         *trips.routes(guarded, visits),
         *debts.routes(guarded, debts.Services(owed or Debts(pool, directory, clock.now, desk=links), directory)),
+        *purchases.routes(guarded, purchases.Services(Purchases(pool, directory, keyring.content_key, clock.now, nudge), directory)),
         *tokens.routes(guarded, tokens.Services(pool, directory)),
         *reports.routes(guarded, reports.Services(
             Reporting(pool, clock.now, nudge), directory, reporting.understood, report_formats.unsigned, report_formats.CONTENT_TYPES)),

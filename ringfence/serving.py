@@ -130,7 +130,8 @@ def doors(base: Foundation, metrics: Metrics) -> Worker:
         config, admin_token(config), base.reporters, base.keyring, clock, directory, everywhere, base.ends, by_key=base.pool,
         advance=_advance(base), drops=base.drops, nudge=base.nudge, links=base.links, files=base.files,
         disputes=operators_of(config, base.reporters, base.keyring.content_key, clock.now, directory, base.disputes, base.ends.callback),
-        visits=operators_of_trips(config, base.pool, base.keyring, directory, clock.now, base.visits), owed=base.stores.debts)
+        visits=operators_of_trips(config, base.pool, base.keyring, directory, clock.now, base.visits)._replace(left=base.retail.left),
+        owed=base.stores.debts)
     key, merchant = ("YOUR_API_KEY", "YOUR_MERCHANT_ID") if config.is_live else (FIRST.api_key, FIRST.merchant_id)
     readable = readable_docs.routes(ENDPOINTS, base.ppro.base_url, key, merchant)
     routes = [

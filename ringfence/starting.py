@@ -21,7 +21,7 @@ from ringfence.engine import links
 from ringfence.engine.clock import Clock, ClockError, is_moved
 from ringfence.engine.directory import Credential, Directory, Merchant
 from ringfence.engine.key_sources import live_reasons as master_key_reasons
-from ringfence.engine.seeding import sandbox_names, seed_sandbox
+from ringfence.engine.seeding import sandbox_names, seed_sandbox, seed_trips
 from ringfence.failures import Exit, Failure
 from ringfence.opening import admin_token, clock_of, open_keyring
 from ringfence.processors.simulator import test_cards
@@ -82,6 +82,8 @@ async def _prepare(config: Config, database_url: str, reasons: list[str]) -> lis
             directory = Directory(pool, keyring, clock_of(config).now)
             await directory.load()
             seeded = directory.merchants() if config.is_live else await seed_sandbox(directory, config.seed)
+            if not config.is_live:
+                await seed_trips(pool, seeded, clock_of(config).now())
             return [merchant_json(one, config.jwo_regions) for one in seeded if one.credentials] if not config.is_live else []
     except (MigrationError, database.DatabaseUnsuitable, database.DatabaseUnavailable) as error:
         raise Failure(Exit.DATABASE, _sentence(error)) from error

@@ -22,6 +22,7 @@ from ringfence.engine.engine import Engine
 from ringfence.engine.gates import Gates
 from ringfence.engine.keys import Keyring
 from ringfence.engine.reading import Reading
+from ringfence.engine.stores import Stores
 from ringfence.engine.trips import Trips
 from ringfence.engine.vault import Vault
 from ringfence.processors.simulator import Reader, card_of_scenario
@@ -65,8 +66,8 @@ def operators_of_trips(
     """What operators' endpoints work with; without ``visits`` nobody serves."""
     reading = Reading(pool, Vault(pool, keyring, new_id=_nothing_new, keeps=lambda pan: False, now=now))
     if visits is None:
-        return Services(pool, directory, reading, now)
-    return Services(pool, directory, reading, now, visits.gates, visits.trips, None if config.is_live else card_named)
+        return Services(Stores(pool, reading, now), directory)
+    return Services(Stores(pool, reading, now), directory, visits.gates, visits.trips, None if config.is_live else card_named)
 
 
 def card_named(text: str) -> Pan:

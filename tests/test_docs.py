@@ -198,7 +198,8 @@ def test_the_description_has_every_endpoint():
     config = read({})
     assert isinstance(config, Config)
     keyring: Any = SimpleNamespace(content_key=bytes(32))
-    operators = admin_of(config, "token", nothing, keyring, WallClock(), nothing, nothing, AsyncExitStack(), links=nothing, disputes=nothing)
+    operators = admin_of(config, "token", nothing, keyring, WallClock(), nothing, nothing, AsyncExitStack(), links=nothing, disputes=nothing,
+                         visits=nothing)
     pages = hosted.routes(hosted.Hosted(nothing, {}, {aps_pages.PATH: nothing}, nothing, nothing, 0.0))
     served = [*operators, *openapi.routes(), *service_routes(ready=nothing, metrics=nothing), *pages, *static_files.routes(),
               *readable.routes((), "", "", "")]

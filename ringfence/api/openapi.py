@@ -22,6 +22,7 @@ from ringfence.api import (
     jobs,
     links,
     plans,
+    purchases,
     reports,
     retention,
     reviews,
@@ -36,7 +37,9 @@ from ringfence.api.describing import ERROR, OF_MERCHANT, REFUSALS, Schema, answe
 from ringfence.api.http import json_response
 from ringfence.api.jwo import describing as jwo
 
-PARTS = (access_keys, clock, events, webhooks, reviews, disputes, trips, debts, links, plans, retention, tokens, reports, batches, jobs, shoppers)
+PARTS = (
+    access_keys, clock, events, webhooks, reviews, disputes, trips, debts, links, plans, retention, tokens, reports, batches, jobs, shoppers,
+    purchases)
 """Modules of the operator's API beside ``admin``, each with ``DESCRIBED``."""
 
 

@@ -6,11 +6,10 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-import asyncpg
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
@@ -19,19 +18,18 @@ from starlette.routing import Route
 from ringfence.api.admin import BadInput, Endpoint, merchant_of, only, read_object, text_of
 from ringfence.api.describing import OF_MERCHANT, Schema, answers, fields, operator, path, query, rows, text
 from ringfence.api.http import error_response, json_response
+from ringfence.api.purchases import ITEMS, read_items
 from ringfence.core.card import Pan
 from ringfence.core.commands import MAX_MINOR
 from ringfence.core.currencies import CURRENCIES
 from ringfence.core.emv import Presented
 from ringfence.core.trip import TripRefusal
 from ringfence.engine.clock import parse_instant
+from ringfence.engine.connector import Item
 from ringfence.engine.directory import Directory, Merchant
 from ringfence.engine.gates import Coming, Gates, Shut, Why
-from ringfence.engine.reading import Reading
-from ringfence.engine.trip_reading import Trip, trip_of
-from ringfence.engine.trips import WAITING, Trips
-from ringfence.storage import trips as stored
-from ringfence.storage.trips import StoreRow, TripRow
+from ringfence.engine.stores import StoreRow, Stores, TripRow
+from ringfence.engine.trips import Trip, Trips
 
 PAGE, FAR = 500, datetime(2100, 1, 1, tzinfo=UTC)
 BEGINNING = datetime(2020, 1, 1, tzinfo=UTC)
@@ -45,16 +43,14 @@ CardOf = Callable[[str], Pan]
 
 class Services(NamedTuple):
     """What the endpoints work with.  ``gates`` and ``trips`` are ``None`` where no service runs; without ``card_of`` no gate is simulated.
-    ``left`` is told of a trip whose shopper has left, once."""
+    ``left`` is told of a trip whose shopper has left, and with what, once."""
 
-    pool: asyncpg.Pool
+    stores: Stores
     directory: Directory
-    reading: Reading
-    now: Callable[[], datetime]
     gates: Gates | None = None
     trips: Trips | None = None
     card_of: CardOf | None = None
-    left: Callable[[Trip], Awaitable[object]] | None = None
+    left: Callable[[Trip, Sequence[Item]], Awaitable[object]] | None = None
 
 
 def routes(guard: Callable[[Endpoint], Endpoint], services: Services) -> list[Route]:
@@ -80,14 +76,14 @@ async def _stores(services: Services, request: Request) -> Response:
         given = await read_object(request)
         only(given, "merchant", "store", "title", "currency", "hold", "least", "address", "merchant_shown", "terminals")
         merchant, name = _merchant(services, given), _name(given, "store")
-        before = await stored.store(services.pool, merchant.merchant_id, name)
+        before = await services.stores.find(merchant.merchant_id, name)
         row = _store(given, before or StoreRow(merchant.merchant_id, name, name, "", 2000, 0, (), "", ("GATE0001",)))
-        await stored.put_store(services.pool, row, services.now())
+        await services.stores.put(row)
         return json_response(_store_json(services, row), 200 if before else 201)
     merchants = services.directory.merchants()
     if (identifier := merchant_of(services.directory, request)) is not None:
         merchants = [one for one in merchants if one.identifier == identifier]
-    found = [row for one in merchants for row in await stored.stores(services.pool, one.merchant_id)]
+    found = [row for one in merchants for row in await services.stores.of_merchant(one.merchant_id)]
     return json_response({"stores": [_store_json(services, row) for row in found]})
 
 
@@ -125,7 +121,7 @@ async def _trips(services: Services, request: Request) -> Response:
         raise BadInput("after", "must be the number of a trip")
     found: list[TripRow] = []
     for one in merchants:
-        found += await stored.listed(services.pool, one.merchant_id, since, until, store, min(int(after), (1 << 63) - 1), PAGE)
+        found += await services.stores.trips(one.merchant_id, since, until, store, min(int(after), (1 << 63) - 1), PAGE)
     return json_response({"trips": [await _shown(services, row) for row in sorted(found, key=lambda row: row.number)[:PAGE]]})
 
 
@@ -184,14 +180,13 @@ async def _reset(services: Services, request: Request) -> Response:
     if "merchant" in given:
         merchants = [_merchant(services, given)]
     for merchant in merchants:
-        trips = await stored.listed(services.pool, merchant.merchant_id, BEGINNING, FAR, text_of(given, "store", ""), 0, 10_000)
+        trips = await services.stores.trips(merchant.merchant_id, BEGINNING, FAR, text_of(given, "store", ""), most=10_000)
         for row in trips:
             if row.never_expires and given.get("trip", row.name) == row.name:
-                await stored.wait(services.pool, merchant.merchant_id, row.number, WAITING)
+                row = await services.stores.wait(row)
                 if services.trips is not None:
                     await services.trips.find(merchant.merchant_id, row.store, row.name)
-                again = await stored.numbered(services.pool, merchant.merchant_id, row.number)
-                done.append(await _shown(services, again or row))
+                done.append(await _shown(services, await services.stores.again(row)))
     if "trip" in given and not done:
         return error_response(404, "there is no trip of that name that never expires", "trip")
     return json_response({"trips": done})
@@ -199,14 +194,14 @@ async def _reset(services: Services, request: Request) -> Response:
 
 async def _end(services: Services, request: Request) -> Response:
     """The shopper leaves.  What that sets off is handed in."""
+    items = await read_items(request)
     row = await _found(services, request)
     if isinstance(row, Response):
         return row
     first = row.ended_at is None
-    at = await stored.leave(services.pool, row.merchant_id, row.number, services.now())
-    trip = await trip_of(services.reading, row._replace(ended_at=at), services.now())
+    trip = await services.stores.leave(row)
     if first and services.left is not None:
-        await services.left(trip)
+        await services.left(trip, items)
     return json_response(trip_json(services, trip))
 
 
@@ -234,7 +229,7 @@ async def _events(services: Services, request: Request) -> Response:
     told = []
     for one in services.directory.merchants():
         if identifier in (None, one.identifier):
-            for event in await stored.happened(services.pool, one.merchant_id, since, number, PAGE):
+            for event in await services.stores.happened(one.merchant_id, since, number, PAGE):
                 told.append({
                     "id": f"{event.number}-{event.sequence}", "merchant": one.identifier, "type": event.type, "occurred_at": event.at,
                     "data": msgspec.Raw(event.data)})
@@ -244,7 +239,7 @@ async def _events(services: Services, request: Request) -> Response:
 # ---------------------------------------------------------------------------------------------------------- words
 
 async def _shown(services: Services, row: TripRow) -> dict[str, Any]:
-    return trip_json(services, await trip_of(services.reading, row, services.now()))
+    return trip_json(services, await services.stores.stand(row))
 
 
 def trip_json(services: Services, trip: Trip) -> dict[str, Any]:
@@ -285,7 +280,7 @@ async def _named(services: Services, name: str, request: Request) -> TripRow | R
     identifier, store = merchant_of(services.directory, request), request.query_params.get("store")
     found = [
         row for one in services.directory.merchants() if identifier in (None, one.identifier) and NAME.fullmatch(name)
-        for row in await stored.named(services.pool, one.merchant_id, name) if store in (None, row.store)]
+        for row in await services.stores.named(one.merchant_id, name) if store in (None, row.store)]
     if len(found) > 1 and identifier is None:       # what every merchant of a sandbox has is the first one's
         found = [row for row in found if row.merchant_id == min(row.merchant_id for row in found)]
     if len(found) != 1:
@@ -372,7 +367,8 @@ DESCRIBED: dict[str, Schema] = {
         "Have trips that never expire begin anew", answers("those trips", _TRIPS, "400", "401", "404"),
         body=fields({"merchant": text("its identifier"), "store": text("its name"), "trip": text("only this one")}))},
     "/admin/jwo/trips/{trip}": {"get": operator("A trip", answers("the trip", TRIP, "400", "401", "404"), parameters=_ONE)},
-    "/admin/jwo/trips/{trip}/end": {"post": operator("The shopper leaves", answers("the trip", TRIP, "400", "401", "404"), parameters=_ONE)},
+    "/admin/jwo/trips/{trip}/end": {"post": operator("The shopper leaves, and with what; the retailer is told of it",
+        answers("the trip", TRIP, "400", "401", "404"), parameters=_ONE, body=ITEMS)},
     "/admin/jwo/trips/{trip}/cancel": {"post": operator(
         "Give back what is held", answers("the trip", TRIP, "400", "401", "404", "409"), parameters=_ONE)},
     "/admin/jwo/events": {"get": operator(

@@ -210,6 +210,43 @@ def plans_command(context: click.Context, count: int, tokens: int, kills: int, w
         context.exit(Exit.CHECK_FAILED)
 
 
+@bench_command.command(name="jwo", epilog="""\b
+Examples:
+  ringfence bench jwo                            a thousand shoppers, about half a minute
+  ringfence bench jwo --shoppers 200 --json      fewer, for machines
+
+Ends with 0 when every answer was right and within a second and the proof agrees, 1 otherwise, 2 for a wrong command line.""")
+@click.option("--shoppers", default=1_000, show_default=True, type=click.IntRange(1, 4_000), help="How many leave at once, each on a connection.")
+@click.option("--workers", default=2, show_default=True, type=click.IntRange(1, 64), help="Worker processes of the service.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
+@click.pass_context
+def jwo_command(context: click.Context, shoppers: int, workers: int, as_json: bool) -> None:
+    """Measure how long shoppers wait who leave a store at once.
+
+    All Adjusts are sent within 100 ms, and each Capture right after its Adjust was answered.  Afterwards the trips, the payments and the
+    proof are asked.
+    """
+    from ringfence.bench import leaving
+    console = Console(stderr=as_json)
+    try:
+        with ExitStack() as stack:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ringfence-bench-", dir=disk_folder())))
+            step = stack.enter_context(steps(console, quiet=as_json))
+            step("Starting", 2)
+            service = stack.enter_context(started(folder / "data", workers))
+            left = leaving.run(shoppers, service, step)
+    except (leaving.LeavingFailed, ServiceFailed, PostgresError, DatabaseUnavailable, DatabaseUnsuitable, OSError) as why:
+        if as_json:
+            click.echo(json.dumps({"shoppers": shoppers, "passed": False, "faults": [str(why)]}))
+        raise Failure(Exit.CHECK_FAILED, str(why)) from why
+    if as_json:
+        click.echo(json.dumps(left.as_json(), indent=2))
+    else:
+        leaving.show(left, console)
+    if not left.passed:
+        context.exit(Exit.CHECK_FAILED)
+
+
 def arrived(sink: Sink, count: int, step: Callable[[str, float], None]) -> Arrived:
     """What the merchants were told once they know of so many payments, or nothing new came for a while."""
     step(f"Waiting for the webhooks of {count:,} purchases", count / 5_000)

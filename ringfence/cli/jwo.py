@@ -7,6 +7,8 @@ from urllib.parse import urlencode
 import click
 
 from ringfence.cli.jwo_debts import debts, strategy
+from ringfence.cli.jwo_keys import key
+from ringfence.cli.jwo_purchases import item_of, purchase
 from ringfence.cli.jwo_shoppers import shopper
 from ringfence.cli.options import configuration, data_option, json_option
 from ringfence.cli.printing import print_json, print_pairs, print_table
@@ -195,16 +197,21 @@ def reset(name: str | None, merchant: str | None, data: str | None, as_json: boo
 
 
 @trip.command(epilog="""\b
+Examples:
+  ringfence jwo trip end TRIP --item 0012345678905:2 --item apples:0.450:kg
+
+\b
 Exit codes: 0 done · 6 database · 9 there is no such trip""")
 @click.argument("name", metavar="TRIP")
+@click.option("--item", "items", multiple=True, metavar="ID[:QUANTITY[:UNIT]]", help="What is taken along; again for more.  The retailer is told.")
 @click.option("--merchant", metavar="ID", help="Whose it is.")
 @click.option("--store", "store_name", help="Of which store.")
 @data_option
 @json_option
-def end(name: str, merchant: str | None, store_name: str | None, data: str | None, as_json: bool) -> None:
-    """Have the shopper leave."""
+def end(name: str, merchant: str | None, store_name: str | None, items: tuple[str, ...], data: str | None, as_json: bool) -> None:
+    """Have the shopper leave, with what is named."""
     only = _query(merchant=merchant, store=store_name)
-    answer = admin(configuration(data), "POST", f"/admin/jwo/trips/{segment(name)}/end{only}")
+    answer = admin(configuration(data), "POST", f"/admin/jwo/trips/{segment(name)}/end{only}", {"items": [item_of(one) for one in items]})
     print_json(answer) if as_json else _say(answer)
 
 
@@ -254,3 +261,5 @@ def _query(**values: str | None) -> str:
 jwo.add_command(shopper)
 jwo.add_command(strategy)
 jwo.add_command(debts)
+jwo.add_command(key)
+jwo.add_command(purchase)

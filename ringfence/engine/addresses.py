@@ -120,6 +120,7 @@ def port_of(parts: SplitResult) -> int:
 
 def judge(rules: Rules, rows: Iterable[str] = (
     "feedback_url", "notification_url", "plan_url", "ppro_webhook_url", "ppro_dispute_webhook_url",
+    "connector_purchases_url", "connector_authorization_url",
 )) -> Callable[[Settings, Settings], list[SettingError]]:
     """What the directory asks before it stores a change: every address that is new is judged, in every channel."""
     assert set(rows) <= ROWS.keys()
@@ -135,6 +136,6 @@ def judge(rules: Rules, rows: Iterable[str] = (
     return judged
 
 
-def _by_channel(value: str | Mapping[str, str]) -> Mapping[str, str]:
-    """The addresses of a row, by channel; ``""`` for all."""
-    return {"": value} if isinstance(value, str) else value
+def _by_channel(value: str | Mapping[str, str] | tuple[tuple[str, str], ...]) -> Mapping[str, str]:
+    """The addresses of a row, by channel or store; ``""`` for all."""
+    return {"": value} if isinstance(value, str) else dict(value)

@@ -100,7 +100,7 @@ class Engine:
         if intent.original is not None:
             if intent.processor in self.rules and (late := await self.turned_down(intent)):
                 return Result(refusal=late)
-            if intent.channel == "store" and intent.command.kind is _CAPTURE and self.binding is not None:
+            if self.binding is not None and intent.channel == "store" and intent.command.kind is _CAPTURE:
                 intent = await self.binding(intent)
         fresh: CardInHand | None = None
         try:

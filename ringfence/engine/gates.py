@@ -24,12 +24,15 @@ from ringfence.core.trip import Recommendation, Risk, alarm_at
 from ringfence.engine.directory import Merchant
 from ringfence.engine.engine import Engine
 from ringfence.engine.intents import CardInHand, Intent
+from ringfence.engine.seeding import CARDS, EXPIRY, WAITING
 from ringfence.engine.trip_reading import card_read, fingerprint, read_of
-from ringfence.engine.trips import DOOR, STORE, WAITING, Trip, Trips
-from ringfence.engine.vault import Vault
+from ringfence.engine.trips import DOOR, STORE, Trip, Trips
+from ringfence.engine.vault import StoredCard, Vault
 from ringfence.storage import trips as rows
 from ringfence.storage.trips import StoreRow, TripRow
 
+TERMINAL = "GATE0001"
+"""A reader that nobody named."""
 DECLINED_BY_CARD = "00"
 """Tag 9F27 of a chip that declines by itself."""
 
@@ -142,7 +145,7 @@ class Gates:
         if coming.pan is None:
             return row if await rows.make(self._pool, row) else Shut(Why.NAME_TAKEN)
         card = await self._vault.keep(merchant.merchant_id, coming.pan)
-        terminal = coming.terminal or next(iter(store.terminals), "GATE0001")
+        terminal = coming.terminal or next(iter(store.terminals), TERMINAL)
         read = await self._reader.read(coming.pan, coming.expiry, coming.presented, hold, terminal)
         shopper = coming.shopper or f"shopper-{card.card_id}"
         row = row._replace(card_id=card.card_id, card_read=card_read(read), shopper=shopper)
@@ -161,21 +164,27 @@ class Gates:
 
     async def reopen(self, merchant: Merchant, row: TripRow) -> TripRow:
         """Have a trip begin anew with a payment of its own: what is still held of the one before is given back first."""
-        card = await self._vault.card(row.merchant_id, row.card_id)
-        pan = card and self._vault.reveal(card)
+        if row.name in CARDS:
+            pan: Pan | None = Pan(CARDS[row.name])
+            card: StoredCard | None = await self._vault.keep(row.merchant_id, Pan(CARDS[row.name]))
+        else:
+            card = await self._vault.card(row.merchant_id, row.card_id)
+            pan = card and self._vault.reveal(card)
         if card is None or pan is None:
             return row
+        row = row._replace(card_id=card.card_id)
         before = await self._trips.begun(row._replace(refused=""))
         if before is not None and before.standing:
             await self._trips.cancel(before, "reset")
         now, old = self._now(), read_of(row)
-        read = await self._reader.read(pan, old.expiry, None, row.hold, old.terminal_id)
+        expiry = old.expiry or EXPIRY
+        read = await self._reader.read(pan, expiry, None, row.hold, old.terminal_id or TERMINAL)
         hours = timedelta(hours=merchant.settings.trip_hours)
         renewed = row._replace(
             payment_id=self._engine.new_id() if row.hold else 0, card_read=card_read(read), started_at=now, expires_at=now + hours,
             refused=Why.ENTERING if row.hold else "", level=None, level_behind=0, cancelled_at=None, ended_at=None, alarms=0, alarm_at=None)
         if await rows.renew(self._pool, renewed) and row.hold:
-            await self._entered(merchant, renewed._replace(holds=row.holds + 1), CardInHand(pan, old.expiry, stored=card), read, 1)
+            await self._entered(merchant, renewed._replace(holds=row.holds + 1), CardInHand(pan, expiry, stored=card), read, 1)
         return await self._arrived(renewed)
 
     async def _arrived(self, row: TripRow) -> TripRow:

@@ -28,7 +28,7 @@ _DELIVERIES = "Attempts to deliver a webhook, by result."
 _DOUBTS = "Unknown outcomes that ended, by how."
 
 QUEUES = ("recovery", "reversal", "challenge", "redirection", "delivery", "plan", "message", "report", "dispute", "dispute_report", "agreement",
-          "store_order", "collect", "debt")
+          "store_order", "collect", "debt", "purchase")
 """Kinds of jobs."""
 
 #: The counters, in the order of their columns.  The constants below are their places.

@@ -1,4 +1,4 @@
-"""The sandbox's first merchants.
+"""The sandbox's first merchants, and the store with the trips that each of them has.
 
 Decides their names and credentials.  Those of the first are the same everywhere, so that a signed example in a manual works as it
 is printed; those of the others follow from the sandbox's seed.  Public test values all: live mode refuses to start with them.
@@ -8,10 +8,16 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Iterable
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
+import asyncpg
+
+from ringfence.core.trip import HOURS
 from ringfence.engine.directory import Directory, Merchant, NewCredential, Rejected
+from ringfence.storage import trips
 from ringfence.storage.merchants import CredentialRow, MerchantRow
+from ringfence.storage.trips import StoreRow, TripRow
 
 _LETTERS = "ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz23456789"
 
@@ -80,6 +86,43 @@ async def seed_sandbox(directory: Directory, seed: int) -> list[Merchant]:
             if credential.door not in doors:
                 await directory.add_credential(one.identifier, credential)
     return directory.merchants()
+
+
+class SeededTrip(NamedTuple):
+    """A trip that never expires, and begins anew at every start: its name, its card, and what the gate holds (minor units)."""
+
+    name: str
+    card: str
+    hold: int
+
+
+STORE = "VALID_STORE_ID"
+TRIPS = (
+    SeededTrip("valid-shopping-trip-uuid", "4000009900000004", 10_000),         # works
+    SeededTrip("declined-payment-trip-uuid", "4000009900510002", 0),            # no hold, and an adjust is declined
+    SeededTrip("pending-processing-trip-uuid", "4000009905130004", 2_000),      # an adjust that raises the hold stays pending
+)
+"""The trips of the published sample tests of Just Walk Out payments."""
+CARDS = {trip.name: trip.card for trip in TRIPS}
+EXPIRY = "3912"
+WAITING = "waiting"
+"""Stands in the row of a trip that begins anew when somebody asks for it: nothing is held before."""
+
+
+async def seed_trips(pool: asyncpg.Pool, merchants: Iterable[Merchant], now: datetime) -> None:
+    """Give the sandbox's own merchants what is missing of the store and its trips, and have all trips that never expire begin anew."""
+    own = {FIRST.identifier, *(identifier for identifier, _, _ in _OTHERS)}
+    for merchant in merchants:
+        number = merchant.merchant_id
+        if merchant.identifier in own:
+            if await trips.store(pool, number, STORE) is None:
+                await trips.put_store(pool, StoreRow(number, STORE, f"{merchant.name}, the store", "USD", 10_000, 500, (
+                    "1 Sample Street", "Springfield"), "SANDBOX-STORE", ("GATE0001",)), now)
+            for place, one in enumerate(TRIPS, 1):
+                await trips.make(pool, TripRow(
+                    number, STORE, one.name, place, 0, 0, 0, f"shopper-{place}", "", 1, b"{}", "USD", one.hold, now,
+                    now + timedelta(hours=HOURS), True, WAITING, actor="sandbox"))
+        await trips.wait(pool, number, 0, WAITING)
 
 
 def sandbox_names(merchants: Iterable[MerchantRow], credentials: Iterable[CredentialRow]) -> list[str]:

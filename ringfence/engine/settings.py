@@ -5,14 +5,11 @@ frozen ``Settings`` come out; an unknown key or a value that is not allowed is r
 """
 from __future__ import annotations
 
-import ipaddress
-import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields, replace
 from functools import lru_cache
 from types import MappingProxyType
-from typing import Any, NamedTuple
-from urllib.parse import urlsplit
+from typing import Any
 
 from ringfence.core.commands import MAX_MINOR
 from ringfence.core.money import CURRENCIES
@@ -20,7 +17,30 @@ from ringfence.core.retries import Limit
 from ringfence.core.strategy import MOST, Strategy
 from ringfence.core.trip import HOURS
 from ringfence.engine.feed import Policy
-from ringfence.engine.return_address import origin_of
+from ringfence.engine.setting_kinds import (
+    ACCESS_KEY,
+    ADDRESS,
+    BY_STORE,
+    COUNTRIES,
+    DAYS,
+    FLAG,
+    HEADERS,
+    LIMITS,
+    NETWORKS,
+    NOT_YET,
+    ORIGINS,
+    PATTERNS,
+    PAYMENT_OPTIONS,
+    REGION,
+    STORES,
+    Network,
+    Rule,
+    SettingError,
+    Write,
+    one_of,
+    some_of,
+    whole,
+)
 
 CHANNELS = ("redirection", "merchant_page", "trusted", "recurring", "moto", "mobile_sdk", "batch", "invoicing")
 """How a payment reaches the service over APS; each can be switched off, and each has its own addresses."""
@@ -28,184 +48,9 @@ CHANNELS = ("redirection", "merchant_page", "trusted", "recurring", "moto", "mob
 LONGEST_FLOW_SECONDS = 86_400
 """The most that a merchant may let a TOKENIZATION wait for its payment."""
 
-PAYMENT_OPTIONS = ("VISA", "MASTERCARD", "AMEX", "MADA", "MEEZA", "DISCOVER", "DINERS", "JCB", "UNIONPAY", "MAESTRO")
-"""Card brands as APS names them (``payment_option``)."""
-
 PAYMENT_METHODS = ("AMAZON_PAY", "CARD", "MOCK")
 """How a charge of the PPRO door may be paid (``paymentMethod``)."""
 
-Read = Callable[[str], Any]
-Write = Callable[[Any], str]
-
-
-class Rule(NamedTuple):
-    """How a setting is read from text, written back, and described.  ``read`` raises ``ValueError`` for what is not allowed."""
-
-    read: Read
-    write: Write
-    allowed: str
-
-
-class SettingError(NamedTuple):
-    """A change that was refused: the key, and what is allowed there."""
-
-    key: str
-    problem: str
-
-
-# ---------------------------------------------------------------------------------------------------------- the kinds
-
-def _read_flag(text: str) -> bool:
-    return {"on": True, "true": True, "yes": True, "1": True, "off": False, "false": False, "no": False, "0": False}[text.lower()]
-
-
-FLAG = Rule(_read_flag, lambda value: "on" if value else "off", "on or off")
-
-
-def _read_not_yet(text: str) -> bool:
-    if _read_flag(text):
-        raise ValueError
-    return False
-
-
-NOT_YET = Rule(_read_not_yet, FLAG.write, "off (this service is not offered yet)")
-
-
-def one_of(*words: str) -> Rule:
-    """Exactly one of the words; upper and lower case are the same."""
-    by_lower = {word.lower(): word for word in words}
-    return Rule(lambda text: by_lower[text.lower()], str, " or ".join(words))
-
-
-def some_of(words: Iterable[str], allowed: str) -> Rule:
-    """A set of words separated by commas; empty means all."""
-    known = frozenset(words)
-
-    def read(text: str) -> frozenset[str]:
-        chosen = frozenset(word.strip().upper() for word in text.split(",") if word.strip())
-        if not chosen <= known:
-            raise ValueError
-        return chosen
-
-    return Rule(read, lambda value: ",".join(sorted(value)), allowed)
-
-
-def whole(lowest: int, highest: int, unit: str) -> Rule:
-    """A whole number within limits, both included."""
-    def read(text: str) -> int:
-        if not re.fullmatch(r"\d{1,12}", text, re.ASCII) or not lowest <= int(text) <= highest:
-            raise ValueError
-        return int(text)
-
-    return Rule(read, str, f"{lowest} to {highest} {unit}")
-
-
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-
-
-def _read_networks(text: str) -> tuple[Network, ...]:
-    return tuple(ipaddress.ip_network(part.strip(), strict=False) for part in text.split(",") if part.strip())
-
-
-NETWORKS = Rule(_read_networks, lambda value: ",".join(str(network) for network in value),
-                "IP addresses or networks such as 192.0.2.7,2001:db8::/32; empty for any")
-
-
-def _read_address(text: str) -> str:
-    parts = urlsplit(text)
-    if text and (parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.password
-                 or len(text) > 400 or not text.isascii() or not text.isprintable() or " " in text):
-        raise ValueError
-    return text
-
-
-ADDRESS = Rule(_read_address, str, "an http or https address of at most 400 characters without user and password, or empty")
-
-
-def _read_origins(text: str) -> tuple[str, ...]:
-    origins = tuple(part.strip().rstrip("/") for part in text.split(",") if part.strip())
-    for origin in origins:
-        if origin_of(origin) is None or origin.count("/") != 2 or not {"?", "#"}.isdisjoint(origin):
-            raise ValueError
-    return origins
-
-
-def _read_days(text: str) -> tuple[int, ...]:
-    days = tuple(int(part) for part in text.split(",") if part.strip())
-    if list(days) != sorted(set(days)) or len(days) > 30 or any(not 1 <= day <= 90 for day in days):
-        raise ValueError
-    return days
-
-
-DAYS = Rule(_read_days, lambda value: ",".join(map(str, value)), "at most 30 growing numbers of days, 1 to 90, such as 2,6,13; empty for none")
-
-
-def _read_limits(text: str) -> tuple[Limit, ...]:
-    found = []
-    for part in filter(None, (part.strip() for part in text.split(","))):
-        match = re.fullmatch(r"([A-Za-z]+):(\d{1,4})/(\d{1,3})", part, re.ASCII)
-        if match is None or match[1].upper() not in PAYMENT_OPTIONS or not 1 <= int(match[2]) <= 1000 or not 1 <= int(match[3]) <= 365:
-            raise ValueError
-        found.append(Limit(match[1].upper(), int(match[2]), int(match[3])))
-    return tuple(found)
-
-
-LIMITS = Rule(_read_limits, lambda value: ",".join(f"{one.brand}:{one.most}/{one.days}" for one in value),
-              "BRAND:DECLINES/DAYS separated by commas, such as VISA:15/30; empty for no limits")
-
-ORIGINS = Rule(_read_origins, ",".join, "addresses without a path such as https://shop.example, separated by commas; empty for any")
-
-
-_HEADER = re.compile(r"([A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}) *: *([!-:<-~](?:[ -:<-~]{0,254}[!-:<-~])?)", re.ASCII)
-_NOT_THEIRS = re.compile(
-    r"host|content-.*|transfer-encoding|connection|keep-alive|te|trailer|upgrade|expect|user-agent|proxy-.*|ringfence-.*|webhook-signature|ppro-signature",
-    re.IGNORECASE)
-
-
-def _read_headers(text: str) -> tuple[tuple[str, str], ...]:
-    headers = []
-    for part in filter(None, map(str.strip, text.split(";"))):
-        found = _HEADER.fullmatch(part)
-        if found is None or _NOT_THEIRS.fullmatch(found[1]):
-            raise ValueError
-        headers.append((found[1], found[2]))
-    if len(headers) > 20 or len({name.lower() for name, _ in headers}) < len(headers):
-        raise ValueError
-    return tuple(headers)
-
-
-HEADERS = Rule(_read_headers, lambda value: ";".join(f"{name}:{one}" for name, one in value),
-               "at most 20 of NAME:VALUE separated by semicolons, each once, none that HTTP or the service needs; empty for none")
-
-def patterns(signs: str, words: str, example: str) -> Rule:
-    """Patterns, each with a word, in the order in which they are tried."""
-    form = re.compile(rf"([{signs}]{{1,255}}):({words})")
-
-    def read(text: str) -> tuple[tuple[str, str], ...]:
-        found = [form.fullmatch(part) for part in filter(None, map(str.strip, text.split(",")))]
-        if not all(found):
-            raise ValueError
-        return tuple((one[1], one[2]) for one in found if one)
-
-    return Rule(read, lambda value: ",".join(f"{pattern}:{word}" for pattern, word in value), example)
-
-
-PATTERNS = patterns(r"A-Za-z0-9_/\\\-.#$%&@*", "required|flexible|off",
-                    "PATTERN:MODE by commas, such as low-*:off,gift:required; a pattern's last * is for whatever follows; empty for none")
-STORES = patterns(r"A-Za-z0-9_\-*", "|".join(Strategy), "STORE:STRATEGY by commas, such as STORE-001:search,NORTH-*:write_off; empty for none")
-
-
-def _read_countries(text: str) -> frozenset[str]:
-    chosen = frozenset(part.strip().upper() for part in text.split(",") if part.strip())
-    if not all(re.fullmatch("[A-Z]{2}", one) for one in chosen):
-        raise ValueError
-    return chosen
-
-
-COUNTRIES = Rule(_read_countries, lambda value: ",".join(sorted(value)), "ISO 3166-1 codes of two letters separated by commas; empty for all")
-
-
-# ---------------------------------------------------------------------------------------------------------- the table
 
 def setting(rule: Rule, default: Any, meaning: str, *, per_channel: bool = False) -> Any:
     """One row.  ``per_channel`` rows hold a value for all channels and may be told apart as ``KEY.CHANNEL``."""
@@ -315,6 +160,17 @@ class Settings:
         "door of stores: how often one access key may ask for one operation; twice as many at once. Capture and Cancel of a trip about to expire go "
         "through all the same")
     store_retry_after: int = setting(whole(1, 86_400, "seconds"), 600, "door of stores: what Retry-After says with 429")
+
+    # calls to the retailer's connector
+    connector_purchases_url: tuple[tuple[str, str], ...] = setting(BY_STORE, (), "where carts are told that left a store (Create Purchases)")
+    connector_authorization_url: tuple[tuple[str, str], ...] = setting(
+        BY_STORE, (), "who is asked at the gate, where trip_risk lets it decide (Shopper Authorization)")
+    connector_access_key: str = setting(ACCESS_KEY, "", "which access key signs such calls, with its connector_secret; empty: the first")
+    connector_region: str = setting(REGION, "us-east-1", "for which region they are signed")
+    connector_seconds: int = setting(whole(1, 30, "seconds"), 3, "time for one call")
+    connector_silence: str = setting(
+        one_of("recommendation", "refuse"), "recommendation",
+        "at the gate, where the retailer does not answer. recommendation: as Ringfence recommends; refuse: it stays shut")
 
     # trips through stores
     trip_hours: int = setting(whole(1, 168, "hours"), HOURS, "how long a trip can be charged, from its start; then its hold is given back")

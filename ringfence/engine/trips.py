@@ -23,6 +23,7 @@ from ringfence.engine.directory import Directory
 from ringfence.engine.engine import Engine
 from ringfence.engine.intents import Intent, Result
 from ringfence.engine.reading import Reading
+from ringfence.engine.seeding import WAITING
 from ringfence.engine.settings import Settings
 from ringfence.engine.trip_reading import Trip, Verdict, details_of, last_adjust, standing_of, trip_of
 from ringfence.storage import trips as rows
@@ -33,9 +34,6 @@ __all__ = ["DOOR", "STORE", "Adjusted", "CardRead", "ReceiptData", "Trip", "Trip
 DOOR = "jwo"
 STORE = "store"
 """The channel of a payment that began at a gate."""
-
-WAITING = "waiting"
-"""Stands in the row of a trip that begins anew when somebody asks for it."""
 
 PATIENCE_SECONDS = 2.0
 """How long a call waits for another one about the same trip (wall time)."""
@@ -114,7 +112,7 @@ class Trips:
         """Have ``minor`` stand, whatever stands now.  The latest target again is the same answer, and nobody is asked."""
         if currency != trip.currency:
             return TripRefusal.CURRENCY
-        until = _soon()
+        until, is_late = _soon(), False
         while True:
             if (refused := REFUSED.get((trip.state, Asked.ADJUST))) is not None:
                 return refused
@@ -125,11 +123,11 @@ class Trips:
                 continue
             if trip.latest is not None and trip.latest.target == minor:
                 return self._told(trip, trip.latest)
+            if is_late:
+                return TripRefusal.UNAVAILABLE
             if (answer := await self._move(trip, minor, actor)) is not None:
                 return answer
-            if _is_past(until):
-                return TripRefusal.UNAVAILABLE
-            trip = await self._again(trip)
+            trip, is_late = await self._again(trip), _is_past(until)
 
     async def capture(self, trip: Trip, minor: int, currency: str, actor: str) -> TripRefusal | None:
         """Take ``minor`` and give the rest back, once.  ``None``: it is taken, or will be: it is repeated until the processor has it."""
@@ -287,6 +285,8 @@ class Trips:
                 return self._declined(trip, standing, is_hard(outcome))
             case Unknown() if result.receipt:
                 return Adjusted(Said.PENDING, minor)
+            case Unknown(why=Silence.SUPERSEDED):       # whoever took it over has ended it, or will
+                return None
             case _:
                 return TripRefusal.UNAVAILABLE
 

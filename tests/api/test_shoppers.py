@@ -23,7 +23,7 @@ class Keeper:
         self._identifier = identifier
 
     async def ask(self, method: str, store: str, shopper: str = "", body: Any = None, query: str = "", merchant: str | None = None) -> tuple[int, Any]:
-        path, where = f"/admin/jwo/stores/{store}/shoppers", "/admin/stores/{store}/shoppers"
+        path, where = f"/admin/jwo/stores/{store}/shoppers", "/admin/jwo/stores/{store}/shoppers"
         if shopper:
             path, where = f"{path}/{shopper}", f"{where}/{{shopper}}"
         status, told = await self._operator.ask(f"{path}?merchant={merchant or self._identifier}{query}", body, method=method)

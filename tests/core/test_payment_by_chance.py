@@ -33,7 +33,7 @@ LEGS = {
     Kind.PURCHASE: {T.USE_NOW, T.CAPTURE, T.AUTHORIZE, T.VOID},
     Kind.INCREMENT: {T.INCREASE},
     Kind.DECREMENT: {T.DECREASE, T.VOID_UNSECURED},
-    Kind.CAPTURE: {T.USE, T.USE_UNSECURED, T.CAPTURE},
+    Kind.CAPTURE: {T.USE, T.USE_UNSECURED, T.CAPTURE, T.VOID, T.VOID_UNSECURED},
     Kind.VOID: {T.VOID, T.VOID_UNSECURED, T.EXPIRE, T.EXPIRE_UNSECURED},
     Kind.REFUND: {T.REFUND, T.REFUND_DONE},
 }
@@ -92,10 +92,30 @@ class OnePayment(RuleBasedStateMachine):
     def change_the_hold(self, kind, share, answer):
         self._ask_for(kind, self.payment.capturable, share, answer)
 
+    @precondition(lambda self: self._stands() and not self.payment.purchase)
+    @rule(
+        up=st.booleans(), share=shares, partial=st.booleans(), off=st.sampled_from((0, 0, 0, 1)),
+        answer=st.sampled_from(("approved", "approved", "one less", None, Declined("51"), Unknown(Silence.NO_ANSWER))))
+    def adjust(self, up, share, partial, off, answer):
+        """A difference that was worked out from what stood; what has moved since is not touched by it."""
+        stood = self.payment.open + self.payment.unsecured
+        command = Command(
+            Kind.INCREMENT if up else Kind.DECREMENT, max(1, stood // share.of + share.more), "AED", self._next_id(),
+            accepts_partial=partial and up, standing=stood + off)
+        if off:
+            assert not isinstance(decide(self.payment, command, self.now), Decision)
+        self._command(command, answer)
+
     @precondition(lambda self: self._stands() and self.payment.capturable)
-    @rule(share=shares, answer=soon)
-    def capture(self, share, answer):
-        self._ask_for(Kind.CAPTURE, self.payment.capturable, share, answer)
+    @rule(share=shares, answer=soon, last=st.booleans())
+    def capture(self, share, answer, last):
+        if not last:
+            return self._ask_for(Kind.CAPTURE, self.payment.capturable, share, answer)
+        command = Command(
+            Kind.CAPTURE, max(1, self.payment.capturable // share.of + share.more), "AED", self._next_id(), reason=VoidReason.NOT_WANTED)
+        if self.payment.pending_capture:
+            assert not isinstance(decide(self.payment, command, self.now), Decision), "nothing is captured beside the last one"
+        return self._command(command, answer)
 
     @precondition(lambda self: self._stands() and self.payment.captured)
     @rule(share=shares, answer=soon)
@@ -213,6 +233,8 @@ class OnePayment(RuleBasedStateMachine):
         if isinstance(counted, Approved):
             assert posted or (operation.taken and not open_parts(operation.parts)), "every part was final before"
             assert {kind for kind, _ in posted} <= LEGS[operation.kind]
+            if operation.kind is Kind.CAPTURE:
+                self._check_what_is_left(before, decision, operation)
             if operation.kind in (Kind.CAPTURE, Kind.PURCHASE) and not decision.reverse:
                 self.captures[operation.id] += counted.minor
             for part in open_parts(operation.parts):
@@ -239,6 +261,15 @@ class OnePayment(RuleBasedStateMachine):
         if before.status in ENDED:
             assert decision.payment.status is before.status, "ended stays ended"
         self._commit(decision)
+
+    def _check_what_is_left(self, before: Payment, decision: Decision, operation: Operation) -> None:
+        """Behind the last capture nothing is, but for what captures that came behind it reserved; another one gives nothing back."""
+        released = decision.payment.voided - before.voided
+        if operation.reason is VoidReason.NOT_WANTED:
+            assert decision.payment.capturable == 0
+            assert released == before.open + before.unsecured - operation.minor - decision.payment.pending_capture
+        else:
+            assert not released
 
     def _take(self, operation: Operation, decision: Decision, posted: list) -> None:
         """The other side has the refund: owed as a whole at first, then moved part by part, and never more or less than was asked."""

@@ -12,6 +12,7 @@ from ringfence.core.outcomes import Approved, Declined, Silence, Unknown
 from ringfence.core.trip import Said, State, TripRefusal
 from ringfence.engine import trips as under_test
 from ringfence.engine.gates import Shut, Why
+from ringfence.engine.seeding import WAITING
 from ringfence.engine.trips import Adjusted
 from ringfence.processors.processor import Ask
 from ringfence.storage import trips as rows
@@ -369,7 +370,7 @@ async def test_a_trip_that_never_expires_begins_anew_when_it_is_asked_for(store:
     trip = await store.enter(never_expires=True)
     one.now.now += timedelta(days=400)
     assert await store.adjust(trip, 2100) == Adjusted(Said.APPROVED, 2100)
-    assert await rows.wait(one.pool, trip.merchant_id, trip.number, under_test.WAITING) == 1
+    assert await rows.wait(one.pool, trip.merchant_id, trip.number, WAITING) == 1
     found = await store.find(trip)
     assert (found.state, found.standing, found.name) == (State.HELD, 2000, trip.name)
     assert found.payment_id != trip.payment_id

@@ -102,6 +102,10 @@ def answer(message: Ask, scenario: Scenario, code: str, draw: int, digits: str) 
     for refused, refusal in scenario.refuses:
         if refused is kind:
             return Answer(refusal, 0)
+    if kind is Kind.INCREMENT:
+        code = scenario.increment_answer or code
+    elif scenario.in_store and message.channel == "store":
+        return Answer(scenario.in_store, 0, "", result)
     if scenario.soak and draw < len(SOAK):
         code = SOAK[draw]
     if code in APPROVING:

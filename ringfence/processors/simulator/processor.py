@@ -16,6 +16,7 @@ from time import time_ns
 from typing import TypeVar
 
 from ringfence.core.card import luhn_valid
+from ringfence.core.commands import Kind
 from ringfence.core.ids import first_id_at
 from ringfence.core.outcomes import Approved, Declined, NotAsked, Outcome, Silence, Unknown
 from ringfence.processors.processor import Ask, Capabilities
@@ -248,7 +249,8 @@ class Simulator:
             scenario = scenario_named(magic)
             late_hand = message.kind not in REQUESTS and message.repeat     # a lost advice goes through when it is sent again
             return code, scenario, Delivery.AT_ONCE if late_hand else scenario.delivery
-        return code, scenario, scenario.delivery if message.kind in REQUESTS else Delivery.AT_ONCE
+        is_touched = message.kind in REQUESTS and (not scenario.spares_first or message.kind is Kind.INCREMENT)
+        return code, scenario, scenario.delivery if is_touched else Delivery.AT_ONCE
 
     def _approve(self, message: Ask, wall: int) -> Approved | None:
         """The answer of the short way; ``None`` where it leads nowhere."""

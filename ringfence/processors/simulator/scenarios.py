@@ -53,7 +53,10 @@ class Scenario(NamedTuple):
     text: str
     answers: tuple[str, ...] = ("00",)
     advice: str = ""                            # merchant advice code sent with a decline
-    delivery: Delivery = Delivery.AT_ONCE       # of authorizations, purchases and increments
+    delivery: Delivery = Delivery.AT_ONCE       # of authorizations, purchases and increments ...
+    spares_first: bool = False                  # ... or of increments alone
+    increment_answer: str = ""                  # DE 39 of increments, where it is another one
+    in_store: str = ""                          # DE 39 of a first message from a store, where it is another one
     repeats_heard: bool = True                  # whether a repeat of such a message gets the stored answer
     refuses: tuple[tuple[Kind, str], ...] = ()  # later operations that are declined, with DE 39
     unanswered_captures: int = 0                # how many times a capture's answer is lost
@@ -114,7 +117,15 @@ RANGES: tuple[Range, ...] = (
 _BY_PREFIX = {row.prefix: row for row in RANGES}
 VISA = RANGES[0]
 
-_STORE = "comes with store trips"
+#: Cards at the gates of stores: what they do there, and DE 39 of what is asked there; elsewhere they are approved.
+_IN_STORES = (
+    ("2000", "approved; at a gate its chip is read, with a PIN", ""),
+    ("2001", "approved; at a gate it is read without contact", ""),
+    ("2002", "approved; at a gate its chip cannot be read, its stripe can", ""),
+    ("2003", "approved; at a gate its chip declines by itself (AAC)", ""),
+    ("2004", "approved; at a gate declined 55, wrong PIN", "55"),
+    ("2005", "approved; at a gate declined 75, too many wrong PINs", "75"),
+)
 
 
 def _special(text: str, part: str) -> Scenario:
@@ -174,6 +185,12 @@ _ROWS: dict[str, Scenario] = {
     "0508": Scenario("approved, the first time with answer 94 and the original's approval code", ("94", "00")),
     "0509": Scenario("one payment in ten declined, chosen by the seed", soak=True),
     "0510": Scenario("approved; the issuer drops the hold early", drops_hold=True),
+    "0511": Scenario("approved; increments are approved too late, after T1", delivery=Delivery.LATE, repeats_heard=False, spares_first=True),
+    "0512": Scenario("approved; increments are not answered, and raise the hold until they are reversed", delivery=Delivery.SILENT,
+                     repeats_heard=False, spares_first=True),
+    "0513": Scenario("approved; increments are never answered, nor are their reversals", delivery=Delivery.SILENT, repeats_heard=False,
+                     spares_first=True, unanswered_reversals=-1),
+    "0514": Scenario("approved; increments are approved for half, rounded down", increment_answer="10"),
     "0800": Scenario("approved, security code result M", security_code_result="M", is_open=True),
     "0801": Scenario("approved, security code result N", security_code_result="N", is_open=True),
     "0802": Scenario("approved, security code result U", security_code_result="U", is_open=True),
@@ -201,7 +218,7 @@ _ROWS: dict[str, Scenario] = {
     "0709": _special("approved", "comes with refunds that are told later"),
     "0711": _special("approved", "comes with settlement"),
     **{f"090{n}": Scenario("declined 54 with merchant advice 01", ("54",), "01") for n in (1, 2, 3, 4)},
-    **{f"200{n}": _special("approved", _STORE) for n in range(6)},
+    **{code: Scenario(text, is_open=True, in_store=answer) for code, text, answer in _IN_STORES},
 }
 OPEN = _ROWS["0000"]
 
