@@ -15,6 +15,7 @@ import asyncpg
 
 from ringfence.core import debt as core
 from ringfence.core.debt import Account, Decision, Refusal
+from ringfence.core.money import format_decimal
 from ringfence.core.notices import Notice
 from ringfence.core.refusals import Refusal as Refused
 from ringfence.core.standing import Status
@@ -33,12 +34,12 @@ from ringfence.storage.jobs import Job, JobRow
 __all__ = ["QUEUE", "BookingRow", "DebtRow", "Debts", "Refusal", "Shown"]
 
 QUEUE = "debt"
-KIND = "debt"
-"""What merchants are told about: a debt, by its trip's payment."""
+KIND = "trip"
+"""What merchants are told about, by its number."""
 RETAILER, REPORTED = "retailer", "reported"
 """The strategy of a retailer who decides by himself what is captured, and why something is owed then."""
 AGAIN = timedelta(minutes=1)
-"""After so long (business time) what could not be booked is tried again; and so early a trip that still has no end is looked at again."""
+"""After so long (business time) what could not be booked is tried again, and a payment that should have ended is looked at again."""
 PAYABLE = timedelta(days=14)
 """How long a link for a debt can be paid."""
 ENDED = (Status.VOIDED, Status.DECLINED)
@@ -99,7 +100,7 @@ class Debts:
             decision = core.reported(row.account, total, settled, moved.net + moved.pending)
             if not row.account.is_closed and _has_ended(moved):
                 decision = core.closed(decision.account, total, moved.captured, moved.rejected)
-            await self._apply(connection, row, decision, actor, REPORTED, now)
+            await self._apply(connection, row, decision, actor, REPORTED, now, moved.expires_at)
         await self._go_on(trip.merchant_id, trip.payment_id)
         return None
 
@@ -185,18 +186,23 @@ class Debts:
     # -- what nobody tells
 
     async def look(self, merchants: Iterable[int]) -> int:
-        """Write down what links brought in, and what the trips' own payments captured later; how many debts that changed."""
+        """Close accounts whose trip's payment has ended; write down what links brought in, and what the trips' own payments captured later.  How
+        many accounts that changed."""
         changed = 0
         for merchant_id in merchants:
             async with borrowed(self._pool) as connection:
+                ended = await rows.ended(connection, merchant_id)
                 waiting = await rows.waiting_links(connection, merchant_id)
+            for payment_id in ended:
+                await self._close(merchant_id, payment_id)
+                await self._go_on(merchant_id, payment_id)
             if waiting and self._desk is not None:
                 await links.by_numbers(self._desk, merchant_id, waiting)         # notes which of them are paid
             async with borrowed(self._pool) as connection:
                 behind = await rows.behind(connection, merchant_id)
             for payment_id in behind:
                 await self.recount(merchant_id, payment_id)
-            changed += len(behind)
+            changed += len(ended) + len(behind)
         return changed
 
     async def recount(self, merchant_id: int, payment_id: int) -> None:
@@ -214,12 +220,7 @@ class Debts:
     async def run(self, job: Job) -> None:
         """What is due of an account: its end, its bookings, links over what is not owed any more."""
         merchant_id, payment_id = job.merchant_id, job.subject
-        async with self._locked(merchant_id, payment_id) as (connection, row, now):
-            if row is not None and not row.account.is_closed:
-                moved = await rows.moved(connection, merchant_id, payment_id)
-                if _has_ended(moved):
-                    decision = core.closed(row.account, row.account.total, moved.captured, moved.rejected)
-                    await self._apply(connection, row, decision, row.actor, "ended", now)
+        expires_at = await self._close(merchant_id, payment_id)
         is_done = await self._booked(merchant_id, payment_id)
         await self._take_back(merchant_id, payment_id)
         row = await self.find(merchant_id, payment_id)
@@ -228,8 +229,19 @@ class Debts:
                 await jobs.done(connection, job)
             elif not is_done:
                 await jobs.later(connection, job, self._now() + AGAIN, "could not be booked")
-            else:                                       # twice as long each time
-                await jobs.later(connection, job, self._now() + max(AGAIN, self._now() - row.changed_at), "its payment has no end yet")
+            else:
+                await jobs.later(connection, job, _later(self._now(), expires_at, row.changed_at), "its payment has no end yet")
+
+    async def _close(self, merchant_id: int, payment_id: int) -> datetime | None:
+        """Close an account, if its payment has ended; until when that can be captured."""
+        async with self._locked(merchant_id, payment_id) as (connection, row, now):
+            if row is None or row.account.is_closed:
+                return None
+            moved = await rows.moved(connection, merchant_id, payment_id)
+            if _has_ended(moved):
+                decision = core.closed(row.account, row.account.total, moved.captured, moved.rejected)
+                await self._apply(connection, row, decision, row.actor, "ended", now)
+            return moved.expires_at
 
     # -- what holds together
 
@@ -252,17 +264,20 @@ class Debts:
         async with borrowed(self._pool) as connection, connection.transaction():
             yield connection, await rows.lock(connection, merchant_id, payment_id), self._now()
 
-    async def _apply(self, connection: asyncpg.Connection, row: DebtRow, decision: Decision, actor: str, note: str, now: datetime) -> None:
-        """Store what was decided of an account that is held, and all that follows."""
+    async def _apply(
+        self, connection: asyncpg.Connection, row: DebtRow, decision: Decision, actor: str, note: str, now: datetime,
+        expires_at: datetime | None = None,
+    ) -> None:
+        """Store what was decided of an account that is held, and all that follows.  ``expires_at``: when an open one's payment ends by itself."""
         was_closed, account = row.account.is_closed, decision.account
         row = row._replace(account=account, changed_at=now, closed_at=row.closed_at or (now if account.is_closed else None))
         await rows.save(connection, row)
         for noticed, minor in decision.bookings:
             await rows.book(connection, row, noticed, minor, actor, note, now)
             await door_events.tell(
-                connection, row.merchant_id, DOOR, KIND, row.payment_id, noticed.replace("_", ".", 1), _told(row, minor, actor, note), "", now)
+                connection, row.merchant_id, DOOR, KIND, row.number, noticed.replace("_", ".", 1), _told(row, minor, actor, note), "", now)
         if decision.bookings or not account.is_closed or not was_closed:
-            due = now if decision.bookings or account.is_closed else now + AGAIN
+            due = now if account.is_closed else _later(now, expires_at, now)
             await jobs.wake(connection, [JobRow(row.merchant_id, QUEUE, row.payment_id, row.payment_id, due)])
 
     async def _go_on(self, merchant_id: int, payment_id: int) -> None:
@@ -303,9 +318,16 @@ def _has_ended(moved: Moved) -> bool:
     return not moved.pending and (moved.captured > 0 or moved.status in ENDED)
 
 
+def _later(now: datetime, expires_at: datetime | None, since: datetime) -> datetime:
+    """When an open account is looked at again, should nobody close it before: at its payment's end; behind that twice as long each time."""
+    return expires_at if expires_at is not None and expires_at > now else now + max(AGAIN, now - since)
+
+
 def _told(row: DebtRow, minor: int, actor: str, note: str) -> dict[str, object]:
-    """What an event says: values as they stand at its instant, whichever door will word them."""
+    """What an event says, as it stands at its instant."""
+    def amount(of: int) -> dict[str, str]:
+        return {"amount": format_decimal(of, row.currency), "code": row.currency}
+
     return {
-        "payment": str(row.payment_id), "trip": row.trip, "store": row.store, "amount": minor, "owed": row.account.owed, "total": row.account.total,
-        "currency": row.currency, "strategy": row.strategy, "reason": row.reason, "by": actor, "note": note,
-    }
+        "storeId": row.store, "shoppingTripId": row.trip, "amount": amount(minor), "outstandingAmount": amount(row.account.owed),
+        "totalAmount": amount(row.account.total), "strategy": row.strategy, "reason": row.reason, "by": actor, "note": note}

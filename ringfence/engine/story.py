@@ -16,6 +16,7 @@ from ringfence.core.commands import Kind
 from ringfence.core.events import Event
 from ringfence.core.ids import LARGEST, made_at
 from ringfence.core.money import format_minor
+from ringfence.core.notices import DEBTS
 from ringfence.core.outcomes import Silence
 from ringfence.core.proof import receipt_text
 from ringfence.core.response_codes import ADVICE, meaning_of
@@ -247,6 +248,8 @@ def _outcome(row: asyncpg.Record, kind: str, processor: str, currency: str, give
 def _fact(row: asyncpg.Record, currency: str) -> str:
     what = row["noticed"].replace("_", " ").capitalize()
     amount = f", {format_minor(row['minor'], currency)}" if row["minor"] else ""
+    if row["noticed"] in DEBTS:
+        return f"Of what left the store: {what[0].lower()}{what[1:]}{amount} (identity {row['identity']})."
     capture = f", capture {row['capture_id']}" if row["capture_id"] else ""
     return f"A fact from outside: {what}{amount}{capture} (identity {row['identity']})."
 

@@ -53,12 +53,14 @@ class BookingRow(NamedTuple):
 
 
 class Moved(NamedTuple):
-    """What a payment captured, what clearing rejected of that, how it stands, and what is about to be captured (minor units)."""
+    """What a payment captured, what clearing rejected of that, how it stands, what is about to be captured (minor units), and until when it
+    can be (business time)."""
 
     captured: int
     rejected: int
     status: str
     pending: int
+    expires_at: datetime | None
 
     @property
     def net(self) -> int:
@@ -176,6 +178,11 @@ async def collected(connection: Connection, merchant_id: int, payment_id: int) -
 async def behind(connection: Connection, merchant_id: int) -> list[int]:
     """The payments of debts for which more was taken than is written down."""
     return [row[0] for row in await connection.fetch(SQL.behind, merchant_id)]
+
+
+async def ended(connection: Connection, merchant_id: int) -> list[int]:
+    """The payments of accounts that are open and could be closed."""
+    return [row[0] for row in await connection.fetch(SQL.ended, merchant_id)]
 
 
 async def begin_collection(connection: asyncpg.Connection, row: CollectionRow, started_at: datetime) -> None:

@@ -99,7 +99,7 @@ class Till:
 
     async def events(self) -> list[str]:
         """What merchants are told of debts."""
-        return [row["type"] for row in await self.process.fetch("SELECT type FROM door_events WHERE kind = 'debt' ORDER BY subject_id, sequence")]
+        return [row["type"] for row in await self.process.fetch("SELECT type FROM door_events WHERE type LIKE 'debt.%' ORDER BY subject_id, sequence")]
 
     async def waiting(self) -> list[str]:
         """The queues that have something to do, ever."""

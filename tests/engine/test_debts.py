@@ -8,15 +8,18 @@ from typing import Any
 import pytest
 
 from ringfence.core.card import Pan
-from ringfence.core.commands import Command, Kind
+from ringfence.core.commands import Command, Kind, VoidReason
 from ringfence.core.notices import Notice
 from ringfence.core.outcomes import Approved, Silence, Unknown
 from ringfence.core.trip import TripRefusal
-from ringfence.engine import links
+from ringfence.engine import links, retention
 from ringfence.engine.batcher import CommitFailed
 from ringfence.engine.debts import Refusal
 from ringfence.engine.gates import Shut, Why
+from ringfence.engine.intents import Intent
 from ringfence.engine.proof import prove
+from ringfence.engine.retention import Policy
+from ringfence.engine.story import explain
 from ringfence.engine.trips import Trip
 from tests.engine.composition import NOW, Process, Shop
 from tests.engine.owing import Till, debts_of
@@ -144,11 +147,38 @@ async def test_a_report_before_the_trip_s_end_counts_at_the_gate_at_once(till: T
     await till.process.prove()
     await till.store.cancel(trip)
     assert await till.waiting() == ["debt"]
-    till.process.now.now += HOUR
+    assert await till.debts.look([till.merchant_id]) == 1
     await till.work()
     assert await till.ledger() == {"incurred": -6410, "owed": 6410}
     assert await till.waiting() == []
     await till.process.prove()
+
+
+async def test_a_reported_trip_that_nobody_charges_is_owed_when_its_hold_has_lapsed(till: Till):
+    """The job comes back at the trip's end, and once more should the hold be given back a moment later."""
+    trip = await till.enter()
+    await report(till, trip, 0)
+    till.process.now.now = trip.expires_at
+    assert await till.work() == 1 and await till.ledger() == {}
+    assert [minutes(row["due_at"] - trip.expires_at) for row in await till.process.fetch("SELECT due_at FROM jobs WHERE queue = 'debt'")] == [46 * 60]
+    await till.process.engine.execute(await expiry_of(till, trip))
+    assert await till.debts.look([till.merchant_id]) == 1
+    assert await till.ledger() == {"incurred": -6410, "owed": 6410}
+    await till.process.prove()
+
+
+def minutes(length: timedelta) -> float:
+    return length.total_seconds() / 60
+
+
+async def expiry_of(till: Till, trip: Trip) -> Intent:
+    """What the sweep asks when a hold is past its instant."""
+    found = await till.store.find(trip)
+    assert found.view is not None
+    command = Command(Kind.VOID, None, "USD", till.process.new_id(), reason=VoidReason.EXPIRED)
+    return Intent(
+        till.merchant_id, till.store.shop.identifier, trip.payment_id, command, "jwo", "sweep", "job", b"expiry", None, None, processor="scripted",
+        original=found.view.original)
 
 
 async def test_a_report_while_the_capture_is_on_its_way_does_not_count_it_twice(till: Till):
@@ -159,8 +189,7 @@ async def test_a_report_while_the_capture_is_on_its_way_does_not_count_it_twice(
     await report(till, trip, 2000)
     assert await till.debts.owed(till.merchant_id, trip.card_fingerprint) == {"USD": 4410}
     await till.process.engine.resolve(till.merchant_id, trip.payment_id)
-    till.process.now.now += HOUR
-    await till.work()
+    await till.debts.look([till.merchant_id])
     assert await till.told(trip) == (4410, 0, 0, 4410)
     await till.process.prove()
 
@@ -359,3 +388,24 @@ async def test_the_proof_of_a_past_instant_looks_at_the_ledger_alone(till: Till)
     proof = await prove(till.process.pool, chain_key=till.process.chain_key, at=at)
     assert [book.checks["P11"].examples[0]["owed"] for book in proof.books] == [-590]
 
+
+
+# --- who remembers ----------------------------------------------------------------------------------------------------
+
+
+async def test_a_card_is_kept_as_long_as_it_owes(till: Till):
+    """Else its holder would come again as somebody new."""
+    trip, policy = await debtor(till), Policy(100, 200, 10, 7)
+    till.process.now.now += timedelta(days=400)
+    await retention.run(till.process.pool, policy, till.process.now())
+    assert await till.process.value("SELECT erased_at FROM cards") is None
+    await till.debts.forgive(till.merchant_id, trip.payment_id, None, "Mona")
+    till.process.now.now += timedelta(days=400)
+    await retention.run(till.process.pool, policy, till.process.now())
+    assert await till.process.value("SELECT erased_at FROM cards") is not None
+
+
+async def test_the_payment_s_story_tells_of_the_debt(till: Till):
+    trip = await debtor(till)
+    story = await explain(till.process.pool, str(trip.payment_id), keys=lambda name: [])
+    assert any("Of what left the store: debt incurred, 44.10 USD" in sentence for sentence in story.sentences)

@@ -151,6 +151,7 @@ FINAL = [
     ("0506", "approved 1000", True, 1000, 1000),
     ("0508", "approved 1000", True, 1000, 0),
     ("0510", "approved 1000", True, 1000, 0),
+    *[(f"05{n}", "approved 1000", n != 13, 1000, 1000 if n == 13 else 0) for n in (11, 12, 13, 14)],
     ("0601", "approved 1000", True, 1000, 0),
     ("0701", "approved 1000", True, 1000, 0),
     ("2001", "approved 1000", True, 1000, 0),
@@ -776,3 +777,62 @@ async def test_a_folder_that_is_full_makes_the_issuer_silent(issuer: Issuer):
     assert isinstance(await issuer.payment("0000", simulator).ask(P, 1), Unknown)
 
 
+# --- stores -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("scenario", "answer", "held"), [
+    ("0000", "approved 500", 1500), ("0502", "declined 51", 1000), ("0511", "unknown no_answer", 1500), ("0512", "unknown no_answer", 1500),
+    ("0513", "unknown no_answer", 1500), ("0514", "approved 250", 1250),
+])
+async def test_an_increment_meets_its_card(issuer: Issuer, scenario: str, answer: str, held: int):
+    """Only increments: the authorization before and the capture behind it are as of any card."""
+    payment = issuer.payment(scenario)
+    assert told(await payment.ask(A, 1000)) == "approved 1000"
+    assert told(await payment.ask(I, 500, accepts_partial=True)) == answer
+    assert payment.stands["held"] == held
+    assert told(await payment.ask(C, 100)) == "approved 100"
+
+
+async def test_half_an_increment_is_not_approved_to_whoever_wants_all(issuer: Issuer):
+    payment = issuer.payment("0514")
+    await payment.ask(A, 1000)
+    assert told(await payment.ask(I, 500)) == "declined 51"
+
+
+async def test_an_increment_takes_what_a_balance_has_left(issuer: Issuer):
+    """50.00 in the account: 20.00 held, 40.00 more wanted, 30.00 approved; and nothing for whoever wants all."""
+    payment = issuer.payment("1005")
+    assert told(await payment.ask(A, 2000)) == "approved 2000"
+    assert told(await payment.ask(I, 4000)) == "declined 51"
+    assert told(await payment.ask(I, 4000, accepts_partial=True)) == "approved 3000"
+    assert told(await payment.ask(I, 1, accepts_partial=True)) == "declined 51"
+    assert told(await payment.ask(D, 1000)) == "approved 1000"
+    assert told(await payment.ask(I, 1000)) == "approved 1000"
+    assert payment.stands["held"] == 5000
+
+
+@pytest.mark.parametrize("scenario", ["0000", "1005"])
+async def test_behind_the_last_capture_nothing_is_held(issuer: Issuer, scenario: str):
+    payment = issuer.payment(scenario)
+    await payment.ask(A, 2000)
+    assert told(await payment.ask(C, 1500, final=True)) == "approved 1500"
+    assert payment.stands == {"held": 0, "captured": 1500, "refunded": 0}
+    if scenario == "1005":
+        assert told(await issuer.payment(scenario).ask(A, 3500)) == "approved 3500", "the rest can be spent again"
+
+
+async def test_a_lost_increment_is_undone_by_its_reversal_alone(issuer: Issuer):
+    payment = issuer.payment("0512")
+    await payment.ask(A, 1000)
+    await payment.ask(I, 500)
+    assert await payment.reverse()
+    assert payment.stands["held"] == 1000
+
+
+@pytest.mark.parametrize(("scenario", "at_a_gate"), [
+    ("2000", "approved 1000"), ("2001", "approved 1000"), ("2002", "approved 1000"), ("2003", "approved 1000"), ("2004", "declined 55"),
+    ("2005", "declined 75"),
+])
+async def test_cards_of_gates_behave_at_gates_only(issuer: Issuer, scenario: str, at_a_gate: str):
+    assert told(await issuer.payment(scenario).ask(A, 1000, channel="store")) == at_a_gate
+    assert told(await issuer.payment(scenario).ask(A, 1000)) == "approved 1000"

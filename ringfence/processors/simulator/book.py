@@ -70,6 +70,7 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     address_result: str = ""
     account: str = ""
     alarm: str = ""                 # what an operator should look at
+    final: bool = False             # a capture behind which nothing is held any more
 
 
 encode = msgspec.json.Encoder().encode

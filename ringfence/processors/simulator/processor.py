@@ -381,7 +381,7 @@ class Simulator:
             message.pan.masked if message.pan is not None else "",
             outcome.approval_code if approved else "", outcome.scheme_reference if approved else "",
             outcome.processor_reference if approved else marks.reference, message.minor if minor != message.minor else 0, said.advice,
-            said.security_code_result, outcome.address_result if approved else "", account, alarm,
+            said.security_code_result, outcome.address_result if approved else "", account, alarm, approved and message.final,
         )
 
     def _stamped(self, at: datetime) -> tuple[int, int, date]:

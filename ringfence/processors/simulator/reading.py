@@ -82,6 +82,8 @@ def standing(source: Path | Iterable[Entry]) -> dict[int, Standing]:
         now = stands.get(entry.payment) or Standing(entry.payment, entry.merchant, entry.currency)
         if moved:
             now = _move(now, entry.kind, entry.minor)
+            if entry.final:
+                now = now._replace(held=0)
         elif entry.effect is Effect.DROPPED:
             now = now._replace(held=max(0, now.held - entry.minor))
         stands[entry.payment] = now

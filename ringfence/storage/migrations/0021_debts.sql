@@ -36,6 +36,7 @@ CREATE TABLE debts (
     CHECK (NOT is_closed OR total = captured - rejected + incurred AND owed = incurred - recovered - forgiven)
 ) WITH (fillfactor = 70);
 CREATE INDEX debts_owed ON debts (merchant_id, fingerprint) WHERE owed > 0;
+CREATE INDEX debts_open ON debts (merchant_id, payment_id) WHERE NOT is_closed;
 CREATE INDEX debts_trip ON debts (merchant_id, trip);
 
 -- What an account moved: booked on its payment as a notice whose identity is the payment and the place.

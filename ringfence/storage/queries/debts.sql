@@ -42,11 +42,13 @@ SELECT currency, sum(owed)::bigint AS owed FROM debts
 WHERE merchant_id = $1::integer AND fingerprint = $2::bytea AND owed > 0 GROUP BY currency;
 
 -- moved --
--- What the transfers of a payment say that it captured, and what clearing rejected of it; how it stands, and what is about to be captured.
+-- What the transfers of a payment say that it captured, and what clearing rejected of it; how it stands, what is about to be captured, and
+-- until when it can be.
 SELECT coalesce(sum(t.minor) FILTER (WHERE k.name = 'capture'), 0)::bigint AS captured,
        coalesce(sum(t.minor) FILTER (WHERE k.name = 'capture_rejected'), 0)::bigint AS rejected,
        coalesce((SELECT p.status FROM payments p WHERE p.merchant_id = $1 AND p.payment_id = $2), 'created') AS status,
-       coalesce((SELECT p.pending_capture FROM payments p WHERE p.merchant_id = $1 AND p.payment_id = $2), 0)::bigint AS pending
+       coalesce((SELECT p.pending_capture FROM payments p WHERE p.merchant_id = $1 AND p.payment_id = $2), 0)::bigint AS pending,
+       (SELECT p.expires_at FROM payments p WHERE p.merchant_id = $1 AND p.payment_id = $2) AS expires_at
 FROM transfers t JOIN transfer_kinds k USING (kind)
 WHERE t.merchant_id = $1::integer AND t.payment_id = $2::bigint;
 
@@ -97,6 +99,13 @@ WHERE d.merchant_id = $1::integer AND d.owed > 0 AND d.is_closed
     FROM debt_links x JOIN links l ON l.merchant_id = x.merchant_id AND l.link_id = x.link_id
     JOIN payments q ON q.merchant_id = l.merchant_id AND q.payment_id = l.payment_id
     WHERE x.merchant_id = d.merchant_id AND x.payment_id = d.payment_id AND l.paid_at IS NOT NULL)
+ORDER BY d.payment_id;
+
+-- ended --
+-- Accounts of a merchant that are open, and whose trip's payment has ended.
+SELECT d.payment_id
+FROM debts d JOIN payments p USING (merchant_id, payment_id)
+WHERE d.merchant_id = $1::integer AND NOT d.is_closed AND p.pending_capture = 0 AND (p.captured > 0 OR p.status IN ('voided', 'declined'))
 ORDER BY d.payment_id;
 
 -- begin_collection --

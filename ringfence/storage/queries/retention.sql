@@ -20,8 +20,8 @@ LIMIT $4::integer;
 -- cards_of_nobody --
 -- Which of these cards ($2) neither an active token nor a payment needs, each with the payments it was used for.  Looked for
 -- in payments newer than $3, and in those known already ($4 the card, $5 the payment); payment $6 does not count.  A payment
--- needs its card until its first outcome, while something of it is open, pending, in doubt, disputed (also without money) or owed a reversal, for a
--- day after every change (until $8), and while its captured money may come back (until $7; business times).
+-- needs its card until its first outcome, while something of it is open, pending, in doubt, disputed (also without money), owed a reversal or a
+-- debt, for a day after every change (until $8), and while its captured money may come back (until $7; business times).
 WITH wanted AS MATERIALIZED (
     SELECT DISTINCT card_id FROM unnest($2::bigint[]) AS w (card_id)
 ), uses AS MATERIALIZED (
@@ -44,6 +44,7 @@ HAVING NOT bool_or(u.payment_id IS NOT NULL AND u.payment_id <> $6::bigint AND (
     OR EXISTS (SELECT FROM reversals r WHERE r.merchant_id = $1::integer AND r.payment_id = u.payment_id AND r.acknowledged_at IS NULL)
     OR EXISTS (SELECT FROM disputes d WHERE d.merchant_id = $1::integer AND d.payment_id = u.payment_id
                  AND d.status NOT IN ('reported', 'won', 'lost', 'offer_accepted'))
+    OR EXISTS (SELECT FROM debts b WHERE b.merchant_id = $1::integer AND b.payment_id = u.payment_id AND b.owed > 0)
 ))
 ORDER BY w.card_id;
 
