@@ -155,7 +155,7 @@ def merchant_json(merchant: Merchant, regions: Sequence[str]) -> dict[str, objec
 
 
 def _access_key(one: Credential, regions: Sequence[str]) -> dict[str, Any]:
-    """A key of the door of stores with what its clients are configured with: a region, and stores to begin with."""
+    """A key of the door of stores with what its clients are configured with: a region, and stores to begin with where it is for all."""
     shown, allowed = access_key_json(one, phrases=True), sorted(one.allowed.regions)
     stores = shown["stores"] or [name for name, _ in STORES]
     return {name: shown[name] for name in ("access_key_id", "secret_access_key", "connector_secret")} | {
