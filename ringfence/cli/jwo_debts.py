@@ -37,7 +37,7 @@ Exit codes: 0 shown · 2 usage""")
 @click.option("--hold", required=True, help="What the issuer held at the gate.")
 @click.option("--limit", required=True, help="What the issuer promises at most, in all.")
 @click.option("--currency", default="USD", show_default=True, metavar="CODE", help="Of all three.")
-@click.option("--strategy", "only", type=click.Choice([*Strategy]), help="Only this one.  [default: each of them]")
+@click.option("--strategy", "only", type=click.Choice([one.value for one in Strategy]), help="Only this one.  [default: each of them]")
 @click.option("--step", help="How near a search comes.  [default: 100 minor units]")
 @click.option("--probes", type=click.IntRange(1, MOST), default=MOST, show_default=True, help="How often the issuer is asked at most.")
 @json_option
@@ -87,9 +87,12 @@ def _minor(text: str, currency: str, option: str) -> int:
     if text.strip("0.") == "" and text.count(".") <= 1:
         return 0
     try:
-        return parse_money(f"{text} {currency}").minor
+        minor = parse_money(f"{text} {currency}").minor
     except ValueError as error:
         raise click.UsageError(f"{option}: {error}") from None
+    if minor < 0:
+        raise click.UsageError(f"{option} must not be below zero.")
+    return minor
 
 
 @click.group(epilog="""\b
