@@ -29,7 +29,7 @@ from ringfence.engine.directory import Directory, Merchant
 from ringfence.engine.link_addresses import Addresses
 from ringfence.engine.orders import Orders
 from ringfence.engine.reading import Reading, Step
-from ringfence.engine.trip_reading import Trip, trip_of
+from ringfence.engine.trip_reading import Trip, reason_of, trip_of
 from ringfence.storage import debts as debt_rows
 from ringfence.storage import receipts as rows
 from ringfence.storage import trips as trip_rows
@@ -185,22 +185,7 @@ def _given(trip: Trip, steps: tuple[Step, ...] | tuple[()], store: trip_rows.Sto
 def _refund(given: ReceiptData, store: Store, step: Step, charged: int, of: str) -> Callable[[str], Receipt]:
     return lambda number: receipts.refund(
         given, store, number, returned=step.answered_minor or step.minor, charged=charged, at=step.answered_at or step.asked_at, of=of,
-        reason=_reason(step), reconciliation_id=f"RF-{step.operation_id}")
-
-
-class _Details(msgspec.Struct):
-    reason: str = ""
-
-
-_DETAILS = msgspec.json.Decoder(_Details).decode
-
-
-def _reason(step: Step) -> str:
-    """Why it was given back, where that was said."""
-    try:
-        return _DETAILS(step.details).reason if step.details else ""
-    except msgspec.MsgspecError:
-        return ""
+        reason=reason_of(step), reconciliation_id=f"RF-{step.operation_id}")
 
 
 def _ended(trip: Trip, steps: tuple[Step, ...] | tuple[()]) -> datetime | None:
