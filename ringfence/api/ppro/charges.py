@@ -70,7 +70,7 @@ async def create(service: Service, request: Request) -> Answer:
     if type(asked) is Answer:
         return asked
     wish = Wish(asked, service.engine.new_id(), operation_key(request))
-    if asked["paymentMethod"] != CARD and "instrumentId" in asked:
+    if "instrumentId" in asked and asked["paymentMethod"] in (methods.AMAZON_PAY, MOCK):
         wish = await _by_permission(service, request.caller, wish)
     return await begin(service, request.caller, wish)
 

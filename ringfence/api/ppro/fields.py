@@ -272,7 +272,7 @@ OPERATIONS = {
         "refundReason": Row(Text(words=REFUND_REASONS, misspelt={"DUPLCIATE": "DUPLICATE"}))}),
     "discards": Object("DiscardRequest", {"merchantDiscardReference": REFERENCE}),
     "authorizations": Object("AuthorizationRequest", {"authenticationResult": Row(Object("AuthenticationResult", {
-        "type": Row(Text(64)), "details": Row(Map(50, 64, 512))}, also={"allOf": [_CODE]}), True)}),
+        "type": Row(Text(words=("MULTI_FACTOR",))), "details": Row(Map(50, 64, 512))}, also={"allOf": [_CODE]}), True)}),
 }
 
 # ----------------------------------------------------------------------------------------------------------- agreements

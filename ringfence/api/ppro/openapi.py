@@ -221,7 +221,8 @@ def _described(one: Endpoint, row: Row) -> Schema:
         **({"security": []} if one.is_open else {}), "parameters": [*_parameters(one, row)]}
     if row.asks is not None:
         asked = row.asks if isinstance(row.asks, dict) else row.asks.schema()
-        told["requestBody"] = {"required": True, "content": {one.takes: {"schema": asked}}}
+        of_form = {} if one.takes == JSON else {"encoding": shapes.FILE_ENCODING}
+        told["requestBody"] = {"required": True, "content": {one.takes: {"schema": asked, **of_form}}}
     good: Schema = {"description": row.summary, "headers": {name: _header(of) for name, of in _LIMITS.items()} if not one.is_open else {}}
     if one.method in ("POST", "PATCH"):
         good["headers"]["Request-Idempotency"] = _header("Replayed")

@@ -78,8 +78,6 @@ async def _confirm(service: Service, request: Request, result: Mapping[str, Any]
     view = charge.view
     if CODE not in facts_of(view.first).echo.get("ways", ()) or service.redirects is None:
         return answers.error(422, NO_RESULT)
-    if result.get("type", CODE) != CODE:
-        return answers.invalid([Problem(f"{_PATH}.type", f"must be {CODE}")])
     code = result.get("details", {}).get("verificationCode", "")
     if not _CODE.fullmatch(code):
         return answers.invalid([Problem(f"{_PATH}.details.verificationCode", "must be six digits")])

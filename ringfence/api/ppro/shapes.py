@@ -188,4 +188,6 @@ SHAPES: dict[str, Schema] = {
 FILE_FORM: Schema = an_object(
     {"file": {"type": "string", "format": "binary", "description": f"a file, with its name: {' or '.join(FILE_TYPES)}"}}, ("file",))
 """The form that holds a dispute's file."""
+FILE_ENCODING: Schema = {"file": {"contentType": ", ".join(FILE_TYPES)}}
+"""What that file may be."""
 REQUESTS = {"actions": dispute_requests.ACTION, "messages": dispute_requests.MESSAGE, "reports": dispute_requests.REPORT}
