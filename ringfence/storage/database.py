@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import namedtuple
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import resources
 from typing import Any, NamedTuple
@@ -69,6 +69,33 @@ def noticing_loss(connection: asyncpg.Connection | None = None) -> Iterator[None
         raise DatabaseUnavailable("the connection to the database was lost") from why
 
 
+class Connection(asyncpg.Connection):
+    """A connection that asks about PostgreSQL's own types only where no other of this process has.
+
+    The driver knows single values by heart, and asks each server anew what an array of them is, once a connection and statement: 15 ms of
+    the server's time, which the first payment over a new connection waits for.  Their numbers are the same in every database.
+    """
+
+    async def _introspect_types(self, typeoids: Collection[int], timeout: float | None) -> tuple[list[Mapping[str, Any]], Any]:
+        if all(one in _OWN_TYPES for one in typeoids):
+            return list(_OWN_TYPES.values()), _NOT_ASKED
+        types, statement = await super()._introspect_types(typeoids, timeout)
+        _OWN_TYPES.update((one["oid"], one) for one in types if one["oid"] < FIRST_OF_USERS)
+        return types, statement
+
+
+FIRST_OF_USERS = 16_384                                 # FirstNormalObjectId of PostgreSQL: lower numbers are given by its source code
+_OWN_TYPES: dict[int, Mapping[str, Any]] = {}           # what was said of them, each after what it consists of
+
+
+class _NotAsked(NamedTuple):
+    """Stands for the statement that was not needed; by having a name it says that it took no other's place."""
+
+    name: str
+
+
+_NOT_ASKED = _NotAsked("none")
+
 #: For connections whose statements all look rows up by key: without this the planner reads whole tables while it has no statistics
 #: of them yet, which is when they grow fastest.
 BY_KEY = {"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off", "jit": "off"}
@@ -83,7 +110,7 @@ async def connect(dsn: str, *, application_name: str, by_key: bool = False) -> a
     try:
         with noticing_loss():
             connection = await asyncpg.connect(
-                dsn, timeout=CONNECT_SECONDS, server_settings=_settings(application_name, by_key))
+                dsn, timeout=CONNECT_SECONDS, connection_class=Connection, server_settings=_settings(application_name, by_key))
     except (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError) as why:
         raise DatabaseUnsuitable(f"The database server refuses us: {why}.") from why
     try:
@@ -101,7 +128,7 @@ def pool(
 
     ``by_key``: see ``BY_KEY``; not for reports.  ``settings``: of the server, for these connections.
     """
-    return asyncpg.create_pool(dsn, min_size=0, max_size=size, init=verify, timeout=CONNECT_SECONDS,
+    return asyncpg.create_pool(dsn, min_size=0, max_size=size, init=verify, timeout=CONNECT_SECONDS, connection_class=Connection,
                                server_settings=_settings(application_name, by_key) | dict(settings or {}))
 
 

@@ -481,7 +481,7 @@ async def process(
     ``code_box``: the service's, where several processes share it.  ``recovers``: whoever meets an unknown outcome tries to end it; there is no background, so else it stays.
     """
     one = Process(dsn, place, now or Time())
-    async with asyncpg.create_pool(dsn, min_size=0, max_size=4, connect=one.connect, server_settings={"timezone": "UTC"}) as one.pool:
+    async with asyncpg.create_pool(dsn, min_size=0, max_size=4, connect=one.connect, connection_class=database.Connection, server_settings={"timezone": "UTC"}) as one.pool:
         async with one.pool.acquire() as connection:
             ring = await open_keyring(connection, KeySource({"RINGFENCE_MASTER_KEY": MASTER_KEY}))
         one.chain_key = ring.chain_key

@@ -28,7 +28,7 @@ from ringfence.engine.lane import Lane
 from ringfence.engine.outcome_lane import OutcomeLane
 from ringfence.storage import jobs, reports
 from ringfence.storage import payments as rows
-from ringfence.storage.database import connect
+from ringfence.storage.database import Connection, connect
 from ringfence.storage.payments import Held
 
 KEY = b"a chain key for tests, 32 bytes!"
@@ -156,7 +156,7 @@ class Counter:
 @asynccontextmanager
 async def counter(dsn: str) -> AsyncIterator[Counter]:
     """A counter on a migrated database; the first one on it makes the merchants One and Two."""
-    async with asyncpg.create_pool(dsn, min_size=1, max_size=3, server_settings={"timezone": "UTC"}) as pool:
+    async with asyncpg.create_pool(dsn, min_size=1, max_size=3, connection_class=Connection, server_settings={"timezone": "UTC"}) as pool:
         await pool.execute(
             "INSERT INTO merchants (merchant_id, identifier, name, created_at) VALUES (1, 'One', 'One', now()), (2, 'Two', 'Two', now()) "
             "ON CONFLICT DO NOTHING"

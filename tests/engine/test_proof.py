@@ -20,6 +20,7 @@ from ringfence.core.outcomes import Approved, Challenge, Declined, Reversed, Sil
 from ringfence.core.proof import heads_of
 from ringfence.engine.chain_check import check_receipt
 from ringfence.engine.proof import CannotProve, Proof, prove
+from ringfence.storage.database import Connection
 from tests.engine.counter import KEY, counter, later
 
 pytestmark = pytest.mark.anyio
@@ -103,7 +104,7 @@ class Ledger:
 
 @pytest.fixture
 async def ledger(history: History) -> AsyncIterator[Ledger]:
-    async with asyncpg.create_pool(history.dsn, min_size=1, max_size=3, server_settings={"timezone": "UTC"}) as pool:
+    async with asyncpg.create_pool(history.dsn, min_size=1, max_size=3, connection_class=Connection, server_settings={"timezone": "UTC"}) as pool:
         for table in TABLES:
             await pool.execute(f"TRUNCATE {table}; INSERT INTO {table} SELECT * FROM saved.{table}")
         yield Ledger(pool, history.ids)

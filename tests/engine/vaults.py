@@ -14,6 +14,7 @@ from ringfence.core.card import Pan, check_digit
 from ringfence.engine.key_sources import KeySource
 from ringfence.engine.keys import Keyring, open_keyring
 from ringfence.engine.vault import Vault
+from ringfence.storage.database import Connection
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 PAN = Pan("4005550000000001")
@@ -43,7 +44,7 @@ async def process(
     keeps: Callable[[Pan], bool] = lambda pan: True,
 ) -> AsyncIterator[Process]:
     environ = {"RINGFENCE_MASTER_KEY": key} | ({"RINGFENCE_MASTER_KEY_NEXT": next} if next else {})
-    async with asyncpg.create_pool(database, min_size=1, max_size=8) as pool:
+    async with asyncpg.create_pool(database, min_size=1, max_size=8, connection_class=Connection) as pool:
         async with pool.acquire() as connection:
             ring = await open_keyring(connection, source or KeySource(environ))
         yield Process(pool, ring, place, keeps)

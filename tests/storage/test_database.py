@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from importlib import resources
+from typing import Any
 from urllib.parse import urlsplit
 
 import asyncpg
@@ -27,9 +28,9 @@ QUERY_FILES = sorted(file.name.removesuffix(".sql") for file in resources.files(
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("name", QUERY_FILES)
-async def test_every_statement_fits_the_schema(name: str, database: str):
+async def test_every_statement_fits_the_schema(name: str, module_database: str):
     """PostgreSQL can prepare each statement of each query file against the migrated schema: names, types and parameters agree."""
-    connection = await connect(database, application_name="test")
+    connection = await connect(module_database, application_name="test")
     try:
         queries = load_queries(name)
         assert queries._fields
@@ -40,6 +41,40 @@ async def test_every_statement_fits_the_schema(name: str, database: str):
                 pytest.fail(f"{query.splitlines()[0]}: {why}")
     finally:
         await connection.close()
+
+
+ARRAYS = (
+    ("SELECT $1::bigint[] AS given", [1, None, -(2 ** 62)]), ("SELECT $1::timestamptz[] AS given", [datetime(2026, 1, 5, tzinfo=UTC), None]),
+    ("SELECT $1::bytea[] AS given", [b"", b"\x00"]), ("SELECT $1::boolean[] AS given", [True, None]),
+    ("SELECT $1::bigint[] AS given, $2::pair[] AS pairs", [7]),
+)
+
+
+@pytest.mark.anyio
+async def test_what_an_array_is_is_asked_once_in_a_process(database: str, monkeypatch: pytest.MonkeyPatch):
+    """By whichever connection first needs it; what only this database knows is asked by each.  All of them come back as they were given."""
+    asked: list[set[int]] = []
+    introspect = asyncpg.Connection._introspect_types
+
+    async def asking(self: asyncpg.Connection, oids: list[int], timeout: float | None) -> Any:
+        asked.append(set(oids))
+        return await introspect(self, oids, timeout)
+
+    monkeypatch.setattr(asyncpg.Connection, "_introspect_types", asking)
+    monkeypatch.setattr("ringfence.storage.database._OWN_TYPES", {})
+    connections = [await connect(database, application_name="test") for _ in range(2)]
+    await connections[0].execute("CREATE TYPE pair AS (number bigint, names text[])")
+    said = []
+    for connection in connections:
+        for query, given in ARRAYS:
+            pairs = [[(5, ["a", "b"])]] if "pair" in query else []
+            row = await connection.fetchrow(query, given, *pairs)
+            assert row["given"] == given
+            assert not pairs or tuple(row["pairs"][0]) == pairs[0][0]
+        said.append(len(asked))
+        await connection.close()
+    assert said == [len(ARRAYS), len(ARRAYS) + 1]
+    assert min(asked[-1]) >= 16_384, "the second connection asked only for what the first one made"
 
 
 @pytest.mark.anyio

@@ -1,7 +1,9 @@
 """Whether the pages can be looked at with a real browser here; and if not, how many tests did not run because of that.
 
 Debian's Chromium, or one at ``RINGFENCE_TEST_CHROMIUM``.  Debian packages it twice: ``chromium-headless-shell`` is the same without the
-windows, menus and extensions of a desktop, which take half of a test's time though nobody sees them; it is used where both are.  With ``RINGFENCE_TEST_BROWSER=required``, which CI sets, a missing one fails.
+windows, menus and extensions of a desktop, which take half of a test's time though nobody sees them; it is used where both are.
+
+With ``RINGFENCE_TEST_BROWSER=required``, which CI sets, a missing one fails.
 Screenshots go to the folder ``RINGFENCE_TEST_SCREENSHOTS``, by default ``build/screenshots``.
 """
 from __future__ import annotations
