@@ -12,7 +12,7 @@ from ringfence.core.outcomes import Approved, Declined, Silence, Unknown
 from ringfence.core.trip import Recommendation, Risk, Said, State, TripRefusal
 from ringfence.engine import trips as under_test
 from ringfence.engine.gates import Question, Shut, Why
-from ringfence.engine.seeding import WAITING
+from ringfence.engine.seeding import STORE, TRIPS, WAITING, seed_trips
 from ringfence.engine.trips import Adjusted
 from ringfence.processors.processor import Ask
 from ringfence.storage import trips as rows
@@ -524,3 +524,30 @@ async def test_a_trip_without_a_hold_is_cancelled_without_asking_anybody(store: 
     assert (await store.find(trip)).state is State.CANCELLED
     assert await store.adjust(trip, 100) is TripRefusal.STATE
     assert one.processor.asked == []
+
+
+async def test_each_start_of_a_sandbox_has_its_sample_trips_begin_anew(one: Process) -> None:
+    """They are there once, whatever became of them; other merchants have none, and what an operator changed of the store stays."""
+    shop = await one.merchant("RingfenceOne", access_code="RingfenceSandboxOne1", request="phrase-in", response="phrase-out")
+    other = await one.merchant("Elsewhere", access_code="RingfenceSandboxTwo2", request="phrase-in", response="phrase-out")
+    store = Store(shop)
+    await seed_trips(one.pool, one.directory.merchants(), one.now())
+    first = await store.trips.find(store.merchant_id, STORE, TRIPS[0].name)
+    assert first is not None and (first.standing, first.state, first.read.tail) == (10_000, State.HELD, "0004")
+    assert await store.trips.capture(first, 2599, "USD", "t") is None
+    row = await rows.store(one.pool, store.merchant_id, STORE)
+    assert row is not None
+    await rows.put_store(one.pool, row._replace(title="Mine"), one.now())
+    one.now.now += timedelta(days=3)
+    await seed_trips(one.pool, one.directory.merchants(), one.now())
+    again = await store.trips.find(store.merchant_id, STORE, TRIPS[0].name)
+    assert again is not None and (again.standing, again.state, again.started_at) == (10_000, State.HELD, one.now())
+    assert (again.number, again.payment_id != first.payment_id) == (first.number, True)
+    assert await store.trips.adjust(again, 1599, "USD", "t") == Adjusted(Said.APPROVED, 1599)
+    declined = await store.trips.find(store.merchant_id, STORE, TRIPS[1].name)
+    one.processor.say(Declined("51"))
+    assert declined is not None and await store.trips.adjust(declined, 99_999_999, "USD", "t") == Adjusted(Said.DECLINED, 0)
+    kept = await rows.store(one.pool, store.merchant_id, STORE)
+    assert kept is not None and kept.title == "Mine"
+    assert await rows.stores(one.pool, other.account.merchant_id) == []
+    await one.prove()
