@@ -24,6 +24,12 @@ pytestmark = pytest.mark.anyio
 HOUR = timedelta(hours=1)
 
 
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine is waited for; what stays in doubt is said at once by the tests about it."""
+    monkeypatch.setattr(under_test, "PATIENCE_SECONDS", 30.0)
+
+
 @pytest.fixture
 async def store(here: Shop) -> Store:
     return await Store(here).built()
@@ -128,6 +134,7 @@ async def test_an_adjust_whose_owner_dies_ends_by_recovery(store: Store, one: Pr
     await one.value("UPDATE operations SET ask_deadline = now() - interval '1 minute' WHERE operation_id <> payment_id")
     await one.value("DELETE FROM sweeps")
     assert await abandoned.sweep(one.pool, one.directory, one.engine) == 1
+    monkeypatch.setattr(under_test, "PATIENCE_SECONDS", 30.0)
     assert await store.adjust(trip, 3000) == Adjusted(Said.DECLINED, 2000), "it was undone"
     held.release()
     assert await dying == Adjusted(Said.DECLINED, 2000), "whoever took it over has said so"
@@ -209,3 +216,20 @@ async def test_without_a_database_nothing_is_promised(database: str) -> None:
         assert await store.trips.cancel(trip, "t") is TripRefusal.UNAVAILABLE
         one.intent_wire.away = False
         assert await store.adjust(trip, 3000) == Adjusted(Said.APPROVED, 3000)
+
+
+async def test_who_came_is_forgotten_and_the_receipt_stays(store: Store, one: Process) -> None:
+    """Behind the policy's days from the trip's end, and not of a sample trip."""
+    trip, sample = await store.enter(shopper="ana", company="family"), await store.enter(never_expires=True)
+    await store.capture(trip, 1500)
+    by = trip.expires_at - timedelta(seconds=1)
+    assert await rows.count_personal(one.pool, store.merchant_id, by) == await rows.erase_personal(one.pool, store.merchant_id, by, 10) == 0
+    assert await rows.count_personal(one.pool, store.merchant_id, trip.expires_at) == 1
+    assert await rows.erase_personal(one.pool, store.merchant_id, trip.expires_at, 10) == 1
+    assert await rows.count_personal(one.pool, store.merchant_id, trip.expires_at) == 0
+    found = await store.find(trip)
+    assert (found.shopper, found.group, found.read.expiry) == ("", "", "")
+    assert (found.read.tail, found.read.application_id, found.captured) == ("0004", "A0000000031010", 1500)
+    assert (await store.find(sample)).read.expiry == "3912"
+    data = await store.trips.receipt_data(found)
+    assert not isinstance(data, TripRefusal) and data.read.cvm_result == "1F0302"
