@@ -301,10 +301,11 @@ class Trips:
         return Adjusted(Said.DECLINED, in_words, hard)
 
     async def _settled(self, trip: Trip, until: float) -> tuple[Trip, bool]:
-        """Wait until an adjust that is on its way, or in doubt, has ended; the trip as it is then, and whether it has."""
+        """Wait until an adjust that is on its way, or in doubt, has ended; the trip as it is then, and whether it has.  A doubt is tried once."""
+        is_tried = False
         while not _is_past(until):
-            view = trip.view
-            if view is not None and any(step.result == "unknown" for step in view.steps):
+            if not is_tried and trip.view is not None and any(step.result == "unknown" for step in trip.view.steps):
+                is_tried = True
                 try:
                     async with asyncio.timeout_at(until):
                         await self._engine.resolve(trip.merchant_id, trip.payment_id)
