@@ -42,6 +42,8 @@ ENDPOINTS = {one.path: one for one in (*payments.ENDPOINTS, *checkout.ENDPOINTS)
 """All that this door serves below ``/v1``."""
 REJECTED = "capture_rejected"
 """Why a trip is owed for that was captured."""
+CART_BYTES = 2**20
+"""What a body may have at least: a cart of 2,000 lines is larger than any request about a payment."""
 SPARED = timedelta(hours=1)
 """So long before its trip's end a Capture or Cancel is answered whatever the rate (business time)."""
 
@@ -107,7 +109,7 @@ def store_api(base: Foundation) -> StoreApi:
     base.ends.callback(rates.close)
     return StoreApi(
         ENDPOINTS, base.stores.behind_the_door, Accounts(base.directory, opener(base.keyring)), rates, base.counters,
-        body_limit=base.config.body_limit, regions=frozenset(base.config.jwo_regions), spared=near_its_end(base.stores.trips, base.clock.now))
+        body_limit=max(base.config.body_limit, CART_BYTES), regions=frozenset(base.config.jwo_regions), spared=near_its_end(base.stores.trips, base.clock.now))
 
 
 def near_its_end(trips: Trips, now: Callable[[], datetime]) -> Callable[[Request], Awaitable[bool]]:

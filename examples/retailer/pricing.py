@@ -39,10 +39,10 @@ def articles_of(listed: Mapping[str, Mapping[str, str]]) -> dict[str, Article]:
 
 
 def priced(items: Sequence[Mapping[str, Any]], articles: Mapping[str, Article]) -> list[Line]:
-    """The lines of a cart.  Raises ``UnknownArticle``."""
+    """The lines of a cart; weights count by hundredths, since the checkout service knows no third decimal.  Raises ``UnknownArticle``."""
     lines = []
     for item in items:
-        article, quantity = articles.get(item["id"]), Decimal(item["quantity"]["value"])
+        article, quantity = articles.get(item["id"]), rounded(Decimal(item["quantity"]["value"]))
         if article is None:
             raise UnknownArticle(item["id"])
         tax = rounded((article.price - article.promotion) * article.tax)

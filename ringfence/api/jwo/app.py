@@ -5,7 +5,6 @@ Plain ASGI.  What is refused here is refused as AWS's gateway does: 403 with ``x
 """
 from __future__ import annotations
 
-import json
 import logging
 import re
 from collections.abc import Awaitable, Callable
@@ -13,6 +12,8 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 from zlib import crc32
+
+import msgspec
 
 from ringfence.api.http import BodyTooLarge, CallerGone, Receive, Scope, Send, read_body
 from ringfence.api.jwo import sigv4
@@ -46,12 +47,12 @@ OF_KEYS = {
 
 def refused(status: int, name: str, message: str, *headers: tuple[str, str], member: str = "message") -> Answer:
     """An answer of the gateway."""
-    return Answer(status, json.dumps({member: message}).encode(), (("x-amzn-ErrorType", name), *headers))
+    return Answer(status, msgspec.json.encode({member: message}), (("x-amzn-ErrorType", name), *headers))
 
 
 def failed(status: int, name: str, *headers: tuple[str, str]) -> Answer:
     """An answer of the service behind it."""
-    return Answer(status, json.dumps({"errorMsg": name}).encode(), headers)
+    return Answer(status, msgspec.json.encode({"errorMsg": name}), headers)
 
 
 UNSIGNED = refused(403, NAMES[Fault.MISSING], "Missing Authentication Token")
@@ -63,7 +64,7 @@ AWAY = failed(503, "ServiceUnavailableException")
 
 def too_many(seconds: int) -> Answer:
     """Both shapes in one: the gateway's, and the one that the payment service has for 429."""
-    body = json.dumps({"message": "Too Many Requests", "errorMsg": "TooManyRequestsException"}).encode()
+    body = msgspec.json.encode({"message": "Too Many Requests", "errorMsg": "TooManyRequestsException"})
     return Answer(429, body, (("x-amzn-ErrorType", "TooManyRequestsException"), ("Retry-After", str(seconds))))
 
 
