@@ -234,6 +234,8 @@ class Trips:
 
     async def binding(self, intent: Intent) -> Intent:
         """A capture that any door asks of a payment from a store: where it is a trip's, it is the last one."""
+        if intent.command.reason is VoidReason.NOT_WANTED:
+            return intent
         row = await rows.of_payment(self._pool, intent.merchant_id, intent.payment_id)
         return intent if row is None else replace(intent, command=intent.command._replace(reason=VoidReason.NOT_WANTED))
 
