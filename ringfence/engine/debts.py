@@ -6,9 +6,11 @@ between, the job does the rest.  Decides nothing about what follows from what (`
 """
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
+from itertools import groupby
+from operator import itemgetter
 from typing import NamedTuple
 
 import asyncpg
@@ -185,25 +187,23 @@ class Debts:
 
     # -- what nobody tells
 
-    async def look(self, merchants: Iterable[int]) -> int:
+    async def look(self, merchants: Sequence[int]) -> int:
         """Close accounts whose trip's payment has ended; write down what links brought in, and what the trips' own payments captured later.  How
         many accounts that changed."""
-        changed = 0
-        for merchant_id in merchants:
-            async with borrowed(self._pool) as connection:
-                ended = await rows.ended(connection, merchant_id)
-                waiting = await rows.waiting_links(connection, merchant_id)
-            for payment_id in ended:
-                await self._close(merchant_id, payment_id)
-                await self._go_on(merchant_id, payment_id)
-            if waiting and self._desk is not None:
-                await links.by_numbers(self._desk, merchant_id, waiting)         # notes which of them are paid
-            async with borrowed(self._pool) as connection:
-                behind = await rows.behind(connection, merchant_id)
-            for payment_id in behind:
-                await self.recount(merchant_id, payment_id)
-            changed += len(ended) + len(behind)
-        return changed
+        async with borrowed(self._pool) as connection:
+            ended = await rows.ended(connection, merchants)
+            waiting = await rows.waiting_links(connection, merchants)
+        for merchant_id, payment_id in ended:
+            await self._close(merchant_id, payment_id)
+            await self._go_on(merchant_id, payment_id)
+        for merchant_id, made in groupby(waiting, itemgetter(0)):
+            if self._desk is not None:
+                await links.by_numbers(self._desk, merchant_id, [number for _, number in made])     # notes which of them are paid
+        async with borrowed(self._pool) as connection:
+            behind = await rows.behind(connection, merchants)
+        for merchant_id, payment_id in behind:
+            await self.recount(merchant_id, payment_id)
+        return len(ended) + len(behind)
 
     async def recount(self, merchant_id: int, payment_id: int) -> None:
         """Count anew what was captured, rejected by clearing and collected for a payment; nothing where it has no account that is closed."""
