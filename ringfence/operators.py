@@ -27,12 +27,14 @@ from ringfence.api import (
     reviews,
     shoppers,
     tokens,
+    trip_reports,
     trips,
     webhooks,
 )
 from ringfence.api import clock as clocks
 from ringfence.api import disputes as dispute_routes
 from ringfence.api import links as link_routes
+from ringfence.api import receipts as receipt_routes
 from ringfence.api.admin import Services, admin_routes, guard
 from ringfence.api.aps import notifications, recurring, report_formats, reporting
 from ringfence.api.aps.batch import csv_of
@@ -68,6 +70,7 @@ from ringfence.linking import link_states
 from ringfence.processors.amazon_pay.processor import AmazonPay
 from ringfence.processors.mock import Mock
 from ringfence.processors.simulator import totals
+from ringfence.receipting import for_operators, receipts_of
 from ringfence.simulator_desk import desk as simulators
 
 Advance = Callable[[datetime | timedelta], Awaitable[Stepped]]
@@ -130,6 +133,9 @@ def admin_of(
             Reporting(pool, clock.now, nudge), directory, reporting.understood, report_formats.unsigned, report_formats.CONTENT_TYPES)),
         *plans.routes(guarded, plans.Services(directory, kept_plans, clock.now)),
         *link_routes.routes(guarded, link_routes.Services(links, directory, None if config.is_live else pool)),
+        *receipt_routes.routes(guarded, for_operators(
+            config, receipts_of(by_key or pool, keyring, directory, clock.now, lambda: links.new_id()), directory)),
+        *trip_reports.routes(guarded, trip_reports.Services(pool, directory, clock.now)),
         *retention.routes(guarded, Desk(pool, policy_of(config), clock.now)),
         *shoppers.routes(guarded, shoppers.Services(Shoppers(by_key or pool, clock.now), directory)),
         *batches.routes(guarded, batches.Services(files or _desk(by_key or pool, clock), directory, csv_of)),

@@ -48,6 +48,7 @@ from ringfence.linking import begin_on, giving_back, looking, page_on
 from ringfence.main import ASKING_SECONDS, Foundation, foundation
 from ringfence.opening import admin_token
 from ringfence.operators import Advance, admin_of, notifiers_of
+from ringfence.receipting import pages_of, receipts_of
 from ringfence.redirecting import wallet_desk
 from ringfence.stores import store_api
 from ringfence.visiting import operators_of_trips
@@ -109,6 +110,9 @@ def doors(base: Foundation, metrics: Metrics) -> Worker:
         *three_d_secure.routes(_bank_desk(
             base, {DOOR: returning.address, PPRO: of_charges.address}, {DOOR: finish, PPRO: of_charges.way})),
         *_pages_of_links(base, cashier),
+        *pages_of(
+            config, receipts_of(base.pool, base.keyring, directory, clock.now, base.links.new_id), directory, form_reader(config.body_limit),
+            base.ends),
         *wallet.routes(wallet_desk(base.redirects, of_charges, is_live=config.is_live)),
     ]
 

@@ -23,11 +23,13 @@ from ringfence.api import (
     links,
     plans,
     purchases,
+    receipts,
     reports,
     retention,
     reviews,
     shoppers,
     tokens,
+    trip_reports,
     trips,
     webhooks,
 )
@@ -39,7 +41,7 @@ from ringfence.api.jwo import describing as jwo
 
 PARTS = (
     access_keys, clock, events, webhooks, reviews, disputes, trips, debts, links, plans, retention, tokens, reports, batches, jobs, shoppers,
-    purchases)
+    purchases, receipts, trip_reports)
 """Modules of the operator's API beside ``admin``, each with ``DESCRIBED``."""
 
 

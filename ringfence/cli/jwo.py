@@ -9,6 +9,8 @@ import click
 from ringfence.cli.jwo_debts import debts, strategy
 from ringfence.cli.jwo_keys import key
 from ringfence.cli.jwo_purchases import item_of, purchase
+from ringfence.cli.jwo_receipt import receipt
+from ringfence.cli.jwo_report import report
 from ringfence.cli.jwo_shoppers import shopper
 from ringfence.cli.options import configuration, data_option, json_option
 from ringfence.cli.printing import print_json, print_pairs, print_table
@@ -263,3 +265,5 @@ jwo.add_command(strategy)
 jwo.add_command(debts)
 jwo.add_command(key)
 jwo.add_command(purchase)
+jwo.add_command(receipt)
+jwo.add_command(report)

@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 
 _PLACE = struct.Struct(">IQ")
 LINK, WALLET = b"ringfence payment link address 1", b"ringfence wallet page address 1"
+RECEIPT = b"ringfence receipt address 1"
 """What an address opens; one of a kind is none of the other."""
 LENGTH = 38
 """Characters: 28 bytes in base64url (RFC 4648, section 5), without padding."""

@@ -37,7 +37,7 @@ class Rates:
             os.ftruncate(self._file, SLOTS * _SLOT.size)
         self._page = mmap.mmap(self._file, SLOTS * _SLOT.size)
 
-    def take(self, slot: int, per_second: int, burst: int) -> Taken:
+    def take(self, slot: int, per_second: float, burst: int) -> Taken:
         """Take one token of a bucket that gets ``per_second`` of them and holds ``burst``."""
         offset = slot % SLOTS * _SLOT.size
         # Locks of a range are per process and take no turn within it: one event loop asks here.

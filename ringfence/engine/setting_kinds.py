@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import zoneinfo
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -213,3 +214,12 @@ def _read_countries(text: str) -> frozenset[str]:
 
 
 COUNTRIES = Rule(_read_countries, lambda value: ",".join(sorted(value)), "ISO 3166-1 codes of two letters separated by commas; empty for all")
+
+
+def _read_zone(text: str) -> str:
+    if text not in zoneinfo.available_timezones():
+        raise ValueError
+    return text
+
+
+ZONE = Rule(_read_zone, str, "a time zone of the IANA database, such as Asia/Dubai")

@@ -33,6 +33,7 @@ from ringfence.engine.setting_kinds import (
     PAYMENT_OPTIONS,
     REGION,
     STORES,
+    ZONE,
     Network,
     Rule,
     SettingError,
@@ -196,6 +197,7 @@ class Settings:
 
     # how answers look, and where they go
     card_mask: str = setting(one_of("6-4", "8-4"), "6-4", "digits of the card number shown at its start and end")
+    receipt_zone: str = setting(ZONE, "UTC", "whose clock receipts of trips tell, and whose days they are looked up by")
     response_type: str = setting(one_of("JSON"), "JSON", "form of paymentApi answers")
     return_url: Mapping[str, str] = setting(ADDRESS, "", "where the browser returns when the request names no return_url", per_channel=True)
     return_method: Mapping[str, str] = setting(one_of("POST", "GET"), "POST", "how the browser returns", per_channel=True)

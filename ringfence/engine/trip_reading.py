@@ -32,7 +32,14 @@ class Target(msgspec.Struct, frozen=True):
     stood: int
 
 
+class Returned(msgspec.Struct, frozen=True):
+    """The details of a refund: why, a word of the protocol."""
+
+    reason: str = ""
+
+
 _TARGET = msgspec.json.Decoder(Target).decode
+_RETURNED = msgspec.json.Decoder(Returned).decode
 
 
 class Verdict(NamedTuple):
@@ -89,6 +96,19 @@ def standing_of(payment: Payment | None) -> int:
 def details_of(target: int, stood: int) -> bytes:
     """What an operation that adjusts keeps."""
     return _WRITE(Target(target, stood))
+
+
+def returned_for(reason: str) -> bytes:
+    """What a refund keeps."""
+    return _WRITE(Returned(reason))
+
+
+def reason_of(step: Step) -> str:
+    """Why a refund was asked for; "" where nobody said, or another door's did."""
+    try:
+        return _RETURNED(step.details).reason if step.details else ""
+    except msgspec.MsgspecError:
+        return ""
 
 
 def card_read(read: CardRead) -> bytes:

@@ -25,7 +25,7 @@ from ringfence.engine.intents import Intent, Result
 from ringfence.engine.reading import Reading
 from ringfence.engine.seeding import WAITING
 from ringfence.engine.settings import Settings
-from ringfence.engine.trip_reading import Trip, Verdict, details_of, last_adjust, standing_of, trip_of
+from ringfence.engine.trip_reading import Trip, Verdict, details_of, last_adjust, returned_for, standing_of, trip_of
 from ringfence.storage import trips as rows
 from ringfence.storage.trips import TripRow
 
@@ -204,7 +204,7 @@ class Trips:
         until = _soon()
         while True:
             command = Command(Kind.REFUND, minor, currency, self._engine.new_id())
-            result = await self._execute(trip, command, actor, content, key)
+            result = await self._execute(trip, command, actor, content, key, returned_for(reason))
             if (earlier := result.earlier) is not None:
                 if not earlier.same_content:
                     return TripRefusal.CONTENT
@@ -234,6 +234,8 @@ class Trips:
 
     async def binding(self, intent: Intent) -> Intent:
         """A capture that any door asks of a payment from a store: where it is a trip's, it is the last one."""
+        if intent.command.reason is VoidReason.NOT_WANTED:
+            return intent
         row = await rows.of_payment(self._pool, intent.merchant_id, intent.payment_id)
         return intent if row is None else replace(intent, command=intent.command._replace(reason=VoidReason.NOT_WANTED))
 

@@ -1,6 +1,7 @@
 """An operator in front of some of the admin routes, without a service."""
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -21,10 +22,11 @@ class Operator:
     async def ask(self, path: str, body: object = None, *, token: str = TOKEN, method: str = "") -> tuple[int, Any]:
         """Status and decoded answer: POST where there is a body, else GET, unless the method is given."""
         sent: list[Any] = []
+        asked = [{"type": "http.request", "body": b"" if body is None else json.dumps(body).encode(), "more_body": False}]
         path, _, query = path.partition("?")
 
         async def receive() -> dict[str, Any]:
-            return {"type": "http.request", "body": b"" if body is None else json.dumps(body).encode(), "more_body": False}
+            return asked.pop() if asked else await asyncio.Event().wait()           # this caller stays until it is answered
 
         async def send(message: Any) -> None:
             sent.append(message)
