@@ -6,6 +6,7 @@ between, the job does the rest.  Decides nothing about what follows from what (`
 """
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
@@ -26,6 +27,7 @@ from ringfence.engine import door_events, links
 from ringfence.engine.batcher import CommitFailed
 from ringfence.engine.directory import Directory, Merchant
 from ringfence.engine.intents import Result
+from ringfence.engine.story import id_of
 from ringfence.engine.trips import DOOR, Trip
 from ringfence.storage import debts as rows
 from ringfence.storage import jobs
@@ -42,6 +44,8 @@ RETAILER, REPORTED = "retailer", "reported"
 """The strategy of a retailer who decides by himself what is captured, and why something is owed then."""
 AGAIN = timedelta(minutes=1)
 """After so long (business time) what could not be booked is tried again, and a payment that should have ended is looked at again."""
+NAME = re.compile(r"[0-9A-Za-z_-]{1,255}", re.ASCII)
+"""How trips are named."""
 PAYABLE = timedelta(days=14)
 """How long a link for a debt can be paid."""
 ENDED = (Status.VOIDED, Status.DECLINED)
@@ -165,9 +169,10 @@ class Debts:
 
     async def named(self, merchant_id: int | None, name: str) -> list[DebtRow]:
         """Accounts by the trip's name or its payment's id, of a merchant or (``None``) any, the latest first."""
-        number = int(name) if name.isascii() and name.isdecimal() and len(name) <= 18 else None
+        if not NAME.fullmatch(name):
+            return []
         async with borrowed(self._pool) as connection:
-            return await rows.named(connection, merchant_id, name, number)
+            return await rows.named(connection, merchant_id, name, id_of(name))
 
     async def listed(self, merchant_id: int | None, *, is_owed: bool, limit: int) -> list[DebtRow]:
         """Accounts, the latest first; with ``is_owed`` those that owe something."""
