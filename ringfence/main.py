@@ -178,7 +178,7 @@ async def _foundation(
     clock, holder = clock_of(config), secrets.token_hex(8)
 
     # the database, and the keys that what it holds is sealed under
-    pool = await ends.enter_async_context(database.pool(database_url, config.readers, by_key=True))
+    pool = await ends.enter_async_context(database.pool(database_url, config.readers, by_key=True, plain=True))
     reporters = await ends.enter_async_context(database.pool(database_url, REPORTERS, application_name="ringfence reports"))
     due = await ends.enter_async_context(database.pool(
         database_url, JOBBERS, application_name="ringfence jobs", by_key=True, settings=IN_ORDER))

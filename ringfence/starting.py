@@ -21,7 +21,7 @@ from ringfence.engine import links
 from ringfence.engine.clock import Clock, ClockError, is_moved
 from ringfence.engine.directory import Credential, Directory, Merchant
 from ringfence.engine.key_sources import live_reasons as master_key_reasons
-from ringfence.engine.seeding import sandbox_names, seed_sandbox, seed_trips
+from ringfence.engine.seeding import STORE, sandbox_names, seed_sandbox, seed_trips
 from ringfence.failures import Exit, Failure
 from ringfence.opening import admin_token, clock_of, open_keyring
 from ringfence.processors.simulator import test_cards
@@ -139,10 +139,6 @@ def _sentence(error: Exception) -> str:
     return text[0].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")
 
 
-STORES = ("STORE-001", "VALID_STORE_ID")
-"""Stores that a sandbox's clients begin with, where their keys are for all."""
-
-
 def merchant_json(merchant: Merchant, regions: Sequence[str]) -> dict[str, object]:
     """One merchant of ``sandbox.json``; the first credential set of each door.  ``regions``: what may be signed for."""
     first: dict[str, Credential] = {}
@@ -154,10 +150,10 @@ def merchant_json(merchant: Merchant, regions: Sequence[str]) -> dict[str, objec
 
 
 def _access_key(one: Credential, regions: Sequence[str]) -> dict[str, Any]:
-    """A key of the door of stores with what its clients are configured with: a region, and stores to begin with."""
+    """A key of the door of stores with what its clients are configured with: a region, and the store to begin with where it is for all."""
     shown, allowed = access_key_json(one, phrases=True), sorted(one.allowed.regions)
     return {name: shown[name] for name in ("access_key_id", "secret_access_key", "connector_secret")} | {
-        "region": next((name for name in regions if name in allowed), (*allowed, *regions)[0]), "stores": shown["stores"] or list(STORES)}
+        "region": next((name for name in regions if name in allowed), (*allowed, *regions)[0]), "stores": shown["stores"] or [STORE]}
 
 
 def make_admin_token(config: Config) -> str:

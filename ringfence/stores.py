@@ -109,7 +109,8 @@ def store_api(base: Foundation) -> StoreApi:
     base.ends.callback(rates.close)
     return StoreApi(
         ENDPOINTS, base.stores.behind_the_door, Accounts(base.directory, opener(base.keyring)), rates, base.counters,
-        body_limit=max(base.config.body_limit, CART_BYTES), regions=frozenset(base.config.jwo_regions), spared=near_its_end(base.stores.trips, base.clock.now))
+        body_limit=max(base.config.body_limit, CART_BYTES), regions=frozenset(base.config.jwo_regions),
+        spared=near_its_end(base.stores.trips, base.clock.now))
 
 
 def near_its_end(trips: Trips, now: Callable[[], datetime]) -> Callable[[Request], Awaitable[bool]]:

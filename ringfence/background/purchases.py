@@ -22,7 +22,7 @@ from ringfence.storage.purchases import PurchaseRow
 
 log = logging.getLogger(__name__)
 
-PAUSES = (1, 2, 4, 8, 16, 32, 60, 120, 300, 600)
+PAUSES = (1, 2, 4, 8, 16, 32, 60, 120, 300, 600, 1_800, 3_600)
 """Seconds of business time before the next try; the last one repeats."""
 BUSY_SECONDS = 600
 """... behind a 429."""

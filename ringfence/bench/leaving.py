@@ -39,6 +39,7 @@ LIMIT_SECONDS = 1.0
 """What every answer must be within."""
 GIVE_UP_SECONDS = 60.0
 SLICES = 20
+IDLE_SECONDS = 2.0
 TOGETHER = 8
 """Gates that open at the same time."""
 HOLD = 2_000
@@ -79,7 +80,7 @@ class Left(NamedTuple):
     adjusts: list[float]
     captures: list[float]
     load: float
-    cpu_s: tuple[float, float | None]       # of service and database, while they left
+    cpu_s: tuple[float | None, ...]         # of service and database, while they left, beyond what both use when nobody does
     faults: list[str]
 
     @property
@@ -110,17 +111,27 @@ def run(count: int, service: Service, step: Callable[[str, float], None]) -> Lef
     shoppers = entered(count, service, keys)
     step("Leaving", 2)
     load, postmaster = os.getloadavg()[0], checkpoint(service.dsn)
-    before = used(service.pid, postmaster)
+    idle = _idle(service.pid, postmaster)
+    before, began = used(service.pid, postmaster), time.monotonic()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         crowd = runner.run(_leave(shoppers, urlsplit(service.base_url)))
-    spent = used(service.pid, postmaster).since(before)
+    seconds = time.monotonic() - began
+    spent = tuple(None if ours is None or rest is None else ours - rest * seconds for ours, rest in zip(
+        used(service.pid, postmaster).since(before), idle, strict=True))
     step("Asking the books", 3)
     faults = [*crowd.faults(), *asyncio.run(verified(service.dsn, shoppers))]
     acknowledged = service.data / "leaving.jsonl"
     acknowledged.touch(mode=0o600)
     said = proof(service, acknowledged)
     faults += [] if said is None else [said]
-    return Left(count, crowd.sent_within, crowd.took["adjust"], crowd.took["capture"], load, tuple(spent), faults)
+    return Left(count, crowd.sent_within, crowd.took["adjust"], crowd.took["capture"], load, spent, faults)
+
+
+def _idle(service: int, postmaster: int | None) -> tuple[float | None, ...]:
+    """The share of a processor that service and database use while nobody asks."""
+    before = used(service, postmaster)
+    time.sleep(IDLE_SECONDS)
+    return tuple(None if spent is None else spent / IDLE_SECONDS for spent in used(service, postmaster).since(before))
 
 
 def access_keys(service: Service) -> list[Key]:

@@ -29,12 +29,13 @@ class Purchases:
         self._pool, self._directory, self._content_key, self._now, self._nudge = pool, directory, content_key, now, nudge
 
     async def left(self, row: TripRow, items: Sequence[Item], ended_at: datetime) -> bool:
-        """The shopper left with these.  True: the retailer will be told; false where its store has no address for it, or it was told already.
+        """The shopper left with these.  True: the retailer will be told; false where its store has no address for it, it was told already, or
+        the gate had stayed shut.
 
         What could not be delivered by the end of the trip's life is given up.
         """
         merchant = self._directory.by_id(row.merchant_id)
-        if merchant is None or not address(merchant.settings.connector_purchases_url, row.store):
+        if row.refused or merchant is None or not address(merchant.settings.connector_purchases_url, row.store):
             return False
         body, now = purchase_body(row, items, ended_at, self._content_key), self._now()
         deadline = now + AGAIN if row.never_expires else row.expires_at

@@ -64,10 +64,11 @@ class Reading:
 
     async def view(self, merchant_id: int, payment_id: int) -> View | None:
         """A merchant's payment; ``None`` where it has none of that id."""
-        steps = await rows.steps(self._pool, merchant_id, payment_id)
-        if not steps or steps[0].kind not in FIRST:
-            return None
-        return View(merchant_id, payment_id, await rows.payment(self._pool, merchant_id, payment_id), tuple(steps))
+        async with self._pool.acquire() as connection:          # one for both: to borrow it costs as much as to ask
+            steps = await rows.steps(connection, merchant_id, payment_id)
+            if not steps or steps[0].kind not in FIRST:
+                return None
+            return View(merchant_id, payment_id, await rows.payment(connection, merchant_id, payment_id), tuple(steps))
 
     async def payment_by_key(self, merchant_id: int, key: str) -> int | None:
         """The id of the payment that a key began."""

@@ -234,6 +234,8 @@ class Trips:
 
     async def binding(self, intent: Intent) -> Intent:
         """A capture that any door asks of a payment from a store: where it is a trip's, it is the last one."""
+        if intent.command.reason is VoidReason.NOT_WANTED:
+            return intent
         row = await rows.of_payment(self._pool, intent.merchant_id, intent.payment_id)
         return intent if row is None else replace(intent, command=intent.command._replace(reason=VoidReason.NOT_WANTED))
 
@@ -301,10 +303,11 @@ class Trips:
         return Adjusted(Said.DECLINED, in_words, hard)
 
     async def _settled(self, trip: Trip, until: float) -> tuple[Trip, bool]:
-        """Wait until an adjust that is on its way, or in doubt, has ended; the trip as it is then, and whether it has."""
+        """Wait until an adjust that is on its way, or in doubt, has ended; the trip as it is then, and whether it has.  A doubt is tried once."""
+        is_tried = False
         while not _is_past(until):
-            view = trip.view
-            if view is not None and any(step.result == "unknown" for step in view.steps):
+            if not is_tried and trip.view is not None and any(step.result == "unknown" for step in trip.view.steps):
+                is_tried = True
                 try:
                     async with asyncio.timeout_at(until):
                         await self._engine.resolve(trip.merchant_id, trip.payment_id)

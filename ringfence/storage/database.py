@@ -91,13 +91,19 @@ async def connect(dsn: str, *, application_name: str, by_key: bool = False) -> a
 
 def pool(
     dsn: str, size: int, *, application_name: str = "ringfence reading", by_key: bool = False, settings: Mapping[str, str] | None = None,
+    plain: bool = False,
 ) -> asyncpg.Pool:
     """A pool of up to *size* connections for reading, to be entered with ``async with``; it connects when first asked.
 
-    ``by_key``: see ``BY_KEY``; not for reports.  ``settings``: of the server, for these connections.
+    ``by_key``: see ``BY_KEY``; not for reports.  ``settings``: of the server, for these connections.  ``plain``: whoever borrows one
+    leaves no lock and no setting behind, so that it is given back without a question to the server.
     """
-    return asyncpg.create_pool(dsn, min_size=0, max_size=size, init=verify, timeout=CONNECT_SECONDS,
+    return asyncpg.create_pool(dsn, min_size=0, max_size=size, init=verify, timeout=CONNECT_SECONDS, reset=_leave if plain else None,
                                server_settings=_settings(application_name, by_key) | dict(settings or {}))
+
+
+async def _leave(connection: asyncpg.Connection) -> None:
+    """Nothing to undo; the driver has ended what transaction was open."""
 
 
 async def verify(connection: asyncpg.Connection) -> None:

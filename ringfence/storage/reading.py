@@ -12,6 +12,8 @@ from ringfence.storage.payments import captures_of
 
 SQL = load_queries("reading")
 
+Connection = asyncpg.Connection | asyncpg.Pool
+
 
 class Step(NamedTuple):
     """One operation and the outcome of its latest attempt; ``result`` is ``None`` while there is none."""
@@ -59,7 +61,7 @@ async def latest_attempt(pool: asyncpg.Pool, merchant_id: int, key: str) -> int 
     return await pool.fetchval(SQL.latest_attempt, merchant_id, key)
 
 
-async def payment(pool: asyncpg.Pool, merchant_id: int, payment_id: int) -> Payment | None:
+async def payment(pool: Connection, merchant_id: int, payment_id: int) -> Payment | None:
     """A payment as it stands; ``None`` before its first outcome."""
     row = await pool.fetchrow(SQL.payment, merchant_id, payment_id)
     if row is None:
@@ -68,7 +70,7 @@ async def payment(pool: asyncpg.Pool, merchant_id: int, payment_id: int) -> Paym
     return Payment(values[0], values[1], Status(values[2]), *values[3:20], captures=captures_of(values[20]))
 
 
-async def steps(pool: asyncpg.Pool, merchant_id: int, payment_id: int) -> list[Step]:
+async def steps(pool: Connection, merchant_id: int, payment_id: int) -> list[Step]:
     """A payment's operations, oldest first; empty where there is no such payment."""
     return [Step(*tuple(row)) for row in await pool.fetch(SQL.steps, merchant_id, payment_id)]
 

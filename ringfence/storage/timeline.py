@@ -45,6 +45,7 @@ SOURCES = (
     Source("trips that are not charged", SQL.trips, SQL.next_trip, SQL.trips_due),
     Source("carts of stores", SQL.jobs, SQL.next_job, SQL.jobs_due, ("collect",)),
     Source("debts", SQL.jobs, SQL.next_job, SQL.jobs_due, ("debt",)),
+    Source("carts that retailers are told of", SQL.jobs, SQL.next_job, SQL.jobs_due, ("purchase",)),
     Source("webhook attempts", SQL.attempts),
     Source("looks at webhook endpoints", "", SQL.next_job, SQL.jobs_due, ("delivery",)),
     Source("temporary tokens end", SQL.temporary_tokens, SQL.next_temporary_token, SQL.temporary_tokens_due),

@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -49,7 +48,7 @@ class Desk:
 
 
 @pytest.fixture
-async def desk(one: Process) -> AsyncIterator[Desk]:
+async def desk(one: Process) -> Desk:
     async def everywhere() -> None:
         """One process knows what it did."""
 
@@ -57,7 +56,7 @@ async def desk(one: Process) -> AsyncIterator[Desk]:
     await shop(one, name)
     told = Purchases(one.pool, one.directory, b"k" * 32, one.now)
     guarded = guard(TOKEN)
-    yield Desk(one, name, Operator([
+    return Desk(one, name, Operator([
         *access_keys.routes(guarded, access_keys.Services(one.directory, one.keyring, everywhere)),
         *purchases.routes(guarded, purchases.Services(told, one.directory))]))
 

@@ -180,6 +180,11 @@ async def test_a_cart_is_told_once_whoever_says_so(here: Floor):
     assert await here.work() == 1
 
 
+async def test_nobody_leaves_who_never_came_in(here: Floor):
+    trip = await here.store.enter()
+    assert not await here.purchases.left(trip.row._replace(refused="declined"), CART, here.process.now())
+
+
 async def test_an_empty_cart_may_be_answered_with_an_empty_purchase(here: Floor):
     here.retailer.says.append((201, b'{"purchaseId":""}'))
     trip = await here.leave([])

@@ -160,6 +160,7 @@ async def test_silence_is_waited_for(till: Till, monkeypatch: pytest.MonkeyPatch
     assert (await till.store.find(trip)).state is State.ADJUST_PENDING
     assert await till.waiting() == ["collect"]
     till.process.processor.acknowledges = True
+    assert await till.process.engine.resolve(till.merchant_id, trip.payment_id)
     till.process.now.now += HOUR
     await till.work()
     assert await till.told(trip) == (4410, 0, 0, 4410)

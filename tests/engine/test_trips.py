@@ -25,6 +25,12 @@ HOUR = timedelta(hours=1)
 SILENT = Unknown(Silence.NO_ANSWER)
 
 
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine is waited for; what stays in doubt is said at once by the tests about it."""
+    monkeypatch.setattr(under_test, "PATIENCE_SECONDS", 30.0)
+
+
 @pytest.fixture
 async def store(here: Shop) -> Store:
     return await Store(here).built()
@@ -190,6 +196,7 @@ async def test_while_nobody_knows_another_amount_and_a_capture_have_to_wait(
     assert await store.cancel(trip) is TripRefusal.UNAVAILABLE
     assert await store.adjust(trip, 2550) == Adjusted(Said.PENDING, 2550)
     one.processor.acknowledges = True
+    monkeypatch.setattr(under_test, "PATIENCE_SECONDS", 30.0)
     assert await store.cancel(trip) is None
     assert (await store.find(trip)).state is State.CANCELLED
     await one.prove()

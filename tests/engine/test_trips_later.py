@@ -24,6 +24,12 @@ pytestmark = pytest.mark.anyio
 HOUR = timedelta(hours=1)
 
 
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine is waited for; what stays in doubt is said at once by the tests about it."""
+    monkeypatch.setattr(under_test, "PATIENCE_SECONDS", 30.0)
+
+
 @pytest.fixture
 async def store(here: Shop) -> Store:
     return await Store(here).built()
@@ -128,6 +134,7 @@ async def test_an_adjust_whose_owner_dies_ends_by_recovery(store: Store, one: Pr
     await one.value("UPDATE operations SET ask_deadline = now() - interval '1 minute' WHERE operation_id <> payment_id")
     await one.value("DELETE FROM sweeps")
     assert await abandoned.sweep(one.pool, one.directory, one.engine) == 1
+    monkeypatch.setattr(under_test, "PATIENCE_SECONDS", 30.0)
     assert await store.adjust(trip, 3000) == Adjusted(Said.DECLINED, 2000), "it was undone"
     held.release()
     assert await dying == Adjusted(Said.DECLINED, 2000), "whoever took it over has said so"

@@ -782,7 +782,7 @@ async def test_a_folder_that_is_full_makes_the_issuer_silent(issuer: Issuer):
 
 @pytest.mark.parametrize(("scenario", "answer", "held"), [
     ("0000", "approved 500", 1500), ("0502", "declined 51", 1000), ("0511", "unknown no_answer", 1500), ("0512", "unknown no_answer", 1500),
-    ("0513", "unknown no_answer", 1500), ("0514", "approved 250", 1250),
+    ("0513", "unknown connection_lost", 1500), ("0514", "approved 250", 1250),
 ])
 async def test_an_increment_meets_its_card(issuer: Issuer, scenario: str, answer: str, held: int):
     """Only increments: the authorization before and the capture behind it are as of any card."""

@@ -193,10 +193,10 @@ class Simulator:
             self._look_again()
         if self._offline:
             return False
-        scenario, overtaken = None, False
+        scenario, overtaken, is_cut = None, False, False
         if message.pan is not None:
             _, scenario, delivery = self._scenario(message, message.pan.reveal())
-            overtaken = delivery is Delivery.OVERTAKEN
+            overtaken, is_cut = delivery is Delivery.OVERTAKEN, delivery is Delivery.CUT
         if self._latency:
             await asyncio.sleep(min(self._latency, self._t1))
             if self._latency > self._t1:
@@ -205,7 +205,7 @@ class Simulator:
             heard = await self._in_thread(self._reverse_with_memory, message, scenario, overtaken)
         except (OSError, sqlite3.Error):
             return False
-        if not heard:
+        if not heard and not is_cut:
             await asyncio.sleep(self._t1)
         return heard
 

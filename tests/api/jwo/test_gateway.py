@@ -272,6 +272,16 @@ async def test_what_is_no_token(gateway: Gateway, token: str):
     assert (await gateway.send(odd, body)).error == "UnrecognizedClientException"
 
 
+async def test_nothing_prints_a_secret(gateway: Gateway):
+    lender = gateway.directory.named("jwo", gateway.key)
+    assert lender is not None
+    session, token = lend(gateway.process.keyring, lender, AT, timedelta(hours=1), Allowed())
+    account = Accounts(gateway.directory, opener(gateway.process.keyring)).find(session.access_key_id, token, AT)
+    for one in (lender, session, account, NewCredential("jwo", "AKIDX", SECRET, "connector-secret-not-real")):
+        printed = f"{one} {one!r} {[one]}"
+        assert not any(secret in printed for secret in (SECRET, session.secret, "connector-secret-not-real", token))
+
+
 # ---------------------------------------------------------------------------------------------------------- how often
 
 async def test_above_the_rate_a_caller_waits_but_for_capture_of_a_trip_about_to_end(gateway: Gateway):
