@@ -43,6 +43,7 @@ SOURCES = (
     Source("plans", SQL.jobs, SQL.next_job, SQL.jobs_due, ("plan",)),
     Source("disputes", SQL.jobs, SQL.next_job, SQL.jobs_due, ("dispute",)),
     Source("trips that are not charged", SQL.trips, SQL.next_trip, SQL.trips_due),
+    Source("orders of stores", SQL.jobs, SQL.next_job, SQL.jobs_due, ("store_order",)),
     Source("carts of stores", SQL.jobs, SQL.next_job, SQL.jobs_due, ("collect",)),
     Source("debts", SQL.jobs, SQL.next_job, SQL.jobs_due, ("debt",)),
     Source("carts that retailers are told of", SQL.jobs, SQL.next_job, SQL.jobs_due, ("purchase",)),
