@@ -26,6 +26,7 @@ from ringfence.core.payment import FIRST
 from ringfence.core.receipt import Receipt, Store
 from ringfence.core.trip import State
 from ringfence.engine.directory import Directory, Merchant
+from ringfence.engine.gates import Why
 from ringfence.engine.link_addresses import Addresses
 from ringfence.engine.orders import Orders
 from ringfence.engine.reading import Reading, Step
@@ -41,8 +42,8 @@ __all__ = ["FOUND_MOST", "Issued", "LookUp", "Receipts"]
 FOUND_MOST = 20
 """Visits that one look-up shows."""
 
-UNDECIDED = frozenset({"entering", "waiting", "unknown"})
-"""Entries of which nobody knows yet what the issuer said (``engine/gates``)."""
+UNDECIDED = frozenset({Why.ENTERING, Why.WAITING, Why.UNKNOWN})
+"""Entries of which nobody knows yet what the issuer said."""
 
 _WRITE = msgspec.json.Encoder().encode
 _READ = msgspec.json.Decoder(Receipt).decode

@@ -13,10 +13,15 @@ from enum import StrEnum
 import asyncpg
 
 from ringfence.core.payment import Status
+from ringfence.engine.gates import Why
 from ringfence.storage import trip_reports as rows
 from ringfence.storage.trip_reports import TripRow
 
 __all__ = ["Ended", "Span", "Sums", "TripLine", "lines"]
+
+
+NOT_BEGUN = frozenset({Why.ENTERING, Why.WAITING})
+"""Entries of which the issuer has said nothing yet, and trips that begin anew when somebody asks for them."""
 
 
 class Ended(StrEnum):
@@ -115,7 +120,7 @@ def state_of(row: TripRow, now: datetime) -> Ended:
         return Ended.CHARGED
     if row.pending_capture:
         return Ended.CHARGING
-    if row.status == Status.DECLINED or (row.is_latest and row.refused):
+    if row.status == Status.DECLINED or (row.is_latest and row.refused and row.refused not in NOT_BEGUN):
         return Ended.REFUSED
     if row.status == Status.VOIDED:
         return Ended.EXPIRED if row.expired else Ended.CANCELLED

@@ -82,6 +82,15 @@ async def test_every_end_has_its_name(till: Till):
     assert (await of(till, trips["open"])).state is Ended.EXPIRED and (await of(till, trips["charged"])).state is Ended.CHARGED
 
 
+@pytest.mark.parametrize(("refused", "state"), [
+    ("waiting", Ended.UNCHARGED), ("entering", Ended.UNCHARGED), ("debt", Ended.REFUSED), ("too_little", Ended.REFUSED), ("unknown", Ended.REFUSED)])
+async def test_a_gate_that_stayed_shut_and_one_that_nobody_came_to(till: Till, refused: str, state: Ended):
+    trip = await till.store.enter()
+    await till.one.pool.execute(
+        "UPDATE trips SET refused = $3 WHERE merchant_id = $1 AND number = $2", trip.merchant_id, trip.number, refused)
+    assert (await of(till, trip)).state is state
+
+
 async def test_the_sums_are_the_ledger_s(till: Till):
     """Held, charged and returned, to the minor unit."""
     await scene(till)
