@@ -67,7 +67,11 @@ class Stores(NamedTuple):
         """Hand a cart over to whoever collects it."""
         async def taken(trip: Trip, minor: int, currency: str, actor: str) -> str:
             said = await self.collecting.collect(trip, minor, currency, actor)
-            return said.value if isinstance(said, TripRefusal) else HANDED_OVER
+            if not isinstance(said, TripRefusal):
+                return HANDED_OVER
+            if said is TripRefusal.EXPIRED or trip.captured is not None:        # nobody can charge it any more: what is missing is owed
+                await self.debts.incurred(trip, minor, trip.captured or 0, accounts.RETAILER, said.value, actor)
+            return said.value
 
         await self.orders.settle(job, self.trips.find, taken)
 

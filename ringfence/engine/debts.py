@@ -6,9 +6,12 @@ between, the job does the rest.  Decides nothing about what follows from what (`
 """
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
+from itertools import groupby
+from operator import itemgetter
 from typing import NamedTuple
 
 import asyncpg
@@ -24,6 +27,7 @@ from ringfence.engine import door_events, links
 from ringfence.engine.batcher import CommitFailed
 from ringfence.engine.directory import Directory, Merchant
 from ringfence.engine.intents import Result
+from ringfence.engine.story import id_of
 from ringfence.engine.trips import DOOR, Trip
 from ringfence.storage import debts as rows
 from ringfence.storage import jobs
@@ -40,6 +44,8 @@ RETAILER, REPORTED = "retailer", "reported"
 """The strategy of a retailer who decides by himself what is captured, and why something is owed then."""
 AGAIN = timedelta(minutes=1)
 """After so long (business time) what could not be booked is tried again, and a payment that should have ended is looked at again."""
+NAME = re.compile(r"[0-9A-Za-z_-]{1,255}", re.ASCII)
+"""How trips are named."""
 PAYABLE = timedelta(days=14)
 """How long a link for a debt can be paid."""
 ENDED = (Status.VOIDED, Status.DECLINED)
@@ -163,9 +169,10 @@ class Debts:
 
     async def named(self, merchant_id: int | None, name: str) -> list[DebtRow]:
         """Accounts by the trip's name or its payment's id, of a merchant or (``None``) any, the latest first."""
-        number = int(name) if name.isascii() and name.isdecimal() and len(name) <= 18 else None
+        if not NAME.fullmatch(name):
+            return []
         async with borrowed(self._pool) as connection:
-            return await rows.named(connection, merchant_id, name, number)
+            return await rows.named(connection, merchant_id, name, id_of(name))
 
     async def listed(self, merchant_id: int | None, *, is_owed: bool, limit: int) -> list[DebtRow]:
         """Accounts, the latest first; with ``is_owed`` those that owe something."""
@@ -185,25 +192,23 @@ class Debts:
 
     # -- what nobody tells
 
-    async def look(self, merchants: Iterable[int]) -> int:
+    async def look(self, merchants: Sequence[int]) -> int:
         """Close accounts whose trip's payment has ended; write down what links brought in, and what the trips' own payments captured later.  How
         many accounts that changed."""
-        changed = 0
-        for merchant_id in merchants:
-            async with borrowed(self._pool) as connection:
-                ended = await rows.ended(connection, merchant_id)
-                waiting = await rows.waiting_links(connection, merchant_id)
-            for payment_id in ended:
-                await self._close(merchant_id, payment_id)
-                await self._go_on(merchant_id, payment_id)
-            if waiting and self._desk is not None:
-                await links.by_numbers(self._desk, merchant_id, waiting)         # notes which of them are paid
-            async with borrowed(self._pool) as connection:
-                behind = await rows.behind(connection, merchant_id)
-            for payment_id in behind:
-                await self.recount(merchant_id, payment_id)
-            changed += len(ended) + len(behind)
-        return changed
+        async with borrowed(self._pool) as connection:
+            ended = await rows.ended(connection, merchants)
+            waiting = await rows.waiting_links(connection, merchants)
+        for merchant_id, payment_id in ended:
+            await self._close(merchant_id, payment_id)
+            await self._go_on(merchant_id, payment_id)
+        for merchant_id, made in groupby(waiting, itemgetter(0)):
+            if self._desk is not None:
+                await links.by_numbers(self._desk, merchant_id, [number for _, number in made])     # notes which of them are paid
+        async with borrowed(self._pool) as connection:
+            behind = await rows.behind(connection, merchants)
+        for merchant_id, payment_id in behind:
+            await self.recount(merchant_id, payment_id)
+        return len(ended) + len(behind)
 
     async def recount(self, merchant_id: int, payment_id: int) -> None:
         """Count anew what was captured, rejected by clearing and collected for a payment; nothing where it has no account that is closed."""

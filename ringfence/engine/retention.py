@@ -16,7 +16,7 @@ import asyncpg
 from ringfence.core.ids import first_id_at, made_at
 from ringfence.core.money import format_minor
 from ringfence.core.payment import Payment
-from ringfence.storage import agreements, door_events, links, payments
+from ringfence.storage import agreements, door_events, links, payments, trips
 from ringfence.storage import retention as rows
 from ringfence.storage.borrowing import borrowed
 from ringfence.storage.retention import FreeCard, PaymentName, Terms
@@ -149,6 +149,8 @@ class _Run:
              lambda merchant_id: self._chunks(links.count_personal, links.erase_personal, merchant_id, personal)),
             ("agreements", f"the payment agreement failed or was revoked more than {policy.personal_days} days ago",
              lambda merchant_id: self._chunks(agreements.count_personal, agreements.erase_personal, merchant_id, personal)),
+            ("trips", f"the trip ended more than {policy.personal_days} days ago",
+             lambda merchant_id: self._chunks(trips.count_personal, trips.erase_personal, merchant_id, personal)),
             ("deliveries", f"the delivery ended more than {policy.delivery_days} days ago",
              lambda merchant_id: self._chunks(rows.count_deliveries, rows.erase_deliveries, merchant_id, ended)),
             ("notices", f"it was handed to the merchant's address, and happened more than {policy.delivery_days} days ago",

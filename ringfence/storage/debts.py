@@ -4,6 +4,7 @@ It moves values and decides nothing: what follows from what is ``core.debt`` and
 """
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
@@ -165,9 +166,9 @@ async def links(connection: Connection, merchant_id: int, payment_id: int) -> li
     return [row[0] for row in await connection.fetch(SQL.links, merchant_id, payment_id)]
 
 
-async def waiting_links(connection: Connection, merchant_id: int) -> list[int]:
-    """The links of a merchant's debts that are still owed, and not known to be paid."""
-    return [row[0] for row in await connection.fetch(SQL.waiting_links, merchant_id)]
+async def waiting_links(connection: Connection, merchants: Sequence[int]) -> list[tuple[int, int]]:
+    """Merchant and number of the links made for debts that are still owed, and not known to be paid; by merchant."""
+    return [(row[0], row[1]) for row in await connection.fetch(SQL.waiting_links, merchants)]
 
 
 async def collected(connection: Connection, merchant_id: int, payment_id: int) -> int:
@@ -175,14 +176,14 @@ async def collected(connection: Connection, merchant_id: int, payment_id: int) -
     return await connection.fetchval(SQL.collected, merchant_id, payment_id)
 
 
-async def behind(connection: Connection, merchant_id: int) -> list[int]:
-    """The payments of debts for which more was taken than is written down."""
-    return [row[0] for row in await connection.fetch(SQL.behind, merchant_id)]
+async def behind(connection: Connection, merchants: Sequence[int]) -> list[tuple[int, int]]:
+    """Merchant and payment of debts for which more was taken than is written down."""
+    return [(row[0], row[1]) for row in await connection.fetch(SQL.behind, merchants)]
 
 
-async def ended(connection: Connection, merchant_id: int) -> list[int]:
-    """The payments of accounts that are open and could be closed."""
-    return [row[0] for row in await connection.fetch(SQL.ended, merchant_id)]
+async def ended(connection: Connection, merchants: Sequence[int]) -> list[tuple[int, int]]:
+    """Merchant and payment of accounts that are open and could be closed."""
+    return [(row[0], row[1]) for row in await connection.fetch(SQL.ended, merchants)]
 
 
 async def begin_collection(connection: asyncpg.Connection, row: CollectionRow, started_at: datetime) -> None:

@@ -183,3 +183,13 @@ class Happened(NamedTuple):
 async def happened(connection: Connection, merchant_id: int, since: datetime, number: int, most: int) -> list[Happened]:
     """What was told of trips behind an instant, of one trip unless ``number`` is 0, oldest first."""
     return [Happened(*row) for row in await connection.fetch(SQL.happened, merchant_id, since, number, most)]
+
+
+async def count_personal(connection: asyncpg.Connection, merchant_id: int, by: datetime) -> int:
+    """How many trips that ended by an instant (business time) still say who came, or until when his card was good."""
+    return await connection.fetchval(SQL.count_personal, merchant_id, by)
+
+
+async def erase_personal(connection: asyncpg.Connection, merchant_id: int, by: datetime, limit: int) -> int:
+    """Forget that; of how many."""
+    return len(await connection.fetch(SQL.erase_personal, merchant_id, by, limit))

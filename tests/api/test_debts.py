@@ -80,6 +80,10 @@ async def test_a_link_is_made_once_and_sent_where_one_says(desk: Desk):
 @pytest.mark.parametrize(("path", "body", "status", "field"), [
     ("/TRIP-2", None, 404, None),
     ("/9", None, 404, None),
+    ("/9223372036854775807", None, 404, None),
+    ("/99999999999999999999", None, 404, None),
+    ("/TRIP\0", None, 404, None),
+    ("/TRÍP-1", None, 404, None),
     ("/TRIP-1/forgive", {}, 400, "by"),
     ("/TRIP-1/forgive", {"by": " "}, 400, "by"),
     ("/TRIP-1/forgive", {"by": "Mona", "amount": 0}, 400, "amount"),

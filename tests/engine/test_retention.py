@@ -105,7 +105,8 @@ async def test_a_card_goes_when_nothing_needs_it_and_nothing_else_notices(one: P
     rotation passes over what is empty."""
     await here.purchase("OLD-1", "1000")
     assert await run(one) == {
-        "cards": 0, "authentications": 0, "details": 0, "holders": 0, "plans": 0, "links": 0, "agreements": 0, "deliveries": 0, "notices": 0, "sdk_tokens": 0, "evidence": 0,
+        "cards": 0, "authentications": 0, "details": 0, "holders": 0, "plans": 0, "links": 0, "agreements": 0, "trips": 0, "deliveries": 0, "notices": 0,
+        "sdk_tokens": 0, "evidence": 0,
             "reports": 0}
     one.now.now += 101 * DAY
     await one.prove()
@@ -333,7 +334,8 @@ async def test_a_dry_run_says_the_same_numbers_and_changes_nothing(one: Process,
     before = await everything_stored(one)
     would = await run(one, dry_run=True)
     assert would == {
-        "cards": 14, "authentications": 0, "details": 16, "holders": 14, "plans": 0, "links": 0, "agreements": 0, "deliveries": 16, "notices": 0, "sdk_tokens": 16, "evidence": 0,
+        "cards": 14, "authentications": 0, "details": 16, "holders": 14, "plans": 0, "links": 0, "agreements": 0, "trips": 0, "deliveries": 16, "notices": 0,
+        "sdk_tokens": 16, "evidence": 0,
             "reports": 0}
     shown = await retention.show(one.pool, POLICY, one.now())
     assert {line.what: line.count for line in shown.lines} == would and all(line.reason for line in shown.lines)

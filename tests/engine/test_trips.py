@@ -9,10 +9,10 @@ import pytest
 from ringfence.core.card import Pan
 from ringfence.core.commands import Kind
 from ringfence.core.outcomes import Approved, Declined, Silence, Unknown
-from ringfence.core.trip import Said, State, TripRefusal
+from ringfence.core.trip import Recommendation, Risk, Said, State, TripRefusal
 from ringfence.engine import trips as under_test
-from ringfence.engine.gates import Shut, Why
-from ringfence.engine.seeding import WAITING
+from ringfence.engine.gates import Question, Shut, Why
+from ringfence.engine.seeding import STORE, TRIPS, WAITING, seed_trips
 from ringfence.engine.trips import Adjusted
 from ringfence.processors.processor import Ask
 from ringfence.storage import trips as rows
@@ -99,6 +99,43 @@ async def test_a_debtor_is_not_let_in(store: Store, one: Process) -> None:
 
 async def test_a_condition_holds_another_amount(store: Store) -> None:
     assert (await store.enter(condition=700)).preauth == 700
+
+
+DEBTOR = Recommendation(False, None, (Risk.BAD_DEBT,))
+
+
+@pytest.mark.parametrize(("strategy", "owes", "retailer", "opened", "recommended"), [
+    ("managed",        True,  Recommendation(), Why.DEBT,       None),
+    ("managed",        False, Recommendation(False), 2000,      None),
+    ("recommendation", True,  Recommendation(), 2000,           DEBTOR),
+    ("recommendation", True,  None,             Why.DEBT,       DEBTOR),
+    ("recommendation", False, Recommendation(False), Why.NOT_WANTED, Recommendation()),
+    ("recommendation", False, Recommendation(True, 700), 700,   Recommendation()),
+    ("retailer",       True,  Recommendation(), 2000,           Recommendation()),
+    ("retailer",       True,  None,             Why.DEBT,       Recommendation()),
+    ("none",           True,  Recommendation(False), 2000,      None),
+])
+async def test_who_decides_at_the_gate(store: Store, one: Process, strategy, owes, retailer, opened, recommended) -> None:
+    await one.directory.change(store.shop.identifier, {"trip_risk": strategy})
+    asked: list[Question] = []
+
+    async def owed(merchant_id: int, card: bytes) -> dict[str, int]:
+        return {"USD": 100} if owes else {}
+
+    async def asks(question: Question) -> Recommendation | None:
+        asked.append(question)
+        return retailer
+
+    store.gates.owed, store.gates.asks = owed, asks
+    came = await store.come(name="a")
+    assert (came.why if isinstance(came, Shut) else came.preauth) == opened
+    assert [question.recommended for question in asked] == ([] if recommended is None else [recommended])
+    assert all((question.name, question.minor, question.currency) == ("a", 2000, "USD") for question in asked)
+
+
+async def test_a_card_that_has_expired_is_not_asked_about(store: Store, one: Process) -> None:
+    assert await store.come(expiry="2001") == Shut(Why.INVALID_CARD)
+    assert one.processor.asked == []
 
 
 async def test_an_entry_without_a_card_is_nobody_s_to_charge(store: Store) -> None:
@@ -457,4 +494,60 @@ async def test_any_door_s_capture_is_the_last(store: Store, one: Process) -> Non
     found = await store.find(trip)
     assert (found.captured, found.standing, found.payment.voided) == (1500, 0, 500)
     assert await store.capture(trip, 1500) is None
+    await one.prove()
+
+
+async def test_a_trip_that_several_ask_for_at_once_begins_anew_once(store: Store, one: Process, two: Process) -> None:
+    trip, beside = await store.enter(never_expires=True), Store(store.shop, two)
+    await rows.wait(one.pool, trip.merchant_id, 0, WAITING)
+    found = await asyncio.gather(*(place.trips.find(trip.merchant_id, "STORE-1", trip.name) for place in (store, beside) * 3))
+    assert len({each.payment_id for each in found if each is not None}) == 1 and None not in found
+    holds = await one.value("SELECT count(*) FROM operations WHERE kind = 'authorization'")
+    assert holds == 2, "the first one's, and one more"
+    await one.prove()
+
+
+async def test_a_trip_without_a_hold_begins_anew_without_one(store: Store, one: Process) -> None:
+    trip = await store.enter(never_expires=True, hold=0)
+    await store.adjust(trip, 700)
+    await rows.wait(one.pool, trip.merchant_id, 0, WAITING)
+    found = await store.find(trip)
+    assert (found.payment_id, found.standing, found.state) == (0, 0, State.HELD)
+    assert await store.adjust(trip, 800) == Adjusted(Said.APPROVED, 800)
+    assert await store.capture(trip, 800) is None
+    await one.prove()
+
+
+async def test_a_trip_without_a_hold_is_cancelled_without_asking_anybody(store: Store, one: Process) -> None:
+    trip = await store.enter(hold=0)
+    assert await store.cancel(trip) is None
+    assert (await store.find(trip)).state is State.CANCELLED
+    assert await store.adjust(trip, 100) is TripRefusal.STATE
+    assert one.processor.asked == []
+
+
+async def test_each_start_of_a_sandbox_has_its_sample_trips_begin_anew(one: Process) -> None:
+    """They are there once, whatever became of them; other merchants have none, and what an operator changed of the store stays."""
+    shop = await one.merchant("RingfenceOne", access_code="RingfenceSandboxOne1", request="phrase-in", response="phrase-out")
+    other = await one.merchant("Elsewhere", access_code="RingfenceSandboxTwo2", request="phrase-in", response="phrase-out")
+    store = Store(shop)
+    await seed_trips(one.pool, one.directory.merchants(), one.now())
+    first = await store.trips.find(store.merchant_id, STORE, TRIPS[0].name)
+    assert first is not None and (first.standing, first.state, first.read.tail) == (10_000, State.HELD, "0004")
+    assert await store.trips.capture(first, 2599, "USD", "t") is None
+    row = await rows.store(one.pool, store.merchant_id, STORE)
+    assert row is not None
+    await rows.put_store(one.pool, row._replace(title="Mine"), one.now())
+    one.now.now += timedelta(days=3)
+    await seed_trips(one.pool, one.directory.merchants(), one.now())
+    again = await store.trips.find(store.merchant_id, STORE, TRIPS[0].name)
+    assert again is not None and (again.standing, again.state, again.started_at) == (10_000, State.HELD, one.now())
+    assert (again.number, again.payment_id != first.payment_id) == (first.number, True)
+    assert await store.trips.adjust(again, 1599, "USD", "t") == Adjusted(Said.APPROVED, 1599)
+    declined = await store.trips.find(store.merchant_id, STORE, TRIPS[1].name)
+    one.processor.say(Declined("51"))
+    assert declined is not None and await store.trips.adjust(declined, 99_999_999, "USD", "t") == Adjusted(Said.DECLINED, 0)
+    kept = await rows.store(one.pool, store.merchant_id, STORE)
+    assert kept is not None and kept.title == "Mine"
+    assert await rows.stores(one.pool, other.account.merchant_id) == []
     await one.prove()

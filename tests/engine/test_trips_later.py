@@ -216,3 +216,20 @@ async def test_without_a_database_nothing_is_promised(database: str) -> None:
         assert await store.trips.cancel(trip, "t") is TripRefusal.UNAVAILABLE
         one.intent_wire.away = False
         assert await store.adjust(trip, 3000) == Adjusted(Said.APPROVED, 3000)
+
+
+async def test_who_came_is_forgotten_and_the_receipt_stays(store: Store, one: Process) -> None:
+    """Behind the policy's days from the trip's end, and not of a sample trip."""
+    trip, sample = await store.enter(shopper="ana", company="family"), await store.enter(never_expires=True)
+    await store.capture(trip, 1500)
+    by = trip.expires_at - timedelta(seconds=1)
+    assert await rows.count_personal(one.pool, store.merchant_id, by) == await rows.erase_personal(one.pool, store.merchant_id, by, 10) == 0
+    assert await rows.count_personal(one.pool, store.merchant_id, trip.expires_at) == 1
+    assert await rows.erase_personal(one.pool, store.merchant_id, trip.expires_at, 10) == 1
+    assert await rows.count_personal(one.pool, store.merchant_id, trip.expires_at) == 0
+    found = await store.find(trip)
+    assert (found.shopper, found.group, found.read.expiry) == ("", "", "")
+    assert (found.read.tail, found.read.application_id, found.captured) == ("0004", "A0000000031010", 1500)
+    assert (await store.find(sample)).read.expiry == "3912"
+    data = await store.trips.receipt_data(found)
+    assert not isinstance(data, TripRefusal) and data.read.cvm_result == "1F0302"

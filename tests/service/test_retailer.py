@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from ringfence.cli.jwo_purchases import item_of
 from tests.sandbox import Sandbox
 
 RETAILER = Path(__file__).parents[2] / "examples" / "retailer" / "retailer.py"
@@ -42,9 +43,8 @@ def retailer(sandbox: Sandbox, *words: str, keys: dict[str, str] | None = None) 
     assert process.stdout is not None
     try:
         address = process.stdout.readline().strip().rpartition(" ")[2]
-        changed = sandbox.command("merchant", "set", "RingfenceOne", f"connector_purchases_url=MARKET={address}",
-                                  f"connector_authorization_url={address}", "trip_risk=recommendation")
-        assert changed.returncode == 0, changed.stderr
+        asked(sandbox, "/admin/merchants/RingfenceOne", {"settings": {
+            "connector_purchases_url": f"MARKET={address}", "connector_authorization_url": address, "trip_risk": "recommendation"}}, "PATCH")
         yield process.stdout.readline
     finally:
         process.terminate()
@@ -52,19 +52,17 @@ def retailer(sandbox: Sandbox, *words: str, keys: dict[str, str] | None = None) 
         process.stdout.close()
 
 
-def visit(sandbox: Sandbox, name: str, *items: str, **options: str) -> None:
+def visit(sandbox: Sandbox, name: str, *items: str, card: str = CARD, **come: str) -> None:
     """Somebody comes in and leaves with these."""
-    opened = sandbox.command("jwo", "trip", "open", "--store", "MARKET", "--trip", name,
-                             *(word for option, value in ({"card": CARD} | options).items() for word in (f"--{option}", value)))
-    assert opened.returncode == 0, opened.stderr
-    ended = sandbox.command("jwo", "trip", "end", name, *(word for item in items for word in ("--item", item)))
-    assert ended.returncode == 0, ended.stderr
+    opened = asked(sandbox, "/admin/jwo/trips", {"store": "MARKET", "card": card, "expiry": "3912", "trip": name, **come})
+    assert opened["opened"], opened
+    asked(sandbox, f"/admin/jwo/trips/{name}/end", {"items": [item_of(one) for one in items]})
 
 
 def stands(sandbox: Sandbox, name: str, state: str) -> dict[str, Any]:
     """The trip, once it is in that state."""
     until = time.monotonic() + SECONDS
-    while (trip := sandbox.json("jwo", "trip", "show", name))["state"] != state and time.monotonic() < until:
+    while (trip := asked(sandbox, f"/admin/jwo/trips/{name}"))["state"] != state and time.monotonic() < until:
         time.sleep(0.1)
     assert trip["state"] == state, trip
     return trip
@@ -90,11 +88,10 @@ def test_a_cart_becomes_a_capture(sandbox: Sandbox):
 def test_what_an_issuer_does_not_allow_is_owed(sandbox: Sandbox):
     """The retailer takes what stands, of an increment that was approved in part too; and its card does not come in again."""
     with retailer(sandbox) as said:
-        order(sandbox, {"balance": {"card": POOR, "currency": "USD", "minor": 2_500}})
+        asked(sandbox, "/admin/simulator", {"balance": {"card": POOR, "currency": "USD", "minor": 2_500}})
         visit(sandbox, "short", "headphones", card=POOR)
         assert said() == "trip short: 25.00 of 62.54 USD captured, 37.54 are owed\n"
-        again = sandbox.command("jwo", "trip", "open", "--store", "MARKET", "--card", POOR)
-        assert again.returncode == 9 and "gate stays shut" in again.stderr
+        assert not asked(sandbox, "/admin/jwo/trips", {"store": "MARKET", "card": POOR, "expiry": "3912"})["opened"]
 
 
 def test_a_cart_goes_through_the_checkout_service_with_a_lent_key(sandbox: Sandbox):
@@ -106,6 +103,23 @@ def test_a_cart_goes_through_the_checkout_service_with_a_lent_key(sandbox: Sandb
         visit(sandbox, "groceries", "0012345678905:2", "apples:0.455:kg", shopper="bo")
         assert said().startswith("trip groceries: order ")
     assert stands(sandbox, "groceries", "captured")["captured"] == 774
+
+
+def test_the_command_line_says_who_left_with_what(sandbox: Sandbox):
+    """And has what was refused told again."""
+    with retailer(sandbox) as said:
+        opened = sandbox.command("jwo", "trip", "open", "--store", "MARKET", "--card", CARD, "--trip", "typed")
+        assert opened.returncode == 0, opened.stderr
+        ended = sandbox.command("jwo", "trip", "end", "typed", "--item", "caviar:2")
+        assert ended.returncode == 0, ended.stderr
+        assert said() == "trip typed: caviar has no price\n"
+        refused = asked(sandbox, "/admin/jwo/purchases?state=refused")["purchases"]
+        until = time.monotonic() + SECONDS
+        while not refused and time.monotonic() < until:
+            refused = asked(sandbox, "/admin/jwo/purchases?state=refused")["purchases"]
+        assert [(one["trip"], one["note"]) for one in refused] == [("typed", "status 400")]
+    assert "status 400" in sandbox.command("jwo", "purchase", "list", "--state", "refused").stdout
+    assert sandbox.command("jwo", "purchase", "again", "--trip", "typed").stdout == "1 are told again.\n"
 
 
 def test_who_is_not_welcome_stays_outside(sandbox: Sandbox):
@@ -133,9 +147,10 @@ def test_keys_are_kept_by_the_command_line(sandbox: Sandbox):
         "export AWS_ACCESS_KEY_ID", "export AWS_SECRET_ACCESS_KEY", "export AWS_SESSION_TOKEN"]
 
 
-def order(sandbox: Sandbox, body: object) -> None:
-    """An order to the simulator."""
+def asked(sandbox: Sandbox, path: str, body: object = None, method: str | None = None) -> Any:
+    """What the operator's API answers."""
     request = urllib.request.Request(
-        f"http://127.0.0.1:{sandbox.port}/admin/simulator", json.dumps(body).encode(), {"authorization": f"Bearer {sandbox.description['admin']}"})
-    with urllib.request.urlopen(request, timeout=20) as answer:
-        assert answer.status == 200
+        f"http://127.0.0.1:{sandbox.port}{path}", None if body is None else json.dumps(body).encode(),
+        {"authorization": f"Bearer {sandbox.description['admin']}"}, method=method)
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        return json.load(answer)

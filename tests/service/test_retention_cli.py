@@ -43,7 +43,7 @@ def test_it_shows_the_policy_that_was_configured(sandbox: Sandbox):
     """For machines and for people; nothing would go from a fresh sandbox."""
     shown = sandbox.json("retention", "show")
     assert shown["policy"] == {"card_days": 40, "personal_days": 1095, "delivery_days": 5, "report_days": 7} and shown["dry_run"] is True
-    assert set(counts(shown)) == {"cards", "authentications", "details", "holders", "plans", "links", "agreements", "deliveries", "notices", "sdk_tokens", "evidence",
+    assert set(counts(shown)) == {"cards", "authentications", "details", "holders", "plans", "links", "agreements", "trips", "deliveries", "notices", "sdk_tokens", "evidence",
                                   "reports"}
     assert not any(counts(shown).values())
     printed = sandbox.command("retention", "show").stdout

@@ -78,10 +78,12 @@ INSERT INTO debt_links VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING;
 SELECT link_id FROM debt_links WHERE merchant_id = $1::integer AND payment_id = $2::bigint ORDER BY link_id;
 
 -- waiting_links --
--- The links made for debts that are still owed, and not known to be paid.
-SELECT x.link_id
-FROM debts d JOIN debt_links x USING (merchant_id, payment_id) JOIN links l ON l.merchant_id = x.merchant_id AND l.link_id = x.link_id
-WHERE d.merchant_id = $1::integer AND d.owed > 0 AND l.paid_at IS NULL;
+-- The links made for debts of merchants ($1) that are still owed, and not known to be paid.
+SELECT x.merchant_id, x.link_id
+FROM unnest($1::integer[]) AS m (merchant_id) JOIN debts d USING (merchant_id) JOIN debt_links x USING (merchant_id, payment_id)
+JOIN links l ON l.merchant_id = x.merchant_id AND l.link_id = x.link_id
+WHERE d.owed > 0 AND l.paid_at IS NULL
+ORDER BY x.merchant_id;
 
 -- collected --
 -- What was captured by the payments of a debt's links that are known to be paid.
@@ -90,23 +92,23 @@ FROM debt_links x JOIN links l USING (merchant_id, link_id) JOIN payments p ON p
 WHERE x.merchant_id = $1::integer AND x.payment_id = $2::bigint AND l.paid_at IS NOT NULL;
 
 -- behind --
--- Debts of a merchant that are still owed, and for which more was taken, by links or by the trip's own payment, than is written down.
-SELECT d.payment_id
-FROM debts d JOIN payments p USING (merchant_id, payment_id)
-WHERE d.merchant_id = $1::integer AND d.owed > 0 AND d.is_closed
+-- Debts of merchants ($1) that are still owed, and for which more was taken, by links or by the trip's own payment, than is written down.
+SELECT d.merchant_id, d.payment_id
+FROM unnest($1::integer[]) AS m (merchant_id) JOIN debts d USING (merchant_id) JOIN payments p USING (merchant_id, payment_id)
+WHERE d.owed > 0 AND d.is_closed
   AND d.collected < greatest(0, p.captured - d.captured + d.rejected) + (
     SELECT coalesce(sum(q.captured), 0)
     FROM debt_links x JOIN links l ON l.merchant_id = x.merchant_id AND l.link_id = x.link_id
     JOIN payments q ON q.merchant_id = l.merchant_id AND q.payment_id = l.payment_id
     WHERE x.merchant_id = d.merchant_id AND x.payment_id = d.payment_id AND l.paid_at IS NOT NULL)
-ORDER BY d.payment_id;
+ORDER BY d.merchant_id, d.payment_id;
 
 -- ended --
--- Accounts of a merchant that are open, and whose trip's payment has ended.
-SELECT d.payment_id
-FROM debts d JOIN payments p USING (merchant_id, payment_id)
-WHERE d.merchant_id = $1::integer AND NOT d.is_closed AND p.pending_capture = 0 AND (p.captured > 0 OR p.status IN ('voided', 'declined'))
-ORDER BY d.payment_id;
+-- Accounts of merchants ($1) that are open, and whose trip's payment has ended.
+SELECT d.merchant_id, d.payment_id
+FROM unnest($1::integer[]) AS m (merchant_id) JOIN debts d USING (merchant_id) JOIN payments p USING (merchant_id, payment_id)
+WHERE NOT d.is_closed AND p.pending_capture = 0 AND (p.captured > 0 OR p.status IN ('voided', 'declined'))
+ORDER BY d.merchant_id, d.payment_id;
 
 -- begin_collection --
 -- Keep a cart that is to be charged, in the place of one of a trip that was begun anew since.

@@ -129,3 +129,24 @@ RETURNING number;
 SELECT subject_id, sequence, type, data, occurred_at FROM door_events
 WHERE merchant_id = $1 AND door = 'jwo' AND kind = 'trip' AND data IS NOT NULL AND occurred_at > $2 AND ($3::bigint = 0 OR subject_id = $3)
 ORDER BY occurred_at, subject_id, sequence LIMIT $4;
+
+-- count_personal --
+-- How many trips of a merchant that ended by $2 (business time) still say who came, or until when his card was good.
+SELECT count(*) FROM trips
+WHERE merchant_id = $1::integer AND NOT never_expires AND expires_at <= $2::timestamptz
+  AND (shopper <> '' OR company <> '' OR convert_from(card_read, 'UTF8')::jsonb ->> 'expiry' <> '');
+
+-- erase_personal --
+-- Forget that of the next $3 that nobody holds; what the reader recorded beside stays, as receipts need it.
+WITH batch AS MATERIALIZED (
+    SELECT number FROM trips
+    WHERE merchant_id = $1::integer AND NOT never_expires AND expires_at <= $2::timestamptz
+      AND (shopper <> '' OR company <> '' OR convert_from(card_read, 'UTF8')::jsonb ->> 'expiry' <> '')
+    ORDER BY number
+    LIMIT $3::integer
+    FOR UPDATE SKIP LOCKED)
+UPDATE trips t
+SET shopper = '', company = '', card_read = convert_to((convert_from(t.card_read, 'UTF8')::jsonb - 'expiry')::text, 'UTF8')
+FROM batch b
+WHERE t.merchant_id = $1::integer AND t.number = b.number
+RETURNING t.number;

@@ -8,9 +8,12 @@ from typing import Any
 
 import pytest
 
+from ringfence.engine.collecting import Collecting
+from ringfence.engine.debts import QUEUE as DEBTS
 from ringfence.engine.orders import QUEUE, TRIP_GONE
 from ringfence.engine.trip_reading import Trip
 from ringfence.storage import jobs
+from ringfence.stores import Stores
 from tests.api.jwo.asking import STORE_ID, Client
 
 pytestmark = pytest.mark.anyio
@@ -118,6 +121,30 @@ async def test_what_is_not_known_yet_is_looked_at_again(client: Client):
     finally:
         client.process.now.now = began
     assert [one[0] for one in collector.collected] == ["cart-unknown"] * 2
+
+
+async def test_a_cart_that_comes_to_be_collected_too_late_is_owed(client: Client):
+    """Whoever should have collected it was away until the trip was over; or the retailer has captured less by himself meanwhile."""
+    one = client.process
+    stores = Stores(
+        client.trips, client.debts, Collecting(one.pool, client.trips, client.debts, one.directory, one.now), client.shoppers, client.orders,
+        one.directory)
+    for name in ("cart-late", "cart-taken"):
+        await client.enter(name)
+        assert isinstance(await hand_in(client, name), str)
+    assert await client.capture("cart-taken", 5) == 200
+    late, taken = [await client.find(name) for name in ("cart-late", "cart-taken")]
+    began = one.now()
+    try:
+        one.now.now = began + timedelta(hours=46)
+        for job in await jobs.claim(one.pool, QUEUE, now=one.now(), holder="h", lease=10.0, per_merchant=100, limit=100, after=-1):
+            await stores.collect(job)
+        assert [(await client.orders.of_trip(trip)).ending for trip in (late, taken)] == ["expired", "state"]
+        for job in await jobs.claim(one.pool, DEBTS, now=one.now(), holder="h", lease=10.0, per_merchant=100, limit=100, after=-1):
+            await client.debts.run(job)
+        assert [(await client.debts.find(client.merchant_id, trip.payment_id)).account.owed for trip in (late, taken)] == [642, 142]
+    finally:
+        one.now.now = began
 
 
 async def test_a_cart_may_cost_nothing(client: Client):
