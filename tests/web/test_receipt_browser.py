@@ -33,22 +33,31 @@ def type_(one, tail: str, date: str, amount: str, store: str = "") -> None:
     one.page.click("form button")
 
 
+def test_the_form_on_a_phone(retailer: Retailer, payer, page_of: str):
+    """What cannot be is said beside its field."""
+    with payer("wrong") as one:
+        one.page.goto(page_of)
+        one.look("form")
+        type_(one, "00", today(retailer), "x")
+        assert one.sees("problem_tail_invalid") and one.sees("problem_amount_invalid")
+        one.look("mistakes")
+
+
+def test_what_is_not_there(retailer: Retailer, payer, page_of: str):
+    """An amount that is nearly it finds nothing."""
+    retailer.charge(retailer.enter(), "18.60")
+    with payer("gone") as one:
+        one.page.goto(page_of)
+        type_(one, "0004", today(retailer), "18.61")
+        one.page.wait_for_selector(".summary")
+        assert one.sees("look_up_nothing")
+        one.look()
+
+
 def test_a_shopper_finds_the_receipt_on_a_phone(retailer: Retailer, payer, page_of: str):
-    """First a mistake, then an amount that is not it, then the receipt; a refund stands beside it."""
+    """And what was given back since stands beside it."""
     trip = retailer.enter()
     retailer.charge(trip, "18.40")
-    with payer("wrong") as wrong:
-        wrong.page.goto(page_of)
-        wrong.look("form")
-        type_(wrong, "00", today(retailer), "x")
-        assert wrong.sees("problem_tail_invalid") and wrong.sees("problem_amount_invalid")
-        wrong.look("mistakes")
-    with payer("gone") as other:
-        other.page.goto(page_of)
-        type_(other, "0004", today(retailer), "18.41")
-        other.page.wait_for_selector(".summary")
-        assert other.sees("look_up_nothing")
-        other.look("nothing")
     with payer() as one:
         one.page.goto(page_of)
         type_(one, "0004", today(retailer), "18.40")
