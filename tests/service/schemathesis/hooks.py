@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from typing import Any
 from zlib import crc32
 
@@ -38,9 +39,14 @@ def map_path_parameters(context: Any, path_parameters: dict[str, Any] | None) ->
 @schemathesis.hook
 def map_query(context: Any, query: dict[str, Any] | None) -> dict[str, Any] | None:
     """The same, or with the name of a charge or a dispute that is there."""
-    known = {name: names for name, names in KNOWN.items() if query and name in query}
+    known = {name: names for name, names in KNOWN.items() if query and _is_name(query.get(name))}
     chance = crc32(repr(sorted((query or {}).items(), key=str)).encode())
     return query if not known or chance % 2 else {**query, **{name: names[chance // 2 % len(names)] for name, names in known.items()}}
+
+
+def _is_name(value: Any) -> bool:
+    """Whether it could be a name, where the description says what names look like: what is wrong on purpose stays wrong."""
+    return isinstance(value, str) and re.fullmatch("[a-z]+_[A-Za-z0-9]{21}", value) is not None
 
 
 def _whole(value: Any) -> Any:
