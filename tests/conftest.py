@@ -104,6 +104,7 @@ class Server(NamedTuple):
     bin: Path
     template: str                                       # the name of a migrated database to copy
     tell: Callable[[str], None]                         # runs a statement in the maintenance database
+    cluster: Path | None = None                         # where it lies, if on this machine
 
 
 @pytest.fixture(scope="session")
@@ -138,7 +139,7 @@ def postgres() -> Iterator[Server]:
             address = server.start()
             maintenance = _beside(address, "postgres")
             with _counter(maintenance) as tell:
-                yield Server(maintenance, server.bin(), urlsplit(address).path[1:], tell)
+                yield Server(maintenance, server.bin(), urlsplit(address).path[1:], tell, folder / "data" / "postgres")
         finally:
             server.stop()
             shutil.rmtree(folder, ignore_errors=True)

@@ -10,9 +10,10 @@ from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
 
 from ringfence.core.allotment import PartState, after, open_parts
 from ringfence.core.commands import MAX_MINOR, Command, Kind, VoidReason
@@ -417,7 +418,13 @@ class OnePayment(RuleBasedStateMachine):
         self.p5_no_more_goes_back_than_was_captured()
 
 
+LIVES = settings(max_examples=250, stateful_step_count=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
 TestOnePayment = OnePayment.TestCase
-TestOnePayment.settings = settings(
-    max_examples=250, stateful_step_count=50, deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)
+TestOnePayment.settings = LIVES
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1200)
+def test_two_thousand_payments():
+    run_state_machine_as_test(OnePayment, settings=settings(LIVES, max_examples=2_000))

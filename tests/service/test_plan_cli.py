@@ -30,11 +30,11 @@ def start(sandbox: Sandbox) -> date:
 
 
 def test_every_due_date_on_the_way_is_charged(sandbox: Sandbox, start: date):
-    """By an advance over half a year: once each, at the ends of months, and told what fired."""
+    """By an advance over some months: once each, at their ends, and told what fired."""
     made = sandbox.json("plan", "create", "gym", *WISH, "--start", str(start), "--anchor", "31")
-    due = [one["due_date"] for one in sandbox.json("plan", "due", "--until", "225d")["due"]]
-    assert made["next"][0]["due_date"] == due[0] == str(start) and len(due) >= 6
-    fired = {one["what"]: one["count"] for one in sandbox.json("clock", "advance", "225d")["fired"]}
+    due = [one["due_date"] for one in sandbox.json("plan", "due", "--until", "135d")["due"]]
+    assert made["next"][0]["due_date"] == due[0] == str(start) and len(due) >= 3
+    fired = {one["what"]: one["count"] for one in sandbox.json("clock", "advance", "135d")["fired"]}
     assert fired["plans"] >= len(due)
     shown = sandbox.json("plan", "show", "gym")
     assert [one["due_date"] for one in reversed(shown["periods"])] == due
