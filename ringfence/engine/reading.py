@@ -4,6 +4,7 @@ One value, ``Story`` of steps and standing, answers all of them.  It reads the p
 """
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
@@ -70,6 +71,18 @@ class Reading:
             if not steps or steps[0].kind not in FIRST:
                 return None
             return View(merchant_id, payment_id, await rows.payment(connection, merchant_id, payment_id), tuple(steps))
+
+    async def views(
+        self, connection: asyncpg.Connection, wanted: Sequence[tuple[int, int]],
+    ) -> list[tuple[View, StoredCard | None] | None]:
+        """Payments by (merchant id, payment id), place by place, each with the record of its card; what ``view`` does not find is ``None``."""
+        steps, payments = await rows.steps_of(connection, wanted), await rows.payments_of(connection, wanted)
+        views = [
+            View(*one, payment, tuple(done)) if done and done[0].kind in FIRST else None
+            for one, payment, done in zip(wanted, payments, steps, strict=True)]
+        cards = await self._vault.cards(connection, [(one.merchant_id, one.first.card_id or 0) for one in views if one])
+        found = iter(cards)
+        return [(one, next(found)) if one else None for one in views]
 
     async def payment_by_key(self, merchant_id: int, key: str) -> int | None:
         """The id of the payment that a key began."""

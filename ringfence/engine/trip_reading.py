@@ -18,6 +18,7 @@ from ringfence.core.outcomes import HARD_ADVICE, HARD_DECLINES
 from ringfence.core.payment import FIRST, Payment, Status
 from ringfence.core.trip import Said, State, state_of
 from ringfence.engine.reading import Reading, Step, View
+from ringfence.engine.vault import StoredCard
 from ringfence.storage.trips import TripRow
 
 _READ = msgspec.json.Decoder(CardRead).decode
@@ -81,6 +82,7 @@ class Trip:
     latest: Verdict | None
     view: View | None
     row: TripRow
+    card: StoredCard | None = None      # its payment's, where that was read with it
 
     @property
     def standing(self) -> int:
@@ -131,7 +133,7 @@ async def trip_of(reading: Reading, row: TripRow, now: datetime) -> Trip:
     return stand(row, await reading.view(row.merchant_id, row.payment_id) if row.payment_id else None, now)
 
 
-def stand(row: TripRow, view: View | None, now: datetime) -> Trip:
+def stand(row: TripRow, view: View | None, now: datetime, card: StoredCard | None = None) -> Trip:
     """Row and payment put together.  ``view`` is ``None`` where nothing was asked yet."""
     payment = view.payment if view else None
     steps: Sequence[Step] = view.steps if view else ()
@@ -148,7 +150,7 @@ def stand(row: TripRow, view: View | None, now: datetime) -> Trip:
         row.merchant_id, row.store, row.name, row.number, row.payment_id, row.started_at, row.expires_at, row.never_expires, row.currency,
         gate.answered_minor or 0 if gate else 0, payment, _READ(row.card_read), adjusted, adjusting,
         capture.minor if capture else None, capture.answered_at or capture.asked_at if capture else None,
-        row.shopper, fingerprint(row.card_id), row.company, state, latest, view, row)
+        row.shopper, fingerprint(row.card_id), row.company, state, latest, view, row, card)
 
 
 def _came_about(step: Step) -> bool:

@@ -6,7 +6,7 @@ other, and an adjust that says what it was worked out from.  Refuses to know the
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 from hashlib import blake2b
 from typing import NamedTuple
@@ -19,14 +19,18 @@ from ringfence.core.emv import CardRead, ReceiptData
 from ringfence.core.outcomes import Approved, Declined, Outcome, Silence, Unknown, is_hard
 from ringfence.core.refusals import Refusal
 from ringfence.core.trip import REFUSED, Asked, Said, State, TripRefusal
+from ringfence.engine.batcher import Batcher, CommitFailed
 from ringfence.engine.directory import Directory
 from ringfence.engine.engine import Engine
-from ringfence.engine.intents import Intent, Result
-from ringfence.engine.reading import Reading
+from ringfence.engine.intents import CardInHand, Intent, Result
+from ringfence.engine.reading import Reading, View
 from ringfence.engine.seeding import WAITING
 from ringfence.engine.settings import Settings
-from ringfence.engine.trip_reading import Trip, Verdict, details_of, last_adjust, returned_for, standing_of, trip_of
+from ringfence.engine.trip_reading import Trip, Verdict, details_of, last_adjust, returned_for, stand, standing_of, trip_of
+from ringfence.engine.vault import StoredCard
 from ringfence.storage import trips as rows
+from ringfence.storage.borrowing import borrowed
+from ringfence.storage.database import DatabaseUnavailable
 from ringfence.storage.trips import TripRow
 
 __all__ = ["DOOR", "STORE", "Adjusted", "CardRead", "ReceiptData", "Trip", "Trips"]
@@ -38,6 +42,8 @@ STORE = "store"
 PATIENCE_SECONDS = 2.0
 """How long a call waits for another one about the same trip (wall time)."""
 LOOK_SECONDS = 0.05
+TOGETHER = 64
+"""Trips that are read in one go."""
 
 #: What the core's word for a command that it does not take means for a trip.  Not here: somebody else was quicker, so look again.
 REFUSALS: dict[Refusal, TripRefusal] = {
@@ -55,6 +61,10 @@ REFUSALS: dict[Refusal, TripRefusal] = {
     Refusal.ALREADY_CAPTURED: TripRefusal.STATE,
     Refusal.KEY_CONTENT_DIFFERS: TripRefusal.CONTENT,
 }
+
+
+class NotFound(CommitFailed, DatabaseUnavailable):
+    """The database is away, so that nobody knows of any trip."""
 
 
 class Adjusted(NamedTuple):
@@ -76,25 +86,41 @@ class Trips:
         """``processor``: that of cards.  ``now``: business time."""
         self._pool, self._engine, self._reading, self._directory = pool, engine, reading, directory
         self._processor, self._content_key, self._now = processor, content_key, now
+        self._finding = Batcher(self._found, limit=TOGETHER)
         self.reopen: Callable[[TripRow], Awaitable[TripRow]] | None = None      # set by whoever has gates
 
     # --- reading ---------------------------------------------------------------------------------------------------------
 
     async def find(self, merchant_id: int, store: str, name: str) -> Trip | None:
         """A trip that a retailer may ask about: one that began, with a card of ours.  Another merchant's, or another store's, is not there."""
-        row = await rows.trip(self._pool, merchant_id, store, name)
-        if row is not None and row.refused == WAITING and self.reopen is not None:
-            row = await self.reopen(row)
-        return None if row is None else await self.begun(row)
+        found = await self._finding.submit((merchant_id, store, name))
+        if type(found) is not TripRow:
+            return found
+        return await self.begun(found if self.reopen is None else await self.reopen(found))
+
+    async def _found(self, wanted: Sequence[tuple[int, str, str]]) -> list[Trip | TripRow | None]:
+        """Trips that are asked about at the same time: stores let many shoppers out at once.  A row is one that is to begin anew first."""
+        try:
+            async with borrowed(self._pool) as connection:
+                found = await rows.together(connection, wanted)
+                held = [(row.merchant_id, row.payment_id) for row in found if row and row.payment_id]
+                views = dict(zip(held, await self._reading.views(connection, held), strict=True))
+        except DatabaseUnavailable as why:
+            raise NotFound(str(why)) from why
+        now = self._now()
+        return [row and self._begun_with(row, views.get((row.merchant_id, row.payment_id)), now) for row in found]
+
+    def _begun_with(self, row: TripRow, beside: tuple[View, StoredCard | None] | None, now: datetime) -> Trip | TripRow | None:
+        if row.refused == WAITING and self.reopen is not None:
+            return row
+        view, card = beside or (None, None)
+        return None if row.refused or not row.card_id else _that_began(stand(row, view, now, card))
 
     async def begun(self, row: TripRow) -> Trip | None:
         """The trip of a row, where it began with a card of ours."""
         if row.refused or not row.card_id:
             return None
-        trip = await trip_of(self._reading, row, self._now())
-        if row.hold and not trip.preauth:
-            return None                     # the gate's authorization has no end, or none that opened the gate
-        return trip
+        return _that_began(await trip_of(self._reading, row, self._now()))
 
     async def of_payment(self, merchant_id: int, payment_id: int) -> Trip | None:
         """The trip whose payment this is now."""
@@ -328,8 +354,8 @@ class Trips:
             return Result(refusal=Refusal.PAYMENT_DECLINED)
         return await self._engine.execute(Intent(
             trip.merchant_id, merchant.identifier, trip.payment_id, command, DOOR, actor, "api", content, trip.name, key, key is not None,
-            details, view.first.processor, await self._reading.card_of(view), view.original, channel=view.first.channel,
-            magic=merchant.settings.magic_amounts))
+            details, view.first.processor, CardInHand(None, stored=trip.card) if trip.card else await self._reading.card_of(view), view.original,
+            channel=view.first.channel, magic=merchant.settings.magic_amounts))
 
     def _content(self, what: str, minor: int, currency: str) -> bytes:
         return blake2b(f"{what} {minor} {currency}".encode(), key=self._content_key, digest_size=16).digest()
@@ -338,6 +364,11 @@ class Trips:
         merchant = self._directory.by_id(trip.merchant_id)
         assert merchant is not None, "whoever has a trip is a merchant"
         return merchant.settings
+
+
+def _that_began(trip: Trip) -> Trip | None:
+    """``None`` where the gate's authorization has no end, or none that opened the gate."""
+    return None if trip.row.hold and not trip.preauth else trip
 
 
 def _durable(result: Result) -> TripRefusal | None:

@@ -100,6 +100,14 @@ async def load(connection: asyncpg.Connection, merchant_id: int, card_id: int) -
     return CardRow(*row) if row else None
 
 
+async def load_together(connection: asyncpg.Connection, wanted: Sequence[tuple[int, int]]) -> list[CardRow | None]:
+    """Cards by (merchant id, card id), place by place."""
+    found: list[CardRow | None] = [None] * len(wanted)
+    for row in await connection.fetch(SQL.load_cards, *columns(wanted, 2)):
+        found[row[0] - 1] = CardRow(*tuple(row)[1:])
+    return found
+
+
 async def load_tokens(connection: asyncpg.Connection, names: Sequence[tuple[int, str]]) -> list[TokenRow | None]:
     """Tokens by (merchant id, name), place by place."""
     found: list[TokenRow | None] = [None] * len(names)

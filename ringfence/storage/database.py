@@ -18,6 +18,7 @@ from asyncpg.protocol import protocol
 # The driver asks of every element of every array whether it is an array itself, and asks abstract classes: more work than sending it.
 # These are the types that an array may have here.
 protocol.IterableABC = protocol.SizedABC = (list, tuple, set, frozenset)
+protocol.MappingABC = dict
 
 OLDEST = 15                                             # the oldest PostgreSQL major version that the SQL is written for
 DURABLE_COMMITS = ("on", "remote_apply")                # both wait for the disk; remote_apply for the standby's view too

@@ -1,6 +1,7 @@
 """What doors and pages ask about payments; reads only, on the pool."""
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
@@ -8,7 +9,7 @@ import asyncpg
 
 from ringfence.core.payment import Payment, Status
 from ringfence.storage.database import load_queries
-from ringfence.storage.payments import captures_of
+from ringfence.storage.payments import captures_of, columns
 
 SQL = load_queries("reading")
 
@@ -66,8 +67,27 @@ async def payment(pool: Connection, merchant_id: int, payment_id: int) -> Paymen
     row = await pool.fetchrow(SQL.payment, merchant_id, payment_id)
     if row is None:
         return None
-    values = tuple(row)
+    return _payment(tuple(row))
+
+
+def _payment(values: tuple) -> Payment:
     return Payment(values[0], values[1], Status(values[2]), *values[3:20], captures=captures_of(values[20]))
+
+
+async def payments_of(connection: Connection, wanted: Sequence[tuple[int, int]]) -> list[Payment | None]:
+    """Payments by (merchant id, payment id) as they stand, place by place."""
+    found: list[Payment | None] = [None] * len(wanted)
+    for place, *values in await connection.fetch(SQL.payments_of, *columns(wanted, 2)):
+        found[place - 1] = _payment(tuple(values))
+    return found
+
+
+async def steps_of(connection: Connection, wanted: Sequence[tuple[int, int]]) -> list[list[Step]]:
+    """The operations of payments by (merchant id, payment id), each as in ``steps``, place by place."""
+    found: list[list[Step]] = [[] for _ in wanted]
+    for place, *values in await connection.fetch(SQL.steps_of, *columns(wanted, 2)):
+        found[place - 1].append(Step(*values))
+    return found
 
 
 async def steps(pool: Connection, merchant_id: int, payment_id: int) -> list[Step]:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import asyncpg
 
 from ringfence.storage.database import load_queries
+from ringfence.storage.payments import columns
 
 SQL = load_queries("trips")
 
@@ -82,6 +83,14 @@ async def trip(connection: Connection, merchant_id: int, store: str, name: str) 
     """A trip."""
     row = await connection.fetchrow(SQL.trip, merchant_id, store, name)
     return row and TripRow(*row)
+
+
+async def together(connection: Connection, wanted: Sequence[tuple[int, str, str]]) -> list[TripRow | None]:
+    """Trips by (merchant id, store, name), place by place."""
+    found: list[TripRow | None] = [None] * len(wanted)
+    for place, *values in await connection.fetch(SQL.together, *columns(wanted, 3)):
+        found[place - 1] = TripRow(*values)
+    return found
 
 
 async def named(connection: Connection, merchant_id: int, name: str) -> list[TripRow]:

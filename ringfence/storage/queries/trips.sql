@@ -33,6 +33,14 @@ SELECT merchant_id, store, name, number, payment_id, holds, card_id, shopper, co
        never_expires, refused, level, level_behind, cancelled_at, ended_at, alarms, alarm_at, actor
 FROM trips WHERE merchant_id = $1 AND store = $2 AND name = $3;
 
+-- together --
+-- Trips by their stores and names; places as asked.
+SELECT w.place, t.merchant_id, t.store, t.name, t.number, t.payment_id, t.holds, t.card_id, t.shopper, t.company, t.people, t.card_read,
+       t.currency, t.hold, t.started_at, t.expires_at, t.never_expires, t.refused, t.level, t.level_behind, t.cancelled_at, t.ended_at,
+       t.alarms, t.alarm_at, t.actor
+FROM unnest($1::integer[], $2::text[], $3::text[]) WITH ORDINALITY AS w (merchant_id, store, name, place)
+JOIN trips t ON t.merchant_id = w.merchant_id AND t.store = w.store AND t.name = w.name;
+
 -- named --
 -- A merchant's trips of a name, in whichever store, the newest first.
 SELECT merchant_id, store, name, number, payment_id, holds, card_id, shopper, company, people, card_read, currency, hold, started_at, expires_at,
