@@ -29,7 +29,7 @@ class Keeper:
         status, told = await self._operator.ask(f"{path}?merchant={merchant or self._identifier}{query}", body, method=method)
         [content] = openapi.document()["paths"][where][method.lower()]["responses"][str(status)]["content"].values()
         if status == 200:
-            assert list(differences(told, content["schema"])) == []
+            assert list(differences(content["schema"], told)) == []
         return status, told
 
 
