@@ -418,7 +418,7 @@ class OnePayment(RuleBasedStateMachine):
         self.p5_no_more_goes_back_than_was_captured()
 
 
-LIVES = settings(max_examples=100, stateful_step_count=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+LIVES = settings(max_examples=250, stateful_step_count=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 TestOnePayment = OnePayment.TestCase
 TestOnePayment.settings = LIVES

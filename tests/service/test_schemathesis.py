@@ -25,7 +25,7 @@ def sandbox():
 
 
 @pytest.mark.parametrize(("examples", "phases"), [
-    ("10", "fuzzing"), pytest.param("200", "coverage,fuzzing,stateful", marks=[pytest.mark.long, pytest.mark.timeout(7200)])])
+    ("20", "fuzzing"), pytest.param("200", "coverage,fuzzing,stateful", marks=[pytest.mark.long, pytest.mark.timeout(7200)])])
 def test_nothing_is_found(sandbox: Sandbox, tmp_path: Path, examples: str, phases: str):
     merchant = next(one for one in sandbox.description["merchants"] if one["identifier"] == "RingfenceOne")["ppro"]
     said = subprocess.run(
