@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Sequence
 
 import pytest
 
@@ -41,20 +42,30 @@ async def authorize(sandbox: Sandbox, reference: str, number: int) -> str | None
 
 
 async def kill_amid(sandbox: Sandbox, victim: Watch) -> None:
-    """Kill once the issuer has approved three quarters of a first wave, and so some of either worker's; its answers are still to come."""
+    """Kill once the issuer has approved three quarters of a first wave: the answers to the latest of them are still to come."""
     while sum(stands.held for stands in standing(sandbox.data / "simulator").values()) < AT_ONCE * 3 // 4:
         await asyncio.sleep(0.01)
     victim.kill()
 
 
+async def both(sandbox: Sandbox) -> Sequence[int]:
+    """The workers, once each place has one again."""
+    async with asyncio.timeout(30):
+        while len(workers := processes_of(sandbox.process.pid).workers) < 2:
+            await asyncio.sleep(0.01)
+    return workers
+
+
 async def wave(sandbox: Sandbox, number: int, chance: random.Random, beside: list[int] | None = None, amid: bool = False) -> dict[str, str | None]:
     """A hundred slow authorizations at once, and the death of a random worker, or of one of these processes, while the issuer thinks.
 
-    ``amid``: not at any moment, but certainly between approvals and their answers.
+    ``amid``: not at any moment, but certainly between approvals and their answers; and of both workers, since one may have had all its answers
+    before the other has asked.
     """
+    workers = await both(sandbox)
     names = [f"SLOW-{number}-{place}" for place in range(AT_ONCE)]
     asked = asyncio.gather(*(authorize(sandbox, name, number * AT_ONCE + place) for place, name in enumerate(names)))
-    victim = Watch([chance.choice(processes_of(sandbox.process.pid).workers) if beside is None else chance.choice(beside)])
+    victim = Watch(workers if amid else [chance.choice(workers if beside is None else beside)])
     if amid:
         await asyncio.wait_for(kill_amid(sandbox, victim), 60)
     else:
