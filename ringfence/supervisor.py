@@ -7,6 +7,7 @@ anybody.  It keeps the security codes that outlive their requests (see ``code_ke
 from __future__ import annotations
 
 import contextlib
+import errno
 import gc
 import json
 import logging
@@ -21,6 +22,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from ringfence import starting, worker
 from ringfence.code_keeper import CodeKeeper
@@ -39,6 +41,8 @@ PAUSES = (0.0, 0.1, 0.5, 2.0, 5.0)
 """Seconds before a worker that keeps dying is started once more; the last one repeats."""
 BEYOND_DRAIN_SECONDS = 5.0
 """What a worker gets on top of the drain limit, to close its connections."""
+DYING_SECONDS = 1.0
+"""How long the workers of a service that was killed may take to let go of its port."""
 HURRY_SECONDS = 2.0
 
 
@@ -334,23 +338,32 @@ def _bound(host: str, port: int, count: int) -> list[socket.socket]:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
     except socket.gaierror as error:
         raise Failure(Exit.PORT, f"The host {host} cannot be listened on: {error.strerror}.") from error
-    try:
-        with socket.socket(family, socket.SOCK_STREAM) as probe:    # without REUSEPORT: a port that another service shares is in use
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(address)
-            probe.listen()
-            address = (address[0], probe.getsockname()[1], *address[2:])
-        listeners = []
-        for _ in range(count):
-            listener = socket.socket(family, socket.SOCK_STREAM)
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            listener.bind(address)
-            listener.setblocking(False)
-            listeners.append(listener)
-        return listeners
-    except OSError as error:
-        raise Failure(Exit.PORT, f"Port {port} on {host} cannot be listened on: {error.strerror}. Choose another with --port.") from error
+    until = time.monotonic() + DYING_SECONDS
+    while True:
+        try:
+            return _listeners(family, address, count)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE or time.monotonic() >= until:
+                said = f"Port {port} on {host} cannot be listened on: {error.strerror}. Choose another with --port."
+                raise Failure(Exit.PORT, said) from error
+        time.sleep(0.02)
+
+
+def _listeners(family: socket.AddressFamily, address: Any, count: int) -> list[socket.socket]:
+    with socket.socket(family, socket.SOCK_STREAM) as probe:    # without REUSEPORT: a port that another service shares is in use
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind(address)
+        probe.listen()
+        address = (address[0], probe.getsockname()[1], *address[2:])
+    listeners = []
+    for _ in range(count):
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        listener.bind(address)
+        listener.setblocking(False)
+        listeners.append(listener)
+    return listeners
 
 
 def _ending(status: int) -> str:

@@ -5,6 +5,7 @@ import asyncio
 import itertools
 import json
 from contextlib import AsyncExitStack
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -61,10 +62,12 @@ async def test_nothing_comes_before_now_unless_it_is_asked_for(here: Shop, feed:
 async def test_the_feed_waits_for_no_report(module_database: str, one: Process, here: Shop):
     """Proofs and stories may hold their connections for minutes; whoever follows events has others."""
     nothing, config = cast(Any, None), read({})
+    links = cast(Any, SimpleNamespace(new_id=one.new_id))
     assert isinstance(config, Config)
     async with database.pool(module_database, 1) as reports, reports.acquire(), AsyncExitStack() as ends:
         operator = Operator(admin_of(
-            config, TOKEN, reports, one.keyring, WallClock(), one.directory, nothing, ends, by_key=one.pool, links=nothing, disputes=nothing))
+            config, TOKEN, reports, one.keyring, WallClock(), one.directory, nothing, ends, by_key=one.pool, links=links, disputes=nothing,
+            visits=nothing))
         async with asyncio.timeout(5):
             status, answer = await operator.ask("/admin/events")
     assert (status, answer["events"]) == (200, [])

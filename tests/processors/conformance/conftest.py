@@ -18,7 +18,7 @@ from tests.processors.conformance.amazon import amazon_pay
 from tests.processors.conformance.dialogue import CAPABILITIES, Bench, Moved
 from tests.processors.conformance.mocked import mock
 
-T1 = 0.05
+T1 = 0.15
 
 CARDS = {
     "approve": "4000009900000004", "insufficient": "4000009900510002", "partial": "4000009900100002", "silent": "4000009903000001",
