@@ -183,11 +183,15 @@ class Settings:
         "who decides at the gate: managed: the service; recommendation: the service, but the retailer may override; retailer: the retailer; "
         "none: the reader and the issuer alone")
     trip_refund_days: int = setting(whole(1, 365, "days"), 7, "how long a captured trip can be refunded, from its start")
+    trip_refund_body: bool = setting(FLAG, True, "a refund is answered with its reconciliationId; off: with nothing")
     trip_capture_unadjusted: bool = setting(FLAG, True, "a trip may be captured without an adjust before, up to its hold")
     trip_data_before_capture: bool = setting(FLAG, False, "what receipts are made of can be read before the capture")
     checkout_sums: str = setting(
         one_of("lenient", "strict"), "lenient",
         "CheckoutCart: lenient: a cart's sums may be off by a minor unit for each line; strict: they add up exactly")
+    checkout_unknown_trip: str = setting(
+        one_of("UnknownShoppingTripException", "UnknownShoppingTrip"), "UnknownShoppingTripException",
+        "CheckoutCart: what a trip that nobody knows is called")
     trip_strategy: str = setting(
         one_of(*Strategy), Strategy.TAKE_STANDING.value,
         "what becomes of a cart whose price the issuer does not promise, where the service charges it")

@@ -16,7 +16,8 @@ from ringfence.api.jwo.payments import Service, read
 from ringfence.core.cart import Cart, Fault, Found, Line, Part, fault
 from ringfence.core.trip import State
 
-UNKNOWN_TRIP = "UnknownShoppingTripException"
+UNKNOWN_TRIPS = ("UnknownShoppingTripException", answers.UNKNOWN_TRIP)
+"""By the setting ``checkout_unknown_trip``."""
 INVALID, CONTENT, TOTALS = "InvalidRequestException", "CartContentValidationException", "CartOrderTotalInvalidException"
 
 #: Fields whose absence has a name of its own.
@@ -46,7 +47,7 @@ async def checkout(service: Service, request: Request) -> Answer:
         return no
     trip = await service.trips.find(caller.merchant.merchant_id, given["storeId"], given["idempotentShoppingTripId"])
     if trip is None:
-        return answers.error(400, UNKNOWN_TRIP)
+        return answers.error(400, caller.merchant.settings.checkout_unknown_trip)
     earlier = await service.orders.of_trip(trip)
     if earlier is None:
         if trip.state is State.EXPIRED:

@@ -38,7 +38,7 @@ ROWS: dict[str, Row] = {
     "/v1/refund": Row(
         "Give back a part of what was taken, or all of it", tables.REFUND,
         fields({"reconciliationId": text("what the books know it by")}, ("reconciliationId",)),
-        note="Once for each `refundRequestId`. 503: not known yet; the same request again will tell."),
+        note="Once for each `refundRequestId`. 503: not known yet; the same request again will tell. By a setting of the merchant the 200 is empty."),
     "/v1/payment/transactional-data": Row("What the gate's reader recorded", tables.TRIP_ONLY, fields({
         "brand": text("VISA, MASTERCARD, AMEX, …"), "posEntryMode": {"type": "string", "enum": [f"EMV_9F39_{one.value}" for one in Entry]},
         "currency": text("ISO 4217"), "authorizationResponseCode": text("tag 8A"), "cryptogramInformationData": text("tag 9F27"),
@@ -53,7 +53,7 @@ ROWS: dict[str, Row] = {
     "/v1/feedback/payment-status": Row("So much of a trip's cart is paid by now", tables.FEEDBACK, note="`settledAmount` counts from the beginning."),
     "/v1/checkout/carts": Row(
         "Hand in a priced cart, to be collected", tables.CART, fields({"orderId": text("the order's")}, ("orderId",)),
-        (checkout.INVALID, checkout.CONTENT, checkout.TOTALS, checkout.UNKNOWN_TRIP, answers.EXPIRED), "201",
+        (checkout.INVALID, checkout.CONTENT, checkout.TOTALS, *checkout.UNKNOWN_TRIPS, answers.EXPIRED), "201",
         "Every amount has at most two decimals. Once for each trip: the same cart again is the same order."),
 }
 

@@ -99,7 +99,9 @@ async def refund(service: Service, request: Request) -> Answer:
         return asked
     given = asked.given
     made = await service.trips.refund(asked.trip, *given["amount"], given["refundRequestId"], given["refundReasonCode"], asked.actor)
-    return answers.refused(made) if isinstance(made, TripRefusal) else answers.ok({"reconciliationId": made})
+    if isinstance(made, TripRefusal):
+        return answers.refused(made)
+    return answers.ok({"reconciliationId": made}) if request.caller.merchant.settings.trip_refund_body else answers.EMPTY
 
 
 async def transactional_data(service: Service, request: Request) -> Answer:

@@ -208,6 +208,17 @@ async def test_a_body_that_is_no_object(client: Client):
         assert (await client.send("checkout", body)).error == INVALID
 
 
+async def test_what_an_unknown_trip_is_called(client: Client):
+    """As the payment service says it, where the merchant's clients want that."""
+    directory = client.process.directory
+    await directory.change(client.identifier, {"checkout_unknown_trip": "UnknownShoppingTrip"})
+    try:
+        assert await hand_in(client, "invalid-shopping-trip-uuid") == (400, "UnknownShoppingTrip")
+    finally:
+        await directory.change(client.identifier, {"checkout_unknown_trip": "UnknownShoppingTripException"})
+    assert await hand_in(client, "invalid-shopping-trip-uuid") == UNKNOWN
+
+
 async def test_trips_that_take_no_cart(client: Client):
     """One that nobody knows, another store's, one in other money, one captured, cancelled, or over; and a cart that is wrong comes before them."""
     assert await hand_in(client, "invalid-shopping-trip-uuid") == UNKNOWN

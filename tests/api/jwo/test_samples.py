@@ -8,6 +8,7 @@ import pytest
 
 from ringfence.core.outcomes import Declined, Silence, Unknown
 from ringfence.core.trip import TripRefusal
+from ringfence.engine.directory import Rejected
 from tests.api.jwo.asking import STORE_ID, Client
 
 pytestmark = pytest.mark.anyio
@@ -148,6 +149,18 @@ async def test_a_refund_once(client: Client):
     assert (await client.refund("sample-refund", 4.25, reason="OTHER")).error == BAD
     trip = await client.find("sample-refund")
     assert trip.payment is not None and trip.payment.refunded == 425
+
+
+async def test_a_refund_without_a_body(client: Client):
+    """Where the merchant's clients want an empty answer."""
+    await captured(client, "sample-empty-refund")
+    changed = await client.process.directory.change(client.identifier, {"trip_refund_body": "off"})
+    assert not isinstance(changed, Rejected)
+    try:
+        said = await client.refund("sample-empty-refund", 4.25)
+    finally:
+        await client.process.directory.change(client.identifier, {"trip_refund_body": "on"})
+    assert (said.status, said.body) == (200, None)
 
 
 @pytest.mark.parametrize("reason", ["DAMAGED_ITEM", "EXPIRED_ITEM", "UNWANTED_ITEM", "JWO_TECH_ERROR", "OTHER"])
