@@ -14,7 +14,7 @@ from typing import Any
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from ringfence.api.http import Door, Learn, Prepared, learning
-from ringfence.api.known_head import KnownHead, known_head
+from ringfence.api.known_head import KnownHead, Place, known_head
 from ringfence.engine import points
 from ringfence.engine.metrics import CRASHES, Counters
 
@@ -22,6 +22,9 @@ log = logging.getLogger(__name__)
 
 LESSONS = 64
 """So many heads of one connection are looked at; a caller whose heads never repeat is not studied for ever."""
+
+HEADS = 8
+"""So many heads of one connection are known at a time: a caller may act for several merchants."""
 
 SLOWEST = 65_536
 """Bytes a second: whoever sends a file this fast is never too slow."""
@@ -83,8 +86,7 @@ def connection_class(
             self._source_ip = self.client[0] if self.client else ""
 
             # The short way: what is known, and whether the parser stands between two requests, so that it may be passed by.
-            self._known: KnownHead | None = None
-            self._door: Prepared | None = None
+            self._known: list[tuple[KnownHead, Prepared]] = []
             self._between = True
             self._held, self._needed = bytearray(), 0       # of a request with a known head, until its body is complete
             self._unread: bytes | None = None               # what the parser is given, while its first head is of interest
@@ -99,24 +101,22 @@ def connection_class(
         # -- what arrives --
 
         def data_received(self, data: bytes) -> None:
-            if self._between and self._known is not None:
+            if self._between and self._known:
                 data = self._take_known(data)
                 if not data:
                     return
             self._parse(data)
 
         def _take_known(self, data: bytes) -> bytes:
-            """Start the requests with the known head at the beginning of *data*; what is left is for the parser."""
-            known, door = self._known, self._door
-            assert known is not None and door is not None
+            """Start the requests with known heads at the beginning of *data*; what is left is for the parser."""
             if self._held:
                 self._held += data
                 if len(self._held) < self._needed:
                     return b""
                 data, self._held = bytes(self._held), bytearray()
             at, arrived = 0, len(data)
-            while at < arrived and (place := known.body_of(data, at)) is not None:
-                start, end, key = place
+            while at < arrived and (found := self._found(data, at)) is not None:
+                (start, end, key), door = found
                 if end - start > door.body_limit:
                     break
                 if end > arrived:
@@ -125,6 +125,13 @@ def connection_class(
                 self._take(door, data[start:end], key)
                 at = end
             return data[at:] if at else data
+
+        def _found(self, data: bytes, at: int) -> tuple[Place, Prepared] | None:
+            """Where the request at this place ends, and who answers it, if its head is known."""
+            for known, door in self._known:
+                if (place := known.body_of(data, at)) is not None:
+                    return place, door
+            return None
 
         def _hold(self, part: bytes, needed: int) -> None:
             self._held, self._needed = bytearray(part), needed
@@ -185,7 +192,7 @@ def connection_class(
             self._lessons -= 1
             door = learns(self.headers)
             if door is not None and (known := known_head(received, self.url, self.headers, door.key_name)) is not None:
-                self._known, self._door = known, door
+                self._known = [*(one for one in self._known if one[0] != known), (known, door)][-HEADS:]
 
         # -- what is answered --
 

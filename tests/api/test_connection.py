@@ -393,6 +393,23 @@ async def _keyed(served: Served) -> None:
 test_a_head_whose_key_changes_is_known = alone(_keyed)
 
 
+async def _several(served: Served) -> None:
+    """A caller whose heads take turns is known by each of them; beyond so many the one that was learned first is forgotten."""
+    async with calling(served) as caller:
+        heads = [b"X-Merchant: %d" % number for number in range(connection.HEADS)]
+        for _ in range(3):
+            for head in heads:
+                assert (await caller.ask(keyed(b"ask", b"k", head)))[2] == b"ask|127.0.0.1|k"
+        assert served.long_way == len(heads)
+        assert (await caller.ask(post(b"other")))[2] == b"other|127.0.0.1|"
+        assert (await caller.ask(keyed(b"ask", b"k", heads[-1])))[0] == 201 and served.long_way == len(heads) + 1
+        assert (await caller.ask(keyed(b"ask", b"k", heads[0])))[0] == 201 and served.long_way == len(heads) + 2
+        assert len(served.connections()[0]._known) == connection.HEADS
+
+
+test_heads_that_take_turns_are_known = alone(_several)
+
+
 async def _changing(served: Served) -> None:
     """Heads that never repeat are answered the long way for ever, and are not looked at any more after a while."""
     async with calling(served) as caller:
