@@ -119,7 +119,9 @@ class Client:
                     sent, failed = True, said if said.reason else Failed(Trouble.NO_ANSWER, str(said.status))
                     if not repeats:
                         break
-            await asyncio.sleep(max(0.0, min(pause, (deadline - self._wall()).total_seconds() - SLACK)))
+            if number == TRIES or pause >= (deadline - self._wall()).total_seconds() - SLACK:
+                break                           # no try is left; whoever waited for the deadline itself might miss it, and know less
+            await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
         return failed
 
