@@ -67,19 +67,13 @@ class Reading:
     async def view(self, merchant_id: int, payment_id: int) -> View | None:
         """A merchant's payment; ``None`` where it has none of that id."""
         async with self._pool.acquire() as connection:          # one for both: to borrow it costs as much as to ask
-            steps = await rows.steps(connection, merchant_id, payment_id)
-            if not steps or steps[0].kind not in FIRST:
-                return None
-            return View(merchant_id, payment_id, await rows.payment(connection, merchant_id, payment_id), tuple(steps))
+            return (await _views(connection, [(merchant_id, payment_id)]))[0]
 
     async def views(
         self, connection: asyncpg.Connection, wanted: Sequence[tuple[int, int]],
     ) -> list[tuple[View, StoredCard | None] | None]:
         """Payments by (merchant id, payment id), place by place, each with the record of its card; what ``view`` does not find is ``None``."""
-        steps, payments = await rows.steps_of(connection, wanted), await rows.payments_of(connection, wanted)
-        views = [
-            View(*one, payment, tuple(done)) if done and done[0].kind in FIRST else None
-            for one, payment, done in zip(wanted, payments, steps, strict=True)]
+        views = await _views(connection, wanted)
         cards = await self._vault.cards(connection, [(one.merchant_id, one.first.card_id or 0) for one in views if one])
         found = iter(cards)
         return [(one, next(found)) if one else None for one in views]
@@ -121,3 +115,10 @@ class Reading:
     async def keep_sdk_token(self, merchant_id: int, sdk_token: str, device_id: str, expires_at: datetime) -> None:
         """Store a token made for one device; ``expires_at`` is business time."""
         await rows.keep_sdk_token(self._pool, merchant_id, sdk_token, device_id, expires_at)
+
+
+async def _views(connection: asyncpg.Connection, wanted: Sequence[tuple[int, int]]) -> list[View | None]:
+    steps, payments = await rows.steps_of(connection, wanted), await rows.payments_of(connection, wanted)
+    return [
+        View(*one, payment, tuple(done)) if done and done[0].kind in FIRST else None
+        for one, payment, done in zip(wanted, payments, steps, strict=True)]

@@ -150,14 +150,11 @@ class Vault:
     async def card(self, merchant_id: int, card_id: int) -> StoredCard | None:
         """A record by its id: what the messages that follow a payment need.  Raises ``DatabaseUnavailable``."""
         async with borrowed(self._pool) as connection:
-            row = await rows.load(connection, merchant_id, card_id)
-            if row is not None and not self._ring.holds(row.key_id):
-                await self._ring.refresh(connection)
-        return row and stored_card(row)
+            return (await self.cards(connection, [(merchant_id, card_id)]))[0]
 
     async def cards(self, connection: asyncpg.Connection, wanted: Sequence[tuple[int, int]]) -> list[StoredCard | None]:
-        """Records by (merchant id, card id), place by place, as ``card`` gives them."""
-        found = await rows.load_together(connection, wanted)
+        """Records by (merchant id, card id), place by place."""
+        found = await rows.load(connection, wanted)
         if not all(row is None or self._ring.holds(row.key_id) for row in found):
             await self._ring.refresh(connection)
         return [row and stored_card(row) for row in found]

@@ -94,13 +94,7 @@ async def insert(
     return {(row[0], row[1]) for row in rows}
 
 
-async def load(connection: asyncpg.Connection, merchant_id: int, card_id: int) -> CardRow | None:
-    """One card by its id."""
-    row = await connection.fetchrow(SQL.load_card, merchant_id, card_id)
-    return CardRow(*row) if row else None
-
-
-async def load_together(connection: asyncpg.Connection, wanted: Sequence[tuple[int, int]]) -> list[CardRow | None]:
+async def load(connection: asyncpg.Connection, wanted: Sequence[tuple[int, int]]) -> list[CardRow | None]:
     """Cards by (merchant id, card id), place by place."""
     found: list[CardRow | None] = [None] * len(wanted)
     for row in await connection.fetch(SQL.load_cards, *columns(wanted, 2)):

@@ -64,35 +64,23 @@ async def latest_attempt(pool: asyncpg.Pool, merchant_id: int, key: str) -> int 
 
 async def payment(pool: Connection, merchant_id: int, payment_id: int) -> Payment | None:
     """A payment as it stands; ``None`` before its first outcome."""
-    row = await pool.fetchrow(SQL.payment, merchant_id, payment_id)
-    if row is None:
-        return None
-    return _payment(tuple(row))
-
-
-def _payment(values: tuple) -> Payment:
-    return Payment(values[0], values[1], Status(values[2]), *values[3:20], captures=captures_of(values[20]))
+    return (await payments_of(pool, [(merchant_id, payment_id)]))[0]
 
 
 async def payments_of(connection: Connection, wanted: Sequence[tuple[int, int]]) -> list[Payment | None]:
-    """Payments by (merchant id, payment id) as they stand, place by place."""
+    """Payments by (merchant id, payment id) as they stand, place by place; ``None`` before the first outcome."""
     found: list[Payment | None] = [None] * len(wanted)
     for place, *values in await connection.fetch(SQL.payments_of, *columns(wanted, 2)):
-        found[place - 1] = _payment(tuple(values))
+        found[place - 1] = Payment(values[0], values[1], Status(values[2]), *values[3:20], captures=captures_of(values[20]))
     return found
 
 
 async def steps_of(connection: Connection, wanted: Sequence[tuple[int, int]]) -> list[list[Step]]:
-    """The operations of payments by (merchant id, payment id), each as in ``steps``, place by place."""
+    """The operations of payments by (merchant id, payment id), oldest first, place by place; empty where there is no such payment."""
     found: list[list[Step]] = [[] for _ in wanted]
     for place, *values in await connection.fetch(SQL.steps_of, *columns(wanted, 2)):
         found[place - 1].append(Step(*values))
     return found
-
-
-async def steps(pool: Connection, merchant_id: int, payment_id: int) -> list[Step]:
-    """A payment's operations, oldest first; empty where there is no such payment."""
-    return [Step(*tuple(row)) for row in await pool.fetch(SQL.steps, merchant_id, payment_id)]
 
 
 async def claim_service(

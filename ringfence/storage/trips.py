@@ -81,8 +81,7 @@ async def make(connection: Connection, row: TripRow) -> bool:
 
 async def trip(connection: Connection, merchant_id: int, store: str, name: str) -> TripRow | None:
     """A trip."""
-    row = await connection.fetchrow(SQL.trip, merchant_id, store, name)
-    return row and TripRow(*row)
+    return (await together(connection, [(merchant_id, store, name)]))[0]
 
 
 async def together(connection: Connection, wanted: Sequence[tuple[int, str, str]]) -> list[TripRow | None]:

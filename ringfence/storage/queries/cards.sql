@@ -30,14 +30,8 @@ WHERE EXISTS (SELECT FROM in_force)
 ON CONFLICT DO NOTHING
 RETURNING merchant_id, card_id;
 
--- load_card --
--- One card by its id.
-SELECT merchant_id, card_id, brand, bin, last4, key_id, wrapped_key, ciphertext, first_reference, blocked
-FROM cards
-WHERE merchant_id = $1::integer AND card_id = $2::bigint;
-
 -- load_cards --
--- Cards by their ids; places as asked.
+-- Cards by their ids.  Places as asked.
 SELECT w.place, c.merchant_id, c.card_id, c.brand, c.bin, c.last4, c.key_id, c.wrapped_key, c.ciphertext, c.first_reference, c.blocked
 FROM unnest($1::integer[], $2::bigint[]) WITH ORDINALITY AS w (merchant_id, card_id, place)
 JOIN cards c ON c.merchant_id = w.merchant_id AND c.card_id = w.card_id;

@@ -10,34 +10,8 @@ JOIN operations o ON o.merchant_id = $1 AND o.key = $2 || '#' || n
 ORDER BY n DESC
 LIMIT 1;
 
--- payment --
--- One payment's row.
-SELECT p.payment_id, p.currency, p.status, p.purchase, p.authorized, p.captured, p.voided, p.expired,
-       p.unsecured, p.refunded, p.disputed, p.charged_back, p.pending_authorization, p.pending_increment,
-       p.pending_decrement, p.pending_capture, p.pending_void, p.pending_refund, p.unknown, p.expires_at, p.captures
-FROM payments p WHERE p.merchant_id = $1 AND p.payment_id = $2;
-
--- steps --
--- A payment's operations in order, each with the outcome of its latest attempt; the one that began it first, whatever the
--- clocks of two hosts made of their ids.
-SELECT o.operation_id, o.kind, o.minor, o.currency, o.door, o.reference, o.key, o.details, o.actor, o.source,
-       o.processor, o.card_id, o.token_name, o.initiation, o.channel, o.accepts_partial, o.reason, o.hold_seconds,
-       o.allotment, o.asked_at, o.ask_deadline,
-       l.attempt, l.result, l.minor AS answered_minor, l.response_code, l.advice, l.approval_code, l.scheme_reference,
-       l.processor_reference, l.answered_at,
-       o.operation_id = o.payment_id AND EXISTS (
-           SELECT FROM authentications a WHERE a.merchant_id = o.merchant_id AND a.payment_id = o.payment_id AND a.payment_id > 0
-           AND a.soft_decline <> '') AS resubmitted
-FROM operations o
-LEFT JOIN LATERAL (
-    SELECT x.* FROM outcomes x
-    WHERE x.merchant_id = o.merchant_id AND x.payment_id = o.payment_id AND x.operation_id = o.operation_id
-    ORDER BY x.attempt DESC LIMIT 1) l ON true
-WHERE o.merchant_id = $1 AND o.payment_id = $2
-ORDER BY o.operation_id <> o.payment_id, o.operation_id;
-
 -- payments_of --
--- Rows of payments; places as asked.
+-- Rows of payments.  Places as asked.
 SELECT w.place, p.payment_id, p.currency, p.status, p.purchase, p.authorized, p.captured, p.voided, p.expired,
        p.unsecured, p.refunded, p.disputed, p.charged_back, p.pending_authorization, p.pending_increment,
        p.pending_decrement, p.pending_capture, p.pending_void, p.pending_refund, p.unknown, p.expires_at, p.captures
@@ -45,7 +19,8 @@ FROM unnest($1::integer[], $2::bigint[]) WITH ORDINALITY AS w (merchant_id, paym
 JOIN payments p ON p.merchant_id = w.merchant_id AND p.payment_id = w.payment_id;
 
 -- steps_of --
--- The operations of payments, each as in "steps"; places as asked.
+-- The operations of payments in order, each with the outcome of its latest attempt; the one that began it first, whatever the
+-- clocks of two hosts made of their ids.  Places as asked.
 SELECT w.place, o.operation_id, o.kind, o.minor, o.currency, o.door, o.reference, o.key, o.details, o.actor, o.source,
        o.processor, o.card_id, o.token_name, o.initiation, o.channel, o.accepts_partial, o.reason, o.hold_seconds,
        o.allotment, o.asked_at, o.ask_deadline,

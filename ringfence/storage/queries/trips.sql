@@ -27,14 +27,8 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $
 ON CONFLICT (merchant_id, store, name) DO NOTHING
 RETURNING number;
 
--- trip --
--- A trip by its store and name.
-SELECT merchant_id, store, name, number, payment_id, holds, card_id, shopper, company, people, card_read, currency, hold, started_at, expires_at,
-       never_expires, refused, level, level_behind, cancelled_at, ended_at, alarms, alarm_at, actor
-FROM trips WHERE merchant_id = $1 AND store = $2 AND name = $3;
-
 -- together --
--- Trips by their stores and names; places as asked.
+-- Trips by their stores and names.  Places as asked.
 SELECT w.place, t.merchant_id, t.store, t.name, t.number, t.payment_id, t.holds, t.card_id, t.shopper, t.company, t.people, t.card_read,
        t.currency, t.hold, t.started_at, t.expires_at, t.never_expires, t.refused, t.level, t.level_behind, t.cancelled_at, t.ended_at,
        t.alarms, t.alarm_at, t.actor
