@@ -208,39 +208,44 @@ class Directory:
         form, problem = FORMS["ppro"][2]
         if not form.fullmatch(secret):
             return Rejected((SettingError("webhook_secret", problem),))
-        async with self._pool.acquire() as connection, connection.transaction():
-            stored = await rows.for_change(connection, identifier)
-            if stored is None:
-                return None
-            await rows.begin_change(connection)
-            row = await rows.credential(connection, stored.merchant_id, "ppro", public_name)
-            if row is None:
-                return None
-            before = self._open(row, {stored.merchant_id: identifier})
+
+        def changed(before: Credential) -> tuple[NewCredential, Sequence[Earlier]] | Rejected:
             earlier = [Earlier(before.response_phrase, wall + keep), *before.earlier] if keep else list(before.earlier)
             earlier = [one for one in earlier if wall < one.until and one.secret != secret]
             if len(earlier) > MAX_EARLIER:
                 return Rejected((SettingError("keep", f"would leave more than {MAX_EARLIER} earlier secrets in force"),))
-            fresh = NewCredential("ppro", public_name, before.request_phrase, secret, before.algorithm)
-            await rows.update_credential(connection, self._row(stored.merchant_id, fresh, earlier))
-        await self.load()
-        return self._merchants[identifier]
+            return NewCredential("ppro", public_name, before.request_phrase, secret, before.algorithm), earlier
+
+        return await self._change_credential(identifier, "ppro", public_name, changed)
 
     async def allow(self, identifier: str, access_key_id: str, allowed: Allowed) -> Merchant | Rejected | None:
         """Change what an access key may do; ``None`` where there is no such merchant or key."""
         if errors := faults_of(allowed):
             return Rejected(tuple(errors))
+
+        def changed(before: Credential) -> tuple[NewCredential, Sequence[Earlier]]:
+            return NewCredential(
+                "jwo", access_key_id, before.request_phrase, before.response_phrase, before.algorithm, allowed), ()
+
+        return await self._change_credential(identifier, "jwo", access_key_id, changed)
+
+    async def _change_credential(
+        self, identifier: str, door: str, public_name: str,
+        changed: Callable[[Credential], tuple[NewCredential, Sequence[Earlier]] | Rejected],
+    ) -> Merchant | Rejected | None:
+        """Put what ``changed`` makes of a credential in its place; ``None`` where there is no such merchant or credential."""
         async with self._pool.acquire() as connection, connection.transaction():
             stored = await rows.for_change(connection, identifier)
             if stored is None:
                 return None
             await rows.begin_change(connection)
-            row = await rows.credential(connection, stored.merchant_id, "jwo", access_key_id)
+            row = await rows.credential(connection, stored.merchant_id, door, public_name)
             if row is None:
                 return None
-            before = self._open(row, {stored.merchant_id: identifier})
-            fresh = NewCredential("jwo", access_key_id, before.request_phrase, before.response_phrase, before.algorithm, allowed)
-            await rows.update_credential(connection, self._row(stored.merchant_id, fresh))
+            made = changed(self._open(row, {stored.merchant_id: identifier}))
+            if isinstance(made, Rejected):
+                return made
+            await rows.update_credential(connection, self._row(stored.merchant_id, *made))
         await self.load()
         return self._merchants[identifier]
 
