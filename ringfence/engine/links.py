@@ -10,7 +10,6 @@ import hashlib
 import hmac
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from enum import StrEnum
 from typing import NamedTuple
 
 import asyncpg
@@ -21,6 +20,7 @@ from ringfence.core.commands import MAX_MINOR
 from ringfence.core.link import Act, Payment, Problem, Standing, State
 from ringfence.engine.directory import Merchant
 from ringfence.engine.link_addresses import Addresses
+from ringfence.engine.link_values import Link, Opened, Order, Refused, Why
 from ringfence.engine.settings import PAYMENT_OPTIONS
 from ringfence.storage import links as rows
 from ringfence.storage.borrowing import borrowed
@@ -39,71 +39,6 @@ PAYABLE = timedelta(days=14)
 CHUNK = 1_000
 TRIES = 40
 """An order that was tried so often is opened no more; see ``storage.links.MOST_TRIES``."""
-
-
-class Why(StrEnum):
-    """Why nothing was done."""
-
-    SOMEONE_IS_PAYING = Problem.SOMEONE_IS_PAYING.value
-    PAID = Problem.PAID.value
-    EXPIRED = Problem.EXPIRED.value
-    CANCELLED = Problem.CANCELLED.value
-    NOT_FOUND = "not_found"
-    REFERENCE_USED = "reference_used"           # it names another link, or an order
-    REFERENCE_DIFFERS = "reference_differs"     # a link's reference cannot change
-    AMOUNT = "amount"                           # below one minor unit, or above what a payment can have
-    PAST = "past"                               # it would have expired already
-    TOO_FAR = "too_far"                         # it would live for more than ten years
-    MEDIUM_OFF = "medium_off"                   # this merchant, or this installation, sends no such messages
-    NO_RECIPIENT = "no_recipient"               # nowhere to send it to
-    TOO_MANY_MESSAGES = "too_many_messages"
-    TOO_MANY_TRIES = "too_many_tries"
-    TERMS_MISSING = "terms_missing"             # the merchant's terms must be shown, and nobody said where they are
-    RETURN_URL = "return_url"                   # no address of this merchant
-    PAYMENT_OPTION = "payment_option"           # no card that this merchant takes
-
-
-class Refused(NamedTuple):
-    """Nothing was done; ``field`` is to blame, where one is."""
-
-    why: Why
-    field: str = ""
-
-
-class Order(NamedTuple):
-    """What a link is asked for with.  ``reference`` is unique among the merchant's orders; ``actor`` is who asks."""
-
-    reference: str
-    terms: Terms
-    actor: str
-
-
-class Link(NamedTuple):
-    """A link as it stands.  Instants are business time; ``url`` is what its payer opens; ``in_doubt``: a payment has no end yet."""
-
-    merchant_id: int
-    link_id: int
-    reference: str
-    terms: Terms
-    state: State
-    url: str
-    created_at: datetime
-    created_by: str
-    paid_at: datetime | None
-    payment_id: int | None
-    in_doubt: bool = False
-
-
-class Opened(NamedTuple):
-    """A link in its payer's hands until ``until``.
-
-    The payment takes the key ``order_key``; as its ``attempt``-th one, from 1, it adds ``#attempt`` behind the first.
-    """
-
-    link: Link
-    order_key: str
-    attempt: int
-    until: datetime
 
 
 class Desk(NamedTuple):
