@@ -15,7 +15,8 @@ from ringfence.api.jwo import checkout, payments
 from ringfence.api.jwo.accounts import Accounts
 from ringfence.api.jwo.app import StoreApi
 from ringfence.api.jwo.door import Request
-from ringfence.api.jwo.fields import TRIP_ONLY, Wrong
+from ringfence.api.jwo.fields import tables
+from ringfence.api.jwo.kinds import Wrong
 from ringfence.api.jwo.payments import Service, read
 from ringfence.background import orders as order_queue
 from ringfence.background.worker import Chore, Queue
@@ -120,7 +121,7 @@ def store_api(base: Foundation) -> StoreApi:
 def near_its_end(trips: Trips, now: Callable[[], datetime]) -> Callable[[Request], Awaitable[bool]]:
     """Whether a request about a trip cannot wait: the hold would be gone."""
     async def spared(request: Request) -> bool:
-        given = read(TRIP_ONLY, request.body)
+        given = read(tables(request.caller.merchant.settings).trip_only, request.body)
         if type(given) is Wrong:
             return False
         trip = await trips.find(request.caller.merchant.merchant_id, given["storeId"], given["shoppingTripId"])

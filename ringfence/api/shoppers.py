@@ -16,7 +16,8 @@ from ringfence.api.admin import BadInput, Endpoint, only, read_object
 from ringfence.api.describing import Schema, answers, fields, operator, path, query, rows, text
 from ringfence.api.events import whole_of
 from ringfence.api.http import error_response, json_response
-from ringfence.api.jwo.fields import EMAIL, LONGEST, SHOPPER, STORE, Kind, Wrong
+from ringfence.api.jwo.fields import EMAIL, SHOPPER, STORE
+from ringfence.api.jwo.kinds import LONGEST, Kind, Wrong
 from ringfence.engine.directory import Directory, Merchant
 from ringfence.engine.shoppers import ShopperRow, Shoppers
 

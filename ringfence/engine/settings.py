@@ -46,6 +46,9 @@ from ringfence.engine.setting_kinds import (
 CHANNELS = ("redirection", "merchant_page", "trusted", "recurring", "moto", "mobile_sdk", "batch", "invoicing")
 """How a payment reaches the service over APS; each can be switched off, and each has its own addresses."""
 
+EXPIRED_STATUSES = ("400", "404", "409", "410")
+"""How the door of stores may answer about a trip that expired."""
+
 LONGEST_FLOW_SECONDS = 86_400
 """The most that a merchant may let a TOKENIZATION wait for its payment."""
 
@@ -178,6 +181,12 @@ class Settings:
     trip_decline_baseline: str = setting(
         one_of("preauth", "zero"), "preauth",
         "what a declined adjust tells: preauth: what stands of the hold; zero: what the last adjust that succeeded left, 0 where none did")
+    trip_names: str = setting(one_of("any", "uuid"), "any", "what a trip may be called. any: letters, digits, _ and -; uuid: a UUID")
+    store_may_be_empty: bool = setting(FLAG, False, "an empty storeId has the right form, and no trip; off: BadRequestException")
+    trip_pending: bool = setting(FLAG, True, "an adjust whose end nobody knows yet is answered with PENDING; off: with 503, to be sent again")
+    trip_expired_status: str = setting(one_of(*EXPIRED_STATUSES), "400", "the status of ShoppingTripExpiredException")
+    trip_status_unit: str = setting(
+        one_of("either", "seconds", "milliseconds"), "either", "of paymentStatusTime. either: milliseconds from 10^11 on")
     trip_risk: str = setting(
         one_of("managed", "recommendation", "retailer", "none"), "managed",
         "who decides at the gate: managed: the service; recommendation: the service, but the retailer may override; retailer: the retailer; "

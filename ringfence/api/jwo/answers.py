@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from ringfence.api.jwo.door import Answer, Caller
-from ringfence.api.jwo.fields import Wrong
+from ringfence.api.jwo.kinds import Wrong
 from ringfence.core.trip import TripRefusal
 
 _ENCODE = msgspec.json.Encoder().encode
@@ -18,10 +18,9 @@ _ENCODE = msgspec.json.Encoder().encode
 BAD_REQUEST, UNKNOWN_TRIP, EXPIRED = "BadRequestException", "UnknownShoppingTrip", "ShoppingTripExpiredException"
 UNAVAILABLE, BROKEN, THROTTLED = "ServiceUnavailableException", "InternalServerException", "TooManyRequestsException"
 
-#: Why nothing is done about a trip: status, name.
+#: Why nothing is done about a trip, but that it expired: status, name.
 REFUSALS: Mapping[TripRefusal, tuple[int, str]] = {
     TripRefusal.UNKNOWN: (400, UNKNOWN_TRIP),
-    TripRefusal.EXPIRED: (400, EXPIRED),
     TripRefusal.STATE: (400, BAD_REQUEST),
     TripRefusal.AMOUNT: (400, BAD_REQUEST),
     TripRefusal.CURRENCY: (400, BAD_REQUEST),
@@ -56,8 +55,10 @@ def bad(wrong: Wrong, name: str = BAD_REQUEST) -> Answer:
     return error(400, name, f"{wrong.field} {wrong.problem}".strip())
 
 
-def refused(refusal: TripRefusal) -> Answer:
-    """Why nothing is done about a trip."""
+def refused(refusal: TripRefusal, caller: Caller) -> Answer:
+    """Why nothing is done about a trip.  No page tells the status of one that expired: a setting does."""
+    if refusal is TripRefusal.EXPIRED:
+        return error(int(caller.merchant.settings.trip_expired_status), EXPIRED)
     return error(*REFUSALS[refusal], SAID.get(refusal, ""))
 
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from ringfence.api.jwo import answers, fields
+from ringfence.api.jwo import answers
 from ringfence.api.jwo.door import Answer, Endpoint, Request
-from ringfence.api.jwo.fields import REQUIRED, Wrong
+from ringfence.api.jwo.fields import tables
+from ringfence.api.jwo.kinds import REQUIRED, Wrong
 from ringfence.api.jwo.money import Amount
 from ringfence.api.jwo.payments import Service, read
 from ringfence.core.cart import Cart, Fault, Found, Line, Part, fault
-from ringfence.core.trip import State
+from ringfence.core.trip import State, TripRefusal
 
 UNKNOWN_TRIPS = ("UnknownShoppingTripException", answers.UNKNOWN_TRIP)
 """By the setting ``checkout_unknown_trip``."""
@@ -32,7 +33,8 @@ FAULTS = {
 
 async def checkout(service: Service, request: Request) -> Answer:
     """Take a cart in hand.  The same cart again is the same order; another one for the same trip is refused."""
-    given = read(fields.CART, request.body)
+    caller = request.caller
+    given = read(tables(caller.merchant.settings).cart, request.body)
     if type(given) is Wrong:
         return answers.bad(given, MISSING.get(given.field, INVALID) if given.problem == REQUIRED else INVALID)
     if not given["lineItems"]:
@@ -40,7 +42,6 @@ async def checkout(service: Service, request: Request) -> Answer:
     cart = cart_of(given)
     if type(cart) is Wrong:
         return answers.bad(cart, INVALID)
-    caller = request.caller
     if (found := fault(cart, strict=caller.merchant.settings.checkout_sums == "strict")) is not None:
         return _does_not_add_up(found)
     if (no := answers.denied(caller, given["storeId"])) is not None:
@@ -51,7 +52,7 @@ async def checkout(service: Service, request: Request) -> Answer:
     earlier = await service.orders.of_trip(trip)
     if earlier is None:
         if trip.state is State.EXPIRED:
-            return answers.error(400, answers.EXPIRED)
+            return answers.refused(TripRefusal.EXPIRED, caller)
         if trip.state not in (State.HELD, State.ADJUST_PENDING, State.ADJUSTED):
             return answers.error(400, INVALID, "not at this point of the trip's payment")
         if cart.currency != trip.currency:

@@ -1,248 +1,68 @@
 """What retailers may send, as tables: one request a table, one field a row (Just Walk Out payments, sections 3, 4 and 9).
 
-Decides names, forms and limits, and says which field is wrong.  A field that is ``null`` is missing; one that no table knows is passed over.
-Refuses to know what a field means, and in which words a door refuses it.
+Decides names, forms and limits.  Where Amazon's own pages disagree about one (section 13), the merchant's settings choose the table.  Refuses to
+know what a field means, and in which words a door refuses it.
 """
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
-from datetime import UTC, datetime
-from decimal import Decimal
-from typing import Any, NamedTuple, Protocol
+from functools import cache
+from typing import NamedTuple
 
-from ringfence.api.jwo import money
-from ringfence.api.jwo.decoding import Number
-from ringfence.api.jwo.money import Amount, BadAmount
+from ringfence.api.jwo.kinds import Instant, Kind, Listed, Object, OneOf, Paid, Priced, Quantity, Row, Said, Word
+from ringfence.engine.settings import Settings
 
-LONGEST = 255
-REQUIRED = "is required"
 REFUND_REASONS = ("DAMAGED_ITEM", "EXPIRED_ITEM", "UNWANTED_ITEM", "JWO_TECH_ERROR", "OTHER")
 LINE_TYPES = ("SKU", "SCANCODE")
 MOST_LINES, MOST_PARTS = 2_000, 100
 """Lines of a cart; promotions, deposits and fees of one line."""
 
-
-class Wrong(NamedTuple):
-    """A field and what is wrong with it; the field is "" for the whole body."""
-
-    field: str
-    problem: str
-
-
-class Kind(Protocol):
-    """How one value is read.  The path is for whoever is told that it is wrong."""
-
-    def read(self, value: Any, path: str) -> Any:
-        """The value, or ``Wrong``."""
-
-    def schema(self) -> dict[str, Any]:
-        """The same for machines (JSON Schema)."""
-
-
-class Word:
-    """A text of a certain form; never empty."""
-
-    def __init__(self, pattern: str, longest: int = LONGEST) -> None:
-        self._pattern, self._longest = pattern, longest
-        self._match = re.compile(pattern, re.ASCII).fullmatch
-
-    def read(self, value: Any, path: str) -> Any:
-        if type(value) is not str:
-            return Wrong(path, "must be a text")
-        if not value or len(value) > self._longest:
-            return Wrong(path, f"must have 1 to {self._longest} characters")
-        return value if self._match(value) else Wrong(path, f"must be of the form {self._pattern}")
-
-    def schema(self) -> dict[str, Any]:
-        return {"type": "string", "minLength": 1, "maxLength": self._longest, "pattern": f"^(?:{self._pattern})$"}
-
-
-class Said:
-    """A text for people: whatever can be printed."""
-
-    def __init__(self, longest: int = LONGEST) -> None:
-        self._longest = longest
-
-    def read(self, value: Any, path: str) -> Any:
-        if type(value) is not str:
-            return Wrong(path, "must be a text")
-        if not value.strip() or len(value) > self._longest:
-            return Wrong(path, f"must have 1 to {self._longest} characters")
-        if any(sign < " " or sign == "\x7f" or "\ud800" <= sign <= "\udfff" for sign in value):
-            return Wrong(path, "must be printable")
-        return value
-
-    def schema(self) -> dict[str, Any]:
-        return {"type": "string", "minLength": 1, "maxLength": self._longest, "pattern": r"^[^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f][^\x00-\x1f\x7f]*$"}
-
-
-class OneOf:
-    """One of some words."""
-
-    def __init__(self, *words: str) -> None:
-        self._words = words
-
-    def read(self, value: Any, path: str) -> Any:
-        return value if type(value) is str and value in self._words else Wrong(path, f"must be one of {', '.join(self._words)}")
-
-    def schema(self) -> dict[str, Any]:
-        return {"type": "string", "enum": list(self._words)}
-
-
-class Paid:
-    """An amount as payments and feedback write it, of at least so many minor units."""
-
-    def __init__(self, least: int = 1) -> None:
-        self._least = least
-
-    def read(self, value: Any, path: str) -> Any:
-        return _amount(money.read_payment(value, self._least), path)
-
-    def schema(self) -> dict[str, Any]:
-        bound = {"exclusiveMinimum": 0} if self._least else {"minimum": 0}
-        return _object({"amount": {"type": "number", **bound}, "code": _CODE}, ("amount", "code"))
-
-
-class Priced:
-    """An amount as a cart writes it."""
-
-    def read(self, value: Any, path: str) -> Any:
-        return _amount(money.read_checkout(value), path)
-
-    def schema(self) -> dict[str, Any]:
-        return _object({
-            "amount": {"type": "string", "pattern": r"^(?:0|[1-9][0-9]{0,14})(?:\.[0-9]{1,2})?$"}, "currencyCode": _CODE,
-        }, ("amount", "currencyCode"))
-
-
-class Quantity:
-    """How many, as a text with at most two decimals; read as hundredths."""
-
-    _match = re.compile(r"(0|[1-9][0-9]{0,5})(?:\.([0-9]{1,2}))?", re.ASCII).fullmatch
-
-    def read(self, value: Any, path: str) -> Any:
-        found = self._match(value) if type(value) is str else None
-        hundredths = int(found[1] + (found[2] or "").ljust(2, "0")) if found else 0
-        return hundredths if hundredths else Wrong(path, "must be more than zero, a number in a text with at most two decimals")
-
-    def schema(self) -> dict[str, Any]:
-        return {"type": "string", "pattern": r"^(?=.*[1-9])(?:0|[1-9][0-9]{0,5})(?:\.[0-9]{1,2})?$"}
-
-
-class Instant:
-    """A number of seconds since 1970, or of milliseconds from 10^11 on."""
-
-    _match = re.compile(r"[0-9]{1,16}(?:\.[0-9]{1,12})?(?:[eE]\+?[0-9]{1,2})?", re.ASCII).fullmatch
-    _millis, _latest = 10 ** 11, datetime(2100, 1, 1, tzinfo=UTC).timestamp()
-
-    def read(self, value: Any, path: str) -> Any:
-        if type(value) is not Number or not self._match(value):
-            return Wrong(path, "must be a number of seconds or milliseconds since 1970")
-        number = Decimal(value)
-        seconds = number / 1000 if number >= self._millis else number
-        if seconds > self._latest:
-            return Wrong(path, "is too late")
-        whole = int(seconds)
-        return datetime.fromtimestamp(whole, UTC).replace(microsecond=int((seconds - whole) * 1_000_000))
-
-    def schema(self) -> dict[str, Any]:
-        return {"type": "number", "minimum": 0}
-
-
-class Row(NamedTuple):
-    """One field."""
-
-    kind: Kind
-    required: bool = True
-
-
-class Object:
-    """An object with these fields."""
-
-    def __init__(self, **rows: Row | Kind) -> None:
-        self._rows = {name: row if isinstance(row, Row) else Row(row) for name, row in rows.items()}
-
-    def read(self, value: Any, path: str) -> Any:
-        if type(value) is not dict:
-            return Wrong(path, "must be an object")
-        read: dict[str, Any] = {}
-        for name, row in self._rows.items():
-            where, given = f"{path}.{name}" if path else name, value.get(name)
-            if given is None:
-                if row.required:
-                    return Wrong(where, REQUIRED)
-                continue
-            one = read[name] = row.kind.read(given, where)
-            if type(one) is Wrong:
-                return one
-        return read
-
-    def schema(self) -> dict[str, Any]:
-        return _object({name: row.kind.schema() for name, row in self._rows.items()}, tuple(name for name, row in self._rows.items() if row.required))
-
-
-class Listed:
-    """A list; ``least`` and ``most`` of its length."""
-
-    def __init__(self, kind: Kind, most: int, least: int = 0) -> None:
-        self._kind, self._most, self._least = kind, most, least
-
-    def read(self, value: Any, path: str) -> Any:
-        if type(value) is not list:
-            return Wrong(path, "must be a list")
-        if len(value) > self._most:
-            return Wrong(path, f"has more than {self._most} entries")
-        read = []
-        for place, one in enumerate(value):
-            read.append(self._kind.read(one, f"{path}[{place}]"))
-            if type(read[-1]) is Wrong:
-                return read[-1]
-        return read
-
-    def schema(self) -> dict[str, Any]:
-        return {"type": "array", "items": self._kind.schema(), "maxItems": self._most, **({"minItems": self._least} if self._least else {})}
-
-
-def _amount(read: Amount | BadAmount, path: str) -> Amount | Wrong:
-    if type(read) is BadAmount:
-        return Wrong(f"{path}.{read.member}" if read.member else path, read.problem)
-    return read
-
-
-def _object(properties: Mapping[str, Any], required: tuple[str, ...]) -> dict[str, Any]:
-    return {"type": "object", "properties": dict(properties), "required": list(required)}
-
-
-_CODE = {"type": "string", "pattern": "^[A-Z]{3}$"}
-
-STORE = Word("[0-9a-zA-Z_-]+")
-"""Amazon's form lets an empty one through, and its own tests want that refused: so do we."""
-TRIP = Word("[0-9a-zA-Z_-]+")
-"""Called a UUID there, and plain words in the same pages: any name of this form."""
+NAME = "[0-9a-zA-Z_-]+"
+STORE = Word(NAME)
+#: How trips may be called, by the setting ``trip_names``.
+TRIPS = {"any": Word(NAME), "uuid": Word("[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", 36)}
 REQUEST_ID = Word("[0-9a-f]{8}-[0-9a-f]{4}-[0-5][0-9a-f]{3}-[089ab][0-9a-f]{3}-[0-9a-f]{12}", 36)
 """A UUID in lower case, of the versions 0 to 5."""
 SHOPPER = Word("[0-9a-zA-Z_.-]+")
 EMAIL = Word(r"[A-Z0-9a-z._%+-]+@[A-Za-z0-9.-]+[.]+[A-Za-z]+", 128)
 
-_OF_TRIP = {"storeId": STORE, "shoppingTripId": TRIP}
-CHARGE = Object(**_OF_TRIP, amount=Paid())
-TRIP_ONLY = Object(**_OF_TRIP)
-REFUND = Object(**_OF_TRIP, amount=Paid(), refundRequestId=REQUEST_ID, refundReasonCode=OneOf(*REFUND_REASONS))
-IDENTITY = Object(storeId=STORE, shopperId=Object(id=SHOPPER))
-FEEDBACK = Object(**_OF_TRIP, totalAmount=Paid(), settledAmount=Paid(0), paymentStatusTime=Instant())
-
 _PRICED = Priced()
-CART = Object(
-    idempotentShoppingTripId=TRIP, storeId=STORE,
-    lineItems=Listed(Object(
-        productId=Said(), type=OneOf(*LINE_TYPES), quantity=Object(value=Quantity(), unit=Said(64)),
-        unitPrice=Object(
-            price=_PRICED, salesTax=_PRICED, totalPrice=_PRICED,
-            promotions=Row(Listed(Object(promotionAmount=_PRICED, promotionDescription=Said(1_000)), MOST_PARTS), False),
-            depositsAndFees=Row(Listed(Object(
-                depositAndFeeAmount=_PRICED, depositAndFeeDescription=Said(1_000), salesTax=Row(_PRICED, False)), MOST_PARTS), False),
-        ),
-    ), MOST_LINES, 1),
-    orderTotals=Object(priceTotal=_PRICED, subTotal=_PRICED, promotionsTotal=_PRICED, salesTaxTotal=_PRICED),
-)
+_TOTALS = Object(priceTotal=_PRICED, subTotal=_PRICED, promotionsTotal=_PRICED, salesTaxTotal=_PRICED)
+_LINES = Listed(Object(
+    productId=Said(), type=OneOf(*LINE_TYPES), quantity=Object(value=Quantity(), unit=Said(64)),
+    unitPrice=Object(
+        price=_PRICED, salesTax=_PRICED, totalPrice=_PRICED,
+        promotions=Row(Listed(Object(promotionAmount=_PRICED, promotionDescription=Said(1_000)), MOST_PARTS), False),
+        depositsAndFees=Row(Listed(Object(
+            depositAndFeeAmount=_PRICED, depositAndFeeDescription=Said(1_000), salesTax=Row(_PRICED, False)), MOST_PARTS), False),
+    ),
+), MOST_LINES, 1)
+
+
+class Tables(NamedTuple):
+    """The requests, as one merchant's callers write them."""
+
+    charge: Kind
+    trip_only: Kind
+    refund: Kind
+    identity: Kind
+    feedback: Kind
+    cart: Kind
+
+
+def tables(settings: Settings) -> Tables:
+    """The forms that these settings choose."""
+    return _tables(settings.store_may_be_empty, settings.trip_names, settings.trip_status_unit)
+
+
+@cache
+def _tables(empty: bool, names: str, unit: str) -> Tables:
+    store = Word(NAME, least=0) if empty else STORE
+    of_trip = {"storeId": store, "shoppingTripId": TRIPS[names]}
+    return Tables(
+        charge=Object(**of_trip, amount=Paid()),
+        trip_only=Object(**of_trip),
+        refund=Object(**of_trip, amount=Paid(), refundRequestId=REQUEST_ID, refundReasonCode=OneOf(*REFUND_REASONS)),
+        identity=Object(storeId=store, shopperId=Object(id=SHOPPER)),
+        feedback=Object(**of_trip, totalAmount=Paid(), settledAmount=Paid(0), paymentStatusTime=Instant(unit)),
+        cart=Object(idempotentShoppingTripId=TRIPS[names], storeId=store, lineItems=_LINES, orderTotals=_TOTALS),
+    )

@@ -5,19 +5,23 @@ that nobody knows, and another store's trip looks like one that is not there.  R
 """
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
+from operator import attrgetter
 from typing import Any, NamedTuple, Protocol
 
-from ringfence.api.jwo import answers, fields, money
+from ringfence.api.jwo import answers, money
 from ringfence.api.jwo.decoding import decode
 from ringfence.api.jwo.door import Answer, Endpoint, Request
-from ringfence.api.jwo.fields import Kind, Wrong
+from ringfence.api.jwo.fields import Tables, tables
+from ringfence.api.jwo.kinds import Kind, Wrong
 from ringfence.core.emv import ReceiptData
 from ringfence.core.trip import Said, TripRefusal
 from ringfence.engine.orders import Orders
 from ringfence.engine.shoppers import Shoppers
 from ringfence.engine.trips import Trip, Trips
 
+_CHARGE, _TRIP_ONLY, _REFUND, _FEEDBACK = map(attrgetter, ("charge", "trip_only", "refund", "feedback"))
 NO_OBJECT = Wrong("", "the body must be a JSON object in UTF-8, in which no name stands twice")
 
 
@@ -51,66 +55,68 @@ def read(table: Kind, body: bytes) -> Any:
     return NO_OBJECT if decoded is None else table.read(decoded, "")
 
 
-async def _asked(service: Service, request: Request, table: Kind) -> Asked | Answer:
-    given = read(table, request.body)
+async def _asked(service: Service, request: Request, table: Callable[[Tables], Kind]) -> Asked | Answer:
+    given = read(table(tables(request.caller.merchant.settings)), request.body)
     if type(given) is Wrong:
         return answers.bad(given)
     if (no := answers.denied(request.caller, given["storeId"])) is not None:
         return no
     trip = await service.trips.find(request.caller.merchant.merchant_id, given["storeId"], given["shoppingTripId"])
-    return answers.refused(TripRefusal.UNKNOWN) if trip is None else Asked(trip, given, request.caller.actor)
+    return answers.refused(TripRefusal.UNKNOWN, request.caller) if trip is None else Asked(trip, given, request.caller.actor)
 
 
 async def adjust(service: Service, request: Request) -> Answer:
     """The trip's cart costs so much altogether.  A decline is an answer, not an error."""
-    asked = await _asked(service, request, fields.CHARGE)
+    asked = await _asked(service, request, _CHARGE)
     if type(asked) is Answer:
         return asked
     minor, currency = asked.given["amount"]
     adjusted = await service.trips.adjust(asked.trip, minor, currency, asked.actor)
     if isinstance(adjusted, TripRefusal):
-        return answers.refused(adjusted)
+        return answers.refused(adjusted, request.caller)
+    if adjusted.said is Said.PENDING and not request.caller.merchant.settings.trip_pending:
+        return answers.refused(TripRefusal.UNAVAILABLE, request.caller)
     standing = adjusted.standing if adjusted.said is Said.DECLINED else minor
     return answers.ok({"status": adjusted.said.value, "authorizedAmount": money.payment(standing, currency)})
 
 
 async def capture(service: Service, request: Request) -> Answer:
     """Take so much; what is left of the hold is given back."""
-    asked = await _asked(service, request, fields.CHARGE)
+    asked = await _asked(service, request, _CHARGE)
     if type(asked) is Answer:
         return asked
     refusal = await service.trips.capture(asked.trip, *asked.given["amount"], asked.actor)
-    return answers.refused(refusal) if refusal is not None else answers.EMPTY
+    return answers.refused(refusal, request.caller) if refusal is not None else answers.EMPTY
 
 
 async def cancel(service: Service, request: Request) -> Answer:
     """Give back the whole hold."""
-    asked = await _asked(service, request, fields.TRIP_ONLY)
+    asked = await _asked(service, request, _TRIP_ONLY)
     if type(asked) is Answer:
         return asked
     refusal = await service.trips.cancel(asked.trip, asked.actor)
-    return answers.refused(refusal) if refusal is not None else answers.EMPTY
+    return answers.refused(refusal, request.caller) if refusal is not None else answers.EMPTY
 
 
 async def refund(service: Service, request: Request) -> Answer:
     """Give back so much of what was taken, once for each ``refundRequestId``."""
-    asked = await _asked(service, request, fields.REFUND)
+    asked = await _asked(service, request, _REFUND)
     if type(asked) is Answer:
         return asked
     given = asked.given
     made = await service.trips.refund(asked.trip, *given["amount"], given["refundRequestId"], given["refundReasonCode"], asked.actor)
     if isinstance(made, TripRefusal):
-        return answers.refused(made)
+        return answers.refused(made, request.caller)
     return answers.ok({"reconciliationId": made}) if request.caller.merchant.settings.trip_refund_body else answers.EMPTY
 
 
 async def transactional_data(service: Service, request: Request) -> Answer:
     """What the gate's reader recorded, for the retailer's receipt."""
-    asked = await _asked(service, request, fields.TRIP_ONLY)
+    asked = await _asked(service, request, _TRIP_ONLY)
     if type(asked) is Answer:
         return asked
     found = await service.trips.receipt_data(asked.trip)
-    return answers.refused(found) if isinstance(found, TripRefusal) else answers.ok(card_facts(found))
+    return answers.refused(found, request.caller) if isinstance(found, TripRefusal) else answers.ok(card_facts(found))
 
 
 def card_facts(data: ReceiptData) -> dict[str, Any]:
@@ -128,7 +134,7 @@ def card_facts(data: ReceiptData) -> dict[str, Any]:
 
 async def identity(service: Service, request: Request) -> Answer:
     """Where the shopper wants receipts.  One that nobody registered is a bad request: there is no other word for it."""
-    given = read(fields.IDENTITY, request.body)
+    given = read(tables(request.caller.merchant.settings).identity, request.body)
     if type(given) is Wrong:
         return answers.bad(given)
     if (no := answers.denied(request.caller, given["storeId"])) is not None:
@@ -139,7 +145,7 @@ async def identity(service: Service, request: Request) -> Answer:
 
 async def feedback(service: Service, request: Request) -> Answer:
     """So much of a trip's cart is paid by now, however it was paid."""
-    asked = await _asked(service, request, fields.FEEDBACK)
+    asked = await _asked(service, request, _FEEDBACK)
     if type(asked) is Answer:
         return asked
     total, settled = asked.given["totalAmount"], asked.given["settledAmount"]
@@ -148,7 +154,7 @@ async def feedback(service: Service, request: Request) -> Answer:
     if settled.minor > total.minor:
         return answers.bad(Wrong("settledAmount.amount", "is more than totalAmount.amount"))
     refusal = await service.debts.reported(asked.trip, total.minor, settled.minor, asked.given["paymentStatusTime"], asked.actor)
-    return answers.refused(refusal) if refusal is not None else answers.EMPTY
+    return answers.refused(refusal, request.caller) if refusal is not None else answers.EMPTY
 
 
 ENDPOINTS = (

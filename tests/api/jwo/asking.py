@@ -5,7 +5,8 @@ Every exchange is held against the door's own description: a request that the de
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime
 from functools import cache
@@ -22,8 +23,10 @@ from ringfence.core.emv import CardRead, Presented
 from ringfence.core.trip import TripRefusal
 from ringfence.engine.credentials import Credential
 from ringfence.engine.debts import Debts
+from ringfence.engine.directory import Rejected
 from ringfence.engine.gates import Coming, Gates
 from ringfence.engine.orders import Orders
+from ringfence.engine.settings import Settings, as_texts
 from ringfence.engine.shoppers import Shoppers
 from ringfence.engine.trips import Trip, Trips
 from ringfence.storage import trips as rows
@@ -142,6 +145,17 @@ class Client:
             self.caller.merchant, store, name, Pan(CARD["card_number"]), "2912", hold=hold))
         assert isinstance(trip, Trip) and trip.preauth == hold, trip
         return trip
+
+    @asynccontextmanager
+    async def setting(self, **settings: str) -> AsyncIterator[None]:
+        """The merchant has it otherwise for a while."""
+        before = as_texts(Settings())
+        directory = self.process.directory
+        assert not isinstance(await directory.change(self.identifier, settings), Rejected)
+        try:
+            yield
+        finally:
+            await directory.change(self.identifier, {name: before[name] for name in settings})
 
     async def find(self, name: str, store: str = STORE_ID) -> Trip:
         """The trip as it stands."""

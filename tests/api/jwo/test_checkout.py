@@ -210,12 +210,8 @@ async def test_a_body_that_is_no_object(client: Client):
 
 async def test_what_an_unknown_trip_is_called(client: Client):
     """As the payment service says it, where the merchant's clients want that."""
-    directory = client.process.directory
-    await directory.change(client.identifier, {"checkout_unknown_trip": "UnknownShoppingTrip"})
-    try:
+    async with client.setting(checkout_unknown_trip="UnknownShoppingTrip"):
         assert await hand_in(client, "invalid-shopping-trip-uuid") == (400, "UnknownShoppingTrip")
-    finally:
-        await directory.change(client.identifier, {"checkout_unknown_trip": "UnknownShoppingTripException"})
     assert await hand_in(client, "invalid-shopping-trip-uuid") == UNKNOWN
 
 
