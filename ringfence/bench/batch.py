@@ -22,6 +22,7 @@ from rich.console import Console
 from ringfence.bench import latencies
 from ringfence.bench.expiry import Buyer
 from ringfence.bench.means import CURRENCY, Scales, kill_worker, paid_once
+from ringfence.bench.measuring import CannotMeasure
 from ringfence.bench.processor_time import used
 from ringfence.bench.service import Service, proof
 from ringfence.bench.verification import checkpoint, verify
@@ -36,7 +37,7 @@ KILLS_OVER = (0.25, 0.65)
 STUCK_SECONDS = 300.0
 
 
-class BatchFailed(Exception):
+class BatchFailed(CannotMeasure):
     """There is nothing to measure; the message is a sentence."""
 
 
@@ -57,6 +58,11 @@ class Measured(NamedTuple):
     killed: int
     codes: dict[str, int]
     faults: list[str]
+
+    @property
+    def passed(self) -> bool:
+        """Every row was carried out, once, and the books are right."""
+        return not self.faults
 
     def as_json(self) -> dict[str, Any]:
         """For machines."""

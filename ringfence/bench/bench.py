@@ -16,6 +16,7 @@ from typing import NamedTuple, Protocol
 
 from ringfence.bench import disk, latencies
 from ringfence.bench.load import Load
+from ringfence.bench.measuring import CannotMeasure
 from ringfence.bench.processor_time import used
 from ringfence.bench.report import Report, Round
 from ringfence.bench.service import Service, proof, raised_limits
@@ -42,7 +43,7 @@ class Yardstick(Protocol):
         """Transactions a second."""
 
 
-class BenchFailed(Exception):
+class BenchFailed(CannotMeasure):
     """There is nothing to measure; the message is a sentence."""
 
 

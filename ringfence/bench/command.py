@@ -2,31 +2,24 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import click
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from ringfence.bench.bench import BenchFailed, Plan, alone, run
-from ringfence.bench.load import LoadFailed
-from ringfence.bench.neighbour import Neighbour, NeighbourFailed
+from ringfence.bench.bench import Plan, alone, run
+from ringfence.bench.measuring import measuring, tell
+from ringfence.bench.neighbour import Neighbour
 from ringfence.bench.report import Report, show
-from ringfence.bench.service import ServiceFailed, running, started
+from ringfence.bench.service import running, started
 from ringfence.bench.sink import Figures as Arrived
 from ringfence.bench.sink import Sink, receiving
-from ringfence.failures import Exit, Failure
-from ringfence.storage.database import DatabaseUnavailable, DatabaseUnsuitable
-from ringfence.storage.postgres import PostgresError, find_binaries
+from ringfence.failures import Exit
+from ringfence.storage.postgres import find_binaries
 
 WEBHOOK_SECONDS = 30.0                  # without anything new, until what has not come counts as missing
-FOLDERS = ("/var/tmp", ".")             # not /tmp, which may be memory: what is measured is a disk
 
 
 def _number(context: click.Context, option: click.Parameter, seconds: float) -> float:
@@ -70,22 +63,14 @@ def bench_command(context: click.Context, rounds: int, seconds: float, connectio
         raise click.UsageError("--data starts a service and --sandbox names one that runs: give one of them.")
     console = Console(stderr=as_json)
     plan = Plan(rounds=rounds, seconds=seconds, warm_up=min(2.0, seconds / 4), connections=connections)
-    try:
-        with ExitStack() as stack:
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ringfence-bench-", dir=disk_folder())))
-            step = stack.enter_context(steps(console, quiet=as_json))
-            step("Starting", 2)
-            service = running(sandbox) if sandbox else stack.enter_context(started(data or folder / "data", workers))
-            if not skip_pgbench:
-                step(f"Filling pgbench's tables, scale {scale}", scale / 6)
-            neighbour = alone() if skip_pgbench else Neighbour(service.dsn, find_binaries(), scale)
-            sink = stack.enter_context(receiving(service)) if endpoint else None
-            report = run(plan, service, neighbour, folder / "acknowledged.jsonl", step)
-            told = arrived(sink, report.acknowledged, step) if sink else None
-    except (BenchFailed, LoadFailed, NeighbourFailed, ServiceFailed, PostgresError, DatabaseUnavailable, DatabaseUnsuitable) as why:
-        if as_json:
-            click.echo(json.dumps({"errors": 1, "failures": [str(why)], "verified": False}))
-        raise Failure(Exit.CHECK_FAILED, str(why)) from why
+    with measuring(console, as_json, {"errors": 1, "verified": False}, "failures") as bench:
+        service = running(sandbox) if sandbox else bench.stack.enter_context(started(data or bench.folder / "data", workers))
+        if not skip_pgbench:
+            bench.step(f"Filling pgbench's tables, scale {scale}", scale / 6)
+        neighbour = alone() if skip_pgbench else Neighbour(service.dsn, find_binaries(), scale)
+        sink = bench.stack.enter_context(receiving(service)) if endpoint else None
+        report = run(plan, service, neighbour, bench.folder / "acknowledged.jsonl", bench.step)
+        told = arrived(sink, report.acknowledged, bench.step) if sink else None
     if told and told.distinct < report.acknowledged:
         report = report._replace(faults=[*report.faults, f"Of {report.acknowledged:,} purchases, {told.distinct:,} were told of."])
     announce(report, console, as_json, told)
@@ -102,33 +87,18 @@ Ends with 0 when every hold was given back exactly once and the proof agrees, 1 
 @click.option("--count", default=100_000, show_default=True, type=click.IntRange(1, 10_000_000), help="Holds that expire together.")
 @click.option("--workers", default=2, show_default=True, type=click.IntRange(1, 64), help="Worker processes of the service.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
-@click.pass_context
-def expiry_command(context: click.Context, count: int, workers: int, as_json: bool) -> None:
+def expiry_command(count: int, workers: int, as_json: bool) -> None:
     """Measure how long very many authorizations take that expire together.
 
     They are made through the engine, the sandbox's clock is moved by seven days, and the service gives them back while one client
     goes on buying.  Afterwards the database and the proof are asked.
     """
     from ringfence.bench import expiry
-    from ringfence.bench.holds import HoldsFailed
     console = Console(stderr=as_json)
-    try:
-        with ExitStack() as stack:
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ringfence-bench-", dir=disk_folder())))
-            step = stack.enter_context(steps(console, quiet=as_json))
-            step("Starting", 2)
-            service = stack.enter_context(started(folder / "data", workers))
-            expired = expiry.run(count, workers, service, folder / "acknowledged.jsonl", step)
-    except (expiry.ExpiryFailed, HoldsFailed, LoadFailed, ServiceFailed, PostgresError, DatabaseUnavailable, DatabaseUnsuitable) as why:
-        if as_json:
-            click.echo(json.dumps({"count": count, "voided": 0, "proof_ok": False, "faults": [str(why)]}))
-        raise Failure(Exit.CHECK_FAILED, str(why)) from why
-    if as_json:
-        click.echo(json.dumps(expired.as_json(), indent=2))
-    else:
-        expiry.show(expired, console)
-    if not expired.passed:
-        context.exit(Exit.CHECK_FAILED)
+    with measuring(console, as_json, {"count": count, "voided": 0, "proof_ok": False}) as bench:
+        service = bench.stack.enter_context(started(bench.folder / "data", workers))
+        expired = expiry.run(count, workers, service, bench.folder / "acknowledged.jsonl", bench.step)
+    tell(expired, expiry.show, console, as_json)
 
 
 @bench_command.command(name="batch", epilog="""\b
@@ -143,31 +113,17 @@ Ends with 0 when every row was carried out exactly once and the proof agrees, 1 
 @click.option("--kill", "kills", default=0, show_default=True, type=click.IntRange(0, 20), help="Kill a worker so often in the middle.")
 @click.option("--workers", default=2, show_default=True, type=click.IntRange(1, 64), help="Worker processes of the service.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
-@click.pass_context
-def batch_command(context: click.Context, rows: int, tokens: int, kills: int, workers: int, as_json: bool) -> None:
+def batch_command(rows: int, tokens: int, kills: int, workers: int, as_json: bool) -> None:
     """Measure a batch file, from the first uploaded byte to the last byte of its results.
 
     One client goes on buying meanwhile.  Afterwards the results, the database and the proof are asked.
     """
     from ringfence.bench import batch
     console = Console(stderr=as_json)
-    try:
-        with ExitStack() as stack:
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ringfence-bench-", dir=disk_folder())))
-            step = stack.enter_context(steps(console, quiet=as_json))
-            step("Starting", 2)
-            service = stack.enter_context(started(folder / "data", workers, batch_limit=str(2**30), batch_rows=str(10_000_000)))
-            measured = batch.run(rows, tokens, kills, service, folder, step)
-    except (batch.BatchFailed, LoadFailed, ServiceFailed, PostgresError, DatabaseUnavailable, DatabaseUnsuitable, OSError) as why:
-        if as_json:
-            click.echo(json.dumps({"rows": rows, "proof_ok": False, "faults": [str(why)]}))
-        raise Failure(Exit.CHECK_FAILED, str(why)) from why
-    if as_json:
-        click.echo(json.dumps(measured.as_json(), indent=2))
-    else:
-        batch.show(measured, console)
-    if measured.faults:
-        context.exit(Exit.CHECK_FAILED)
+    with measuring(console, as_json, {"rows": rows, "proof_ok": False}) as bench:
+        service = bench.stack.enter_context(started(bench.folder / "data", workers, batch_limit=str(2**30), batch_rows=str(10_000_000)))
+        measured = batch.run(rows, tokens, kills, service, bench.folder, bench.step)
+    tell(measured, batch.show, console, as_json)
 
 
 @bench_command.command(name="plans", epilog="""\b
@@ -182,8 +138,7 @@ Ends with 0 when every plan was charged exactly once and the proof agrees, 1 oth
 @click.option("--kill", "kills", default=0, show_default=True, type=click.IntRange(0, 20), help="Kill a worker so often in the middle.")
 @click.option("--workers", default=2, show_default=True, type=click.IntRange(1, 64), help="Worker processes of the service.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
-@click.pass_context
-def plans_command(context: click.Context, count: int, tokens: int, kills: int, workers: int, as_json: bool) -> None:
+def plans_command(count: int, tokens: int, kills: int, workers: int, as_json: bool) -> None:
     """Measure how long very many plans take that are due on one day.
 
     The sandbox's clock is moved to the day, and the service charges them while one client goes on buying.  Afterwards the plans, the
@@ -191,23 +146,10 @@ def plans_command(context: click.Context, count: int, tokens: int, kills: int, w
     """
     from ringfence.bench import plans
     console = Console(stderr=as_json)
-    try:
-        with ExitStack() as stack:
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ringfence-bench-", dir=disk_folder())))
-            step = stack.enter_context(steps(console, quiet=as_json))
-            step("Starting", 2)
-            service = stack.enter_context(started(folder / "data", workers))
-            charged = plans.run(count, tokens, kills, service, folder / "acknowledged.jsonl", step)
-    except (plans.PlansFailed, LoadFailed, ServiceFailed, PostgresError, DatabaseUnavailable, DatabaseUnsuitable, OSError) as why:
-        if as_json:
-            click.echo(json.dumps({"count": count, "charged": 0, "proof_ok": False, "faults": [str(why)]}))
-        raise Failure(Exit.CHECK_FAILED, str(why)) from why
-    if as_json:
-        click.echo(json.dumps(charged.as_json(), indent=2))
-    else:
-        plans.show(charged, console)
-    if not charged.passed:
-        context.exit(Exit.CHECK_FAILED)
+    with measuring(console, as_json, {"count": count, "charged": 0, "proof_ok": False}) as bench:
+        service = bench.stack.enter_context(started(bench.folder / "data", workers))
+        charged = plans.run(count, tokens, kills, service, bench.folder / "acknowledged.jsonl", bench.step)
+    tell(charged, plans.show, console, as_json)
 
 
 @bench_command.command(name="jwo", epilog="""\b
@@ -219,8 +161,7 @@ Ends with 0 when every answer was right and within a second and the proof agrees
 @click.option("--shoppers", default=1_000, show_default=True, type=click.IntRange(1, 4_000), help="How many leave at once, each on a connection.")
 @click.option("--workers", default=2, show_default=True, type=click.IntRange(1, 64), help="Worker processes of the service.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
-@click.pass_context
-def jwo_command(context: click.Context, shoppers: int, workers: int, as_json: bool) -> None:
+def jwo_command(shoppers: int, workers: int, as_json: bool) -> None:
     """Measure how long shoppers wait who leave a store at once.
 
     All Adjusts are sent within 100 ms, and each Capture right after its Adjust was answered.  Afterwards the trips, the payments and the
@@ -228,23 +169,10 @@ def jwo_command(context: click.Context, shoppers: int, workers: int, as_json: bo
     """
     from ringfence.bench import leaving
     console = Console(stderr=as_json)
-    try:
-        with ExitStack() as stack:
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ringfence-bench-", dir=disk_folder())))
-            step = stack.enter_context(steps(console, quiet=as_json))
-            step("Starting", 2)
-            service = stack.enter_context(started(folder / "data", workers))
-            left = leaving.run(shoppers, service, step)
-    except (leaving.LeavingFailed, ServiceFailed, PostgresError, DatabaseUnavailable, DatabaseUnsuitable, OSError) as why:
-        if as_json:
-            click.echo(json.dumps({"shoppers": shoppers, "passed": False, "faults": [str(why)]}))
-        raise Failure(Exit.CHECK_FAILED, str(why)) from why
-    if as_json:
-        click.echo(json.dumps(left.as_json(), indent=2))
-    else:
-        leaving.show(left, console)
-    if not left.passed:
-        context.exit(Exit.CHECK_FAILED)
+    with measuring(console, as_json, {"shoppers": shoppers, "passed": False}) as bench:
+        service = bench.stack.enter_context(started(bench.folder / "data", workers))
+        left = leaving.run(shoppers, service, bench.step)
+    tell(left, leaving.show, console, as_json)
 
 
 def arrived(sink: Sink, count: int, step: Callable[[str, float], None]) -> Arrived:
@@ -269,40 +197,3 @@ def announce(report: Report, console: Console, as_json: bool, told: Arrived | No
     if told:
         console.print(f"webhooks: {told.received:,} received, {told.distinct:,} different ones; a purchase and its first one took "
                       f"{told.lag_p50_ms} ms, 99th percentile {told.lag_p99_ms} ms")
-
-
-def disk_folder() -> str:
-    """Where temporary data goes: on a disk, and not into anybody's project unless there is no other place."""
-    return next((folder for folder in FOLDERS if os.access(folder, os.W_OK)), tempfile.gettempdir())
-
-
-@contextmanager
-def steps(console: Console, quiet: bool) -> Iterator[Callable[[str, float], None]]:
-    """A function that shows what happens now and how far it should be; silent when *quiet*.
-
-    The bar moves by the clock twice a second, so that drawing it costs the measured machine nothing that could be seen.
-    """
-    if quiet:
-        yield lambda name, seconds: None
-        return
-    with Progress(TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn(), console=console, auto_refresh=False, transient=True) as bars:
-        task = bars.add_task("", total=1.0)
-        began, lasting, ended = [time.monotonic()], [1.0], threading.Event()
-
-        def step(name: str, seconds: float) -> None:
-            began[0], lasting[0] = time.monotonic(), max(seconds, 0.1)
-            bars.reset(task, description=name, total=lasting[0])
-            bars.refresh()
-
-        def draw() -> None:
-            while not ended.wait(0.5):
-                bars.update(task, completed=min(time.monotonic() - began[0], lasting[0]))
-                bars.refresh()
-
-        drawing = threading.Thread(target=draw, daemon=True)
-        drawing.start()
-        try:
-            yield step
-        finally:
-            ended.set()
-            drawing.join()

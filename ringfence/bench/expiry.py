@@ -25,6 +25,7 @@ from ringfence.bench import latencies
 from ringfence.bench.holds import MINOR, Wanted, make, shares
 from ringfence.bench.load import Shop
 from ringfence.bench.loops import Connection, parse
+from ringfence.bench.measuring import CannotMeasure
 from ringfence.bench.processor_time import used
 from ringfence.bench.purchases import fault
 from ringfence.bench.service import Service, proof
@@ -40,7 +41,7 @@ BEFORE = timedelta(minutes=1)
 """How long before the first hold expires the measurement begins: the clock runs on while the client is started."""
 
 
-class ExpiryFailed(Exception):
+class ExpiryFailed(CannotMeasure):
     """There is nothing to measure; the message is a sentence."""
 
 

@@ -19,6 +19,7 @@ import asyncpg
 import uvloop
 
 from ringfence.bench.load import card_number
+from ringfence.bench.measuring import CannotMeasure
 from ringfence.config import Config, read
 from ringfence.core.card import Pan
 from ringfence.core.commands import Command, Kind
@@ -45,7 +46,7 @@ GRACE_SECONDS = 30.0
 _DETAILS = json.dumps({"customer_email": "buyer@shop.example", "customer_ip": "203.0.113.7", "language": "en"}).encode()
 
 
-class HoldsFailed(Exception):
+class HoldsFailed(CannotMeasure):
     """Not all holds were made; the message is a sentence."""
 
 

@@ -18,14 +18,15 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from importlib import resources
+from math import ceil
 from typing import Any, NamedTuple, cast
 from urllib.parse import urlsplit
 
 import uvloop
 from rich.console import Console
 
-from ringfence.bench import latencies
 from ringfence.bench.load import card_number
+from ringfence.bench.measuring import CannotMeasure
 from ringfence.bench.processor_time import used
 from ringfence.bench.service import Service, proof
 from ringfence.bench.verification import checkpoint
@@ -45,7 +46,7 @@ TOGETHER = 8
 HOLD = 2_000
 
 
-class LeavingFailed(Exception):
+class LeavingFailed(CannotMeasure):
     """There is nothing to measure; the message is a sentence."""
 
 
@@ -334,9 +335,9 @@ async def verified(dsn: str, shoppers: Sequence[Shopper]) -> list[str]:
 
 
 def _percentiles(took: Sequence[float]) -> dict[str, float | None]:
-    counts = latencies.histogram(one * 1000 for one in took)
-    found = {f"p{share * 100:g}": latencies.percentile(counts, share) for share in (0.5, 0.9, 0.99)}
-    return {name: None if one is None else round(one, 1) for name, one in found.items()} | {"max": round(max(took, default=0) * 1000, 1)}
+    ranked = [round(one * 1000, 1) for one in sorted(took)]
+    shares = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "max": 1.0}
+    return {name: ranked[ceil(share * len(ranked)) - 1] if ranked else None for name, share in shares.items()}
 
 
 def show(left: Left, console: Console) -> None:

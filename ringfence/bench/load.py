@@ -34,13 +34,14 @@ import msgspec
 
 from ringfence.bench import charges, latencies
 from ringfence.bench.loops import ClosedLoop, Connection, Loop, OpenLoop, parse
+from ringfence.bench.measuring import CannotMeasure
 from ringfence.bench.purchases import LARGEST, SMALLEST, Merchant, Order, signed, template
 
 TOKENS_AT_ONCE = 16
 MOST_STOCK = 200_000                    # purchases made beforehand; about a kilobyte each
 
 
-class LoadFailed(Exception):
+class LoadFailed(CannotMeasure):
     """The load could not be sent; the message is a sentence."""
 
 

@@ -14,12 +14,14 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 
 import asyncpg
 
+from ringfence.bench.measuring import CannotMeasure
+
 DATABASE = "ringfence_pgbench"
 CLIENTS, THREADS = 32, 2
 TABLES = ("pgbench_branches", "pgbench_tellers", "pgbench_accounts", "pgbench_history")
 
 
-class NeighbourFailed(Exception):
+class NeighbourFailed(CannotMeasure):
     """pgbench could not be run; the message is a sentence."""
 
 

@@ -20,6 +20,7 @@ from rich.console import Console
 from ringfence.bench import latencies
 from ringfence.bench.expiry import Buyer, advance
 from ringfence.bench.means import Scales, kill_worker, paid_once
+from ringfence.bench.measuring import CannotMeasure
 from ringfence.bench.processor_time import used
 from ringfence.bench.service import Service, proof
 from ringfence.bench.verification import checkpoint, verify
@@ -35,7 +36,7 @@ KILLS_OVER = (0.25, 0.65)
 STUCK_SECONDS = 60.0
 
 
-class PlansFailed(Exception):
+class PlansFailed(CannotMeasure):
     """There is nothing to measure; the message is a sentence."""
 
 

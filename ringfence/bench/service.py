@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ringfence.bench.measuring import CannotMeasure
 from ringfence.bench.purchases import Merchant
 from ringfence.storage.postgres import PostgresError, address
 
@@ -25,7 +26,7 @@ STOP_SECONDS = 60
 LIMIT, MOST_REQUESTS = "requests_per_second", "100000"
 
 
-class ServiceFailed(Exception):
+class ServiceFailed(CannotMeasure):
     """The service cannot be measured; the message is a sentence."""
 
 

@@ -11,7 +11,7 @@ import click
 from rich.console import Console
 
 from ringfence import __version__
-from ringfence.bench.command import disk_folder, steps
+from ringfence.bench.measuring import disk_folder, steps
 from ringfence.failures import Exit, Failure
 from ringfence.torture.report import Report, show
 from ringfence.torture.tally import MOST, Tally, TallyUnreadable, choose

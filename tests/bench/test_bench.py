@@ -18,8 +18,9 @@ from rich.console import Console
 
 from ringfence.bench import command, disk
 from ringfence.bench.bench import BenchFailed, Plan, run
-from ringfence.bench.command import announce, arrived, bench_command, disk_folder, steps
+from ringfence.bench.command import announce, arrived, bench_command
 from ringfence.bench.load import Figures
+from ringfence.bench.measuring import disk_folder, steps
 from ringfence.bench.processor_time import Used
 from ringfence.bench.report import Report, Round, row, show
 from ringfence.bench.service import Service, ServiceFailed, read, running, started
