@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 
 import click
 
+from ringfence.cli.amounts import shown, typed
 from ringfence.cli.options import configuration, data_option, json_option
 from ringfence.cli.printing import print_json, print_pairs, print_table
 from ringfence.cli.service import admin, segment
@@ -50,7 +51,7 @@ def raise_(
     if amount is not None:
         if currency is None:
             raise click.UsageError("--amount needs --currency.")
-        order["amount"] = _minor(amount, currency)
+        order["amount"] = typed(amount, currency)
     order |= {name: value for name, value in (("capture", capture), ("merchant", merchant)) if value is not None}
     answer = admin(configuration(data), "POST", "/admin/disputes", order)
     if as_json:
@@ -81,7 +82,7 @@ def list_(is_open: bool, merchant: str | None, data: str | None, as_json: bool) 
         click.echo("No dispute is open." if is_open else "There are no disputes.")
         return
     print_table(("dispute", "merchant", "reference", "reason", "amount", "phase", "status", "answer until"), [
-        (one["dispute"], one["merchant"], one["reference"] or "", one["reason_code"] or one["reason"], _amount(one), one["phase"], one["status"],
+        (one["dispute"], one["merchant"], one["reference"] or "", one["reason_code"] or one["reason"], shown(one), one["phase"], one["status"],
          one["due_at"] or "") for one in answer["disputes"]], right=("amount",))
 
 
@@ -104,7 +105,7 @@ def show(dispute: str, data: str | None, as_json: bool) -> None:
     print_pairs([
         ("dispute", one["dispute"]), ("at PPRO's door", one["name"]), ("merchant", one["merchant"]), ("payment", one["payment"]),
         ("reference", one["reference"] or ""), ("reason", f"{one['reason']} {one['reason_code']}".strip()), ("opened with", one["note"]),
-        ("amount", _amount(one)), ("phase", one["phase"]), ("status", one["status"] + (f" ({one['closing']})" if one["closing"] else "")),
+        ("amount", shown(one)), ("phase", one["phase"]), ("status", one["status"] + (f" ({one['closing']})" if one["closing"] else "")),
         ("answer until", one["due_at"] or ""), ("may be done", ", ".join(one["actions"])),
         ("waits for", f"notice {one['waits_for']} of the issuer" if one["waits_for"] else ""),
     ])
@@ -114,7 +115,7 @@ def show(dispute: str, data: str | None, as_json: bool) -> None:
         click.echo(f"  {file['at']}  {file['sender']} added {file['name']} ({file['bytes']} bytes{', sent' if file['synced'] else ''})")
     for moved in one["bookings"]:
         is_booked = "" if moved["booked_at"] else ", about to be booked"
-        click.echo(f"  {moved['at']}  {moved['what'].replace('_', ' ')} {_amount(one | {'minor': moved['minor']})}{is_booked}")
+        click.echo(f"  {moved['at']}  {moved['what'].replace('_', ' ')} {shown(one | {'minor': moved['minor']})}{is_booked}")
 
 
 @dispute.command(epilog="""\b
@@ -205,28 +206,15 @@ def file_(dispute: str, path: Path, data: str | None, as_json: bool) -> None:
 def _act(dispute: str, order: dict[str, Any], data: str | None, as_json: bool, amount: str | None = None) -> None:
     config = configuration(data)
     if amount is not None:
-        order["amount"] = _minor(amount, admin(config, "GET", _path(dispute))["currency"])
+        order["amount"] = typed(amount, admin(config, "GET", _path(dispute))["currency"])
     answer = admin(config, "POST", f"{_path(dispute)}/actions", order)
     print_json(answer) if as_json else _say(answer)
 
 
 def _say(one: dict[str, Any]) -> None:
     until = f", answer until {one['due_at']}" if one["due_at"] and one["status"] == "open" else ""
-    click.echo(f"Dispute {one['dispute']} of {_amount(one)} is {one['status'].replace('_', ' ')} ({one['phase'].replace('_', ' ')}){until}.")
+    click.echo(f"Dispute {one['dispute']} of {shown(one)} is {one['status'].replace('_', ' ')} ({one['phase'].replace('_', ' ')}){until}.")
 
 
 def _path(dispute: str) -> str:
     return f"/admin/disputes/{segment(dispute)}"
-
-
-def _amount(one: dict[str, Any]) -> str:
-    from ringfence.core.money import format_minor
-    return format_minor(one["minor"], one["currency"])
-
-
-def _minor(amount: str, currency: str) -> int:
-    from ringfence.core.money import parse
-    try:
-        return parse(f"{amount} {currency}").minor
-    except ValueError as error:
-        raise click.UsageError(f"--amount: {error}") from error

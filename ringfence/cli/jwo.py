@@ -6,6 +6,7 @@ from urllib.parse import urlencode
 
 import click
 
+from ringfence.cli.amounts import shown, typed
 from ringfence.cli.jwo_debts import debts, strategy
 from ringfence.cli.jwo_keys import key
 from ringfence.cli.jwo_purchases import item_of, purchase
@@ -15,8 +16,6 @@ from ringfence.cli.jwo_shoppers import shopper
 from ringfence.cli.options import configuration, data_option, json_option
 from ringfence.cli.printing import print_json, print_pairs, print_table
 from ringfence.cli.service import admin, segment
-from ringfence.core.money import format_decimal
-from ringfence.core.money import parse as parse_money
 from ringfence.failures import Exit, Failure
 
 PRESENTED = ("chip", "contactless", "wallet", "stripe", "fallback")
@@ -65,7 +64,7 @@ def set_(
         known = [one for one in admin(config, "GET", "/admin/jwo/stores" + _query(merchant=merchant))["stores"] if one["store"] == name]
         currency = known[0]["currency"] if known else None
     body: dict[str, Any] = {"store": name} | _given(merchant=merchant, title=title, currency=currency, merchant_shown=merchant_shown)
-    body |= {field: _minor(text, currency) for field, text in (("hold", hold), ("least", least)) if text is not None}
+    body |= _minor(currency, hold=hold, least=least)
     body |= {field: list(lines) for field, lines in (("address", address), ("terminals", terminals)) if lines}
     answer = admin(config, "POST", "/admin/jwo/stores", body)
     print_json(answer) if as_json else _say_stores([answer])
@@ -124,7 +123,7 @@ def open_(
     body: dict[str, Any] = {"store": store_name, "people": people} | _given(
         card=card, presented=presented, expiry=expiry if card else None, merchant=merchant, trip=name, shopper=shopper, group=group,
         terminal=terminal)
-    body |= {field: _minor(text, currency) for field, text in (("hold", hold), ("condition", condition)) if text is not None}
+    body |= _minor(currency, hold=hold, condition=condition)
     if never_expires:
         body["never_expires"] = True
     answer = admin(configuration(data), "POST", "/admin/jwo/trips", body)
@@ -174,7 +173,7 @@ def list_trips(merchant: str | None, store_name: str | None, since: str | None, 
         click.echo("There are no trips.")
     else:
         print_table(("trip", "merchant", "store", "state", "authorized", "captured", "started"), [
-            (one["trip"], one["merchant"], one["store"], one["refused"] or one["state"], _amount(one, "authorized"), _amount(one, "captured"),
+            (one["trip"], one["merchant"], one["store"], one["refused"] or one["state"], shown(one, "authorized"), shown(one, "captured"),
              one["started_at"][:19].replace("T", " ")) for one in answer["trips"]], right=("authorized", "captured"))
 
 
@@ -224,32 +223,27 @@ def _say(one: dict[str, Any]) -> None:
     print_pairs([(name, value) for name, value in (
         ("trip", one["trip"]), ("merchant", one["merchant"]), ("store", one["store"]), ("state", one["refused"] or one["state"]),
         ("payment", one["payment"]), ("card", card and f"{card['brand']} ….{card['tail']}, read as {card['entry_mode']}"),
-        ("held at the gate", _amount(one, "preauth")), ("may be captured", _amount(one, "authorized")), ("captured", _amount(one, "captured")),
-        ("refunded", _amount(one, "refunded")), ("people", one["people"] if one["people"] > 1 else None), ("group", one["group"]),
+        ("held at the gate", shown(one, "preauth")), ("may be captured", shown(one, "authorized")), ("captured", shown(one, "captured")),
+        ("refunded", shown(one, "refunded")), ("people", one["people"] if one["people"] > 1 else None), ("group", one["group"]),
         ("started", one["started_at"]), ("left", one["ended_at"]), ("until", one["expires_at"] or "it never expires"),
     ) if value])
 
 
 def _say_stores(stores: list[dict[str, Any]]) -> None:
     print_table(("store", "merchant", "title", "hold", "least", "terminals"), [
-        (one["store"], one["merchant"], one["title"], _amount(one, "hold"), _amount(one, "least"), " ".join(one["terminals"])) for one in stores],
+        (one["store"], one["merchant"], one["title"], shown(one, "hold"), shown(one, "least"), " ".join(one["terminals"])) for one in stores],
         right=("hold", "least"))
 
 
-def _amount(one: dict[str, Any], field: str) -> str:
-    minor = one.get(field)
-    return "" if minor is None else f"{format_decimal(minor, one['currency'])} {one['currency']}"
 
 
-def _minor(text: str, currency: str | None) -> int:
+def _minor(currency: str | None, **texts: str | None) -> dict[str, int]:
+    given = {name: text for name, text in texts.items() if text is not None}
+    if not given:
+        return {}
     if currency is None:
         raise click.UsageError("an amount needs --currency.")
-    if text.strip("0.") == "":
-        return 0
-    try:
-        return parse_money(f"{text} {currency}").minor
-    except ValueError as error:
-        raise click.UsageError(str(error)) from None
+    return {name: typed(text, currency, f"--{name}") for name, text in given.items()}
 
 
 def _given(**values: str | None) -> dict[str, Any]:

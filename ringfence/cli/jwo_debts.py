@@ -6,12 +6,12 @@ from urllib.parse import urlencode
 
 import click
 
+from ringfence.cli.amounts import shown, typed
 from ringfence.cli.options import configuration, data_option, json_option
 from ringfence.cli.printing import print_json, print_pairs, print_table
 from ringfence.cli.service import admin, segment
 from ringfence.core.currencies import CURRENCIES
 from ringfence.core.money import format_decimal
-from ringfence.core.money import parse as parse_money
 from ringfence.core.strategy import MOST, Do, Plan, Strategy, Tale, simulate
 
 WORDS = {
@@ -48,12 +48,12 @@ def simulate_(
     if currency not in CURRENCIES:
         raise click.UsageError(f"there is no currency {currency}.")
     plan = Plan(
-        _minor(total, currency, "--total"), Strategy.SEARCH, 100 if step is None else _minor(step, currency, "--step"), probes,
+        typed(total, currency, "--total"), Strategy.SEARCH, 100 if step is None else typed(step, currency, "--step"), probes,
         10 ** CURRENCIES[currency].exponent)
     if not plan.step:
         raise click.UsageError("--step must be above zero.")
-    held = _minor(hold, currency, "--hold")
-    limited = max(held, _minor(limit, currency, "--limit"))
+    held = typed(hold, currency, "--hold")
+    limited = max(held, typed(limit, currency, "--limit"))
     tales = {one: simulate(plan._replace(strategy=one), held, limited) for one in Strategy if only in (None, one)}
     if as_json:
         print_json({"currency": currency, "total": plan.total, "strategies": {one: _tale_json(tale) for one, tale in tales.items()}})
@@ -83,17 +83,6 @@ def _captured(tale: Tale) -> int:
     return tale.last.minor if tale.last.do is Do.CAPTURE else 0
 
 
-def _minor(text: str, currency: str, option: str) -> int:
-    if text.strip("0.") == "" and text.count(".") <= 1:
-        return 0
-    try:
-        minor = parse_money(f"{text} {currency}").minor
-    except ValueError as error:
-        raise click.UsageError(f"{option}: {error}") from None
-    if minor < 0:
-        raise click.UsageError(f"{option} must not be below zero.")
-    return minor
-
 
 @click.group(epilog="""\b
 Examples:
@@ -121,8 +110,8 @@ def list_(everything: bool, merchant: str | None, data: str | None, as_json: boo
         click.echo("There are no accounts of trips." if everything else "Nothing is owed.")
     else:
         print_table(("trip", "store", "merchant", "price", "captured", "recovered", "forgiven", "owed", "strategy", "reason"), [
-            (one["trip"], one["store"], one["merchant"], _amount(one, "total"), _amount(one, "captured"), _amount(one, "recovered"),
-             _amount(one, "forgiven"), _amount(one, "owed"), one["strategy"], one["reason"]) for one in answer["debts"]],
+            (one["trip"], one["store"], one["merchant"], shown(one, "total"), shown(one, "captured"), shown(one, "recovered"),
+             shown(one, "forgiven"), shown(one, "owed"), one["strategy"], one["reason"]) for one in answer["debts"]],
             right=("price", "captured", "recovered", "forgiven", "owed"))
 
 
@@ -146,10 +135,10 @@ def show(debt: str, merchant: str | None, data: str | None, as_json: bool) -> No
     _say(one)
     for moved in one["bookings"]:
         note = f": {moved['note']}" if moved["note"] else ""
-        click.echo(f"  {moved['at']}  {moved['what'].replace('_', ' ')} {_amount(one | moved, 'minor')}, by {moved['by']}{note}"
+        click.echo(f"  {moved['at']}  {moved['what'].replace('_', ' ')} {shown(one | moved)}, by {moved['by']}{note}"
                    f"{'' if moved['booked_at'] else ' (about to be booked)'}")
     for link in one["links"]:
-        click.echo(f"  {link['state']}  {link['url']}  {_amount(link, 'minor')}")
+        click.echo(f"  {link['state']}  {link['url']}  {shown(link)}")
 
 
 @debts.command(epilog="""\b
@@ -171,7 +160,7 @@ def forgive(debt: str, by: str, why: str, amount: str | None, merchant: str | No
     config, order = configuration(data), {"by": by, "why": why}
     if amount is not None:
         currency = admin(config, "GET", _path(debt) + _query(merchant))["currency"]
-        order["amount"] = _minor(amount, currency, "--amount")      # type: ignore[assignment]
+        order["amount"] = typed(amount, currency)      # type: ignore[assignment]
     answer = admin(config, "POST", f"{_path(debt)}/forgive" + _query(merchant), order)
     print_json(answer) if as_json else _say(answer)
 
@@ -192,7 +181,7 @@ Exit codes: 0 there it is · 6 database · 9 refused""")
 def link(debt: str, by: str, email: str, merchant: str | None, data: str | None, as_json: bool) -> None:
     """Make a payment link over what a trip owes; paid, it is owed no more."""
     answer = admin(configuration(data), "POST", f"{_path(debt)}/link" + _query(merchant), {"by": by, **({"email": email} if email else {})})
-    print_json(answer) if as_json else click.echo(f"{answer['url']}  {_amount(answer, 'minor')}, until {answer['expires_at']}")
+    print_json(answer) if as_json else click.echo(f"{answer['url']}  {shown(answer)}, until {answer['expires_at']}")
 
 
 def _path(debt: str) -> str:
@@ -204,15 +193,12 @@ def _query(merchant: str | None, **more: str | None) -> str:
     return f"?{urlencode(only)}" if only else ""
 
 
-def _amount(one: dict[str, Any], field: str) -> str:
-    return "" if one[field] is None else f"{format_decimal(one[field], one['currency'])} {one['currency']}"
-
 
 def _say(one: dict[str, Any]) -> None:
     print_pairs([(name, value) for name, value in (
-        ("trip", one["trip"]), ("merchant", one["merchant"]), ("store", one["store"]), ("payment", one["payment"]), ("price", _amount(one, "total")),
-        ("captured", _amount(one, "captured")), ("rejected by clearing", one["rejected"] and _amount(one, "rejected")),
-        ("owed for", _amount(one, "incurred")), ("recovered", _amount(one, "recovered")), ("forgiven", _amount(one, "forgiven")),
-        ("still owed", _amount(one, "owed")), ("retailer says paid", _amount(one, "settled")), ("strategy", one["strategy"]),
+        ("trip", one["trip"]), ("merchant", one["merchant"]), ("store", one["store"]), ("payment", one["payment"]), ("price", shown(one, "total")),
+        ("captured", shown(one, "captured")), ("rejected by clearing", one["rejected"] and shown(one, "rejected")),
+        ("owed for", shown(one, "incurred")), ("recovered", shown(one, "recovered")), ("forgiven", shown(one, "forgiven")),
+        ("still owed", shown(one, "owed")), ("retailer says paid", shown(one, "settled")), ("strategy", one["strategy"]),
         ("because", one["reason"]), ("account", "closed" if one["closed"] else "open: the trip's payment has not ended"),
     ) if value])

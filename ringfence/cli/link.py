@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 
 import click
 
+from ringfence.cli.amounts import shown, typed
 from ringfence.cli.options import configuration, data_option, json_option
 from ringfence.cli.printing import print_json, print_pairs, print_table
 from ringfence.cli.service import admin, segment
@@ -57,7 +58,7 @@ def create(amount: str, currency: str, merchant: str | None, send: tuple[str, ..
     """Make a link, and print its address."""
     config = configuration(data)
     body: dict[str, Any] = {name: value for name, value in texts.items() if value is not None}
-    body |= {"merchant": merchant or _first(admin(config, "GET", "/admin/merchants")), "amount": _minor(amount, currency), "currency": currency,
+    body |= {"merchant": merchant or _first(admin(config, "GET", "/admin/merchants")), "amount": typed(amount, currency), "currency": currency,
              "send": list(send)} | ({"command": "AUTHORIZATION"} if authorize else {})
     made = admin(config, "POST", "/admin/links", body)
     if as_json:
@@ -87,7 +88,7 @@ def list_(merchant: str | None, limit: int, before: str | None, data: str | None
         click.echo("There are no payment links.")
         return
     print_table(("link", "merchant", "reference", "state", "amount", "expires", "customer"), [
-        (one["id"], one["merchant"], one["reference"], one["state"], _amount(one), _instant(one["expires_at"]), one["email"] or one["phone"])
+        (one["id"], one["merchant"], one["reference"], one["state"], shown(one), _instant(one["expires_at"]), one["email"] or one["phone"])
         for one in answer["links"]], right=("amount",))
 
 
@@ -145,7 +146,7 @@ Exit codes: 0 cancelled · 6 database · 9 refused: it was paid, or someone is p
 def cancel(number: str, data: str | None, as_json: bool) -> None:
     """Take a link back: nobody can pay it any more."""
     done = admin(configuration(data), "POST", f"{_path(number)}/cancel")
-    print_json(done) if as_json else click.echo(f"Link {done['id']} of {_amount(done)} is cancelled.")
+    print_json(done) if as_json else click.echo(f"Link {done['id']} of {shown(done)} is cancelled.")
 
 
 @link.command(epilog="""\b
@@ -185,7 +186,7 @@ def pdf(number: str, output: str | None, data: str | None) -> None:
     until = datetime.fromisoformat(one["expires_at"])
     paper = Invoice(
         one["language"], one["merchant_name"], one["id"], one["reference"], one["created_at"][:10], f"{until:%Y-%m-%d %H:%M} UTC", one["name"],
-        one["email"], one["description"], _amount(one), one["state"], one["url"])
+        one["email"], one["description"], shown(one), one["state"], one["url"])
     try:
         _write(output or f"invoice-{one['id']}.pdf", printed(paper))
     except PdfMissing as missing:
@@ -220,25 +221,13 @@ def _write(output: str, content: bytes) -> None:
 def _pairs(one: dict[str, Any]) -> list[tuple[str, object]]:
     customer = ", ".join(filter(None, (one["name"], one["email"], one["phone"])))
     return [
-        ("link", one["id"]), ("merchant", one["merchant"]), ("reference", one["reference"]), ("state", one["state"]), ("amount", _amount(one)),
+        ("link", one["id"]), ("merchant", one["merchant"]), ("reference", one["reference"]), ("state", one["state"]), ("amount", shown(one)),
         *([("for", one["description"])] if one["description"] else []), *([("customer", customer)] if customer else []),
         ("expires", _instant(one["expires_at"])), *([("paid", f"{_instant(one['paid_at'])} by payment {one['payment']}")] if one["paid_at"] else []),
         ("address", one["url"]),
     ]
 
 
-def _amount(one: dict[str, Any]) -> str:
-    from ringfence.core.money import format_minor
-    return format_minor(one["minor"], one["currency"])
-
 
 def _instant(text: str) -> str:
     return f"{datetime.fromisoformat(text):%Y-%m-%d %H:%M} UTC"
-
-
-def _minor(amount: str, currency: str) -> int:
-    from ringfence.core.money import parse
-    try:
-        return parse(f"{amount} {currency}").minor
-    except ValueError as error:
-        raise click.UsageError(f"--amount: {error}") from error

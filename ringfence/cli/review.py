@@ -6,6 +6,7 @@ from urllib.parse import urlencode
 
 import click
 
+from ringfence.cli.amounts import shown, typed
 from ringfence.cli.options import configuration, data_option, json_option
 from ringfence.cli.printing import print_json, print_pairs, print_table
 from ringfence.cli.service import admin, segment
@@ -44,7 +45,7 @@ def list_(every: bool, merchant: str | None, data: str | None, as_json: bool) ->
         click.echo("Nothing is in doubt." if every else "Nothing waits for a person.")
         return
     print_table(("operation", "merchant", "reference", "kind", "amount", "age", "tries", "last met", "decided"), [
-        (one["operation"], one["merchant"], one["reference"] or "", one["kind"], _amount(one), _age(one["age_seconds"]), one["tries"],
+        (one["operation"], one["merchant"], one["reference"] or "", one["kind"], shown(one), _age(one["age_seconds"]), one["tries"],
          one["note"], one["decided"] or "")
         for one in answer["reviews"]], right=("amount", "age", "tries"))
 
@@ -67,7 +68,7 @@ def show(operation: str, data: str | None, as_json: bool) -> None:
         return
     print_pairs([
         ("operation", one["operation"]), ("payment", one["payment"]), ("merchant", one["merchant"]), ("reference", one["reference"] or ""),
-        ("kind", one["kind"]), ("amount", _amount(one)), ("processor", one["processor"]), ("age", _age(one["age_seconds"])),
+        ("kind", one["kind"]), ("amount", shown(one)), ("processor", one["processor"]), ("age", _age(one["age_seconds"])),
         ("state", f"ended: {one['ended']}" if one["ended"] else f"in doubt, tried {one['tries']} times"),
         ("last met", one["note"] or ""), ("next try", one["due_at"] or ""), ("a person from", one["deadline_at"] or ""),
         ("reversal decided", "yes" if one["reversal_left"] else "no"), ("decided", one["decided"] or ""),
@@ -100,29 +101,18 @@ def resolve(operation: str, as_: str, amount: str | None, reason: str, evidence:
     config = configuration(data)
     order: dict[str, Any] = {"as": as_, "reason": reason, "evidence": evidence, "by": by}
     if amount is not None:
-        order["amount"] = _minor(amount, admin(config, "GET", _path(operation))["currency"])
+        order["amount"] = typed(amount, admin(config, "GET", _path(operation))["currency"])
     decided = admin(config, "POST", _path(operation), order)
     if as_json:
         print_json(decided)
     else:
-        click.echo(f"{decided['kind'].capitalize()} {decided['operation']} of {_amount(decided)} ends as {decided['decided']}.")
+        click.echo(f"{decided['kind'].capitalize()} {decided['operation']} of {shown(decided)} ends as {decided['decided']}.")
 
 
 def _path(operation: str) -> str:
     return f"/admin/reviews/{segment(operation)}"
 
 
-def _amount(one: dict[str, Any]) -> str:
-    from ringfence.core.money import format_minor
-    return format_minor(one["minor"], one["currency"])
-
-
-def _minor(amount: str, currency: str) -> int:
-    from ringfence.core.money import parse
-    try:
-        return parse(f"{amount} {currency}").minor
-    except ValueError as error:
-        raise click.UsageError(f"--amount: {error}") from error
 
 
 def _age(seconds: int) -> str:
