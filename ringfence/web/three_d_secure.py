@@ -14,7 +14,6 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from typing import NamedTuple
-from urllib.parse import parse_qsl
 
 import msgspec
 from starlette.requests import Request
@@ -28,7 +27,7 @@ from ringfence.engine.browser import Return
 from ringfence.engine.challenges import Challenges, Stands
 from ringfence.engine.return_address import origin_of
 from ringfence.engine.sessions import Ending, Finish
-from ringfence.web import pages
+from ringfence.web import pages, small_forms
 
 log = logging.getLogger(__name__)
 
@@ -97,29 +96,13 @@ async def _seen(desk: Desk, request: Request, what: Callable[[Desk, _Visit, dict
     row = None if address is None else await desk.challenges.find(address)
     if address is None or row is None:
         return pages.message("gone_title", "en", status=404, said="gone_said")
-    form = await _form(request) if request.method == "POST" else {}
+    form = await small_forms.read(request, FORM_BYTES) if request.method == "POST" else {}
     if form is None:
         return pages.message("bad_form_title", "en", status=400, said="bad_form_said")
     framed_by = ("'self'", *await desk.framers(row.merchant_id, row.payment_id)) if row.payment_id else ("'self'",)
     screen = await desk.access_control.look(row.acs_id, desk.now()) if row.acs_id else None
     visit = _Visit(address, row.payment_id, row.acs_id, row.leave_url, screen.language if screen else "en", framed_by)
     return await what(desk, visit, form)
-
-
-async def _form(request: Request) -> dict[str, str] | None:
-    """The fields of a form, each once; ``None`` for what is none, or too large."""
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/x-www-form-urlencoded":
-        return None
-    body = b""
-    async for part in request.stream():
-        body += part
-        if len(body) > FORM_BYTES:
-            return None
-    try:
-        pairs = parse_qsl(body.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=16)
-    except ValueError:
-        return None
-    return dict(pairs) if len(dict(pairs)) == len(pairs) else None
 
 
 async def _show(desk: Desk, visit: _Visit, form: dict[str, str]) -> Response:

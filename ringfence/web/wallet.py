@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import urlsplit
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -21,7 +21,7 @@ from ringfence.engine.browser import Return
 from ringfence.engine.invoices import qr_svg
 from ringfence.engine.redirects import PAGE, Handover, Progress, RedirectionRow, Redirects, Stands
 from ringfence.engine.sessions import Ending
-from ringfence.web import pages
+from ringfence.web import pages, small_forms
 
 LOOK_SECONDS = 3
 """Between two looks of a page that waits (wall time)."""
@@ -51,7 +51,7 @@ def routes(desk: Desk) -> list[Route]:
 
     async def done(request: Request) -> Response:
         row = await desk.redirects.find(request.path_params["address"])
-        return _gone() if row is None else await _act(desk, row, await _form(request))
+        return _gone() if row is None else await _act(desk, row, await small_forms.read(request, FORM_BYTES))
 
     async def came_back(request: Request) -> Response:
         row = await desk.redirects.find(request.path_params["address"])
@@ -80,22 +80,6 @@ def _gone() -> Response:
 def _session(given: list[str]) -> str:
     """The name of a wallet's session; "" for what cannot be one."""
     return given[0] if len(given) == 1 and _SESSION.fullmatch(given[0]) and not given[0].startswith(".") else ""
-
-
-async def _form(request: Request) -> dict[str, str] | None:
-    """The fields of a form, each once; ``None`` for what is none, or too large."""
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/x-www-form-urlencoded":
-        return None
-    body = b""
-    async for part in request.stream():
-        body += part
-        if len(body) > FORM_BYTES:
-            return None
-    try:
-        pairs = parse_qsl(body.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=8)
-    except ValueError:
-        return None
-    return dict(pairs) if len(dict(pairs)) == len(pairs) else None
 
 
 async def _show(desk: Desk, row: RedirectionRow, *, by_itself: bool = True) -> Response:
