@@ -96,21 +96,24 @@ async def _by_permission(service: Service, caller: Caller, wish: Wish) -> Wish:
 async def begin(service: Service, caller: Caller, wish: Wish) -> Answer:
     """Make a charge, and answer with it as it stands then: 200 also where it was declined."""
     asked = wish.asked
-    if wrong := methods.missing(asked, has_account=bool(wish.account)):
+    is_card = asked["paymentMethod"] == CARD
+    if not is_card and (wrong := methods.missing(asked, has_account=bool(wish.account))):
         return answers.invalid(wrong)
     if own_addresses.FIELD in asked and (refusal := await own_addresses.taken(service, caller, asked)) is not None:
         return refusal
     held: Held | None = None
-    recurrence = wish.recurrence or (Recurrence() if wish.agreement_id else None)
-    redirect = methods.redirect_of(
-        caller.merchant, asked, has_account=bool(wish.account), agreement_id=wish.agreement_id, recurrence=recurrence)
+    redirect: Redirect | None = None
+    if not is_card:
+        redirect = methods.redirect_of(
+            caller.merchant, asked, has_account=bool(wish.account), agreement_id=wish.agreement_id,
+            recurrence=wish.recurrence or (Recurrence() if wish.agreement_id else None))
     refused, is_repeat = wish.refused or _turned_down(service, caller, asked), False
-    if not refused and methods.cannot_come_back(caller.merchant, asked, redirect, is_live=service.is_live):
+    if redirect is not None and not refused and methods.cannot_come_back(caller.merchant, asked, redirect, is_live=service.is_live):
         refused = "INVALID_AUTHENTICATION_SETTINGS"
     if wish.key is not None and "instrument" in asked:          # a repeat makes no further instrument
         key, is_repeat = await keys.standing(service, caller.merchant.merchant_id, wish.key)
         wish = wish._replace(key=key)
-    if asked["paymentMethod"] == CARD and not refused:
+    if is_card and not refused:
         held = wish.held or _at_hand(service, caller, asked) or await _instrument(service, caller, asked, is_repeat)
         if held is None:
             refused = "INSTRUMENT_NOT_FOUND"
@@ -122,15 +125,17 @@ async def begin(service: Service, caller: Caller, wish: Wish) -> Answer:
     if intent.demand is not None and not intent.never_asked and not authentication.may_come_back(
             intent.demand, asked, caller.merchant, is_live=service.is_live):
         intent = replace(intent, never_asked=f"{OURS}INVALID_AUTHENTICATION_SETTINGS")
-    done = await keys.execute(service, intent)
-    if isinstance(done, Answer):
-        return done
-    if isinstance(done, Repeat):
-        return answers.replayed(answers.ok(service.renderer.as_begun(caller.merchant.merchant_id, done.step)))
-    if done.refusal is Refusal.SERVICE_UNAVAILABLE:
-        return answers.error(503, answers.AWAY)
-    if done.refusal is not None:                # of the token, which changed meanwhile, or of an initiation that may not be
-        return await begin(service, caller, wish._replace(refused=failures.refused(done.refusal).code))
+    done: Result | Repeat | Answer = await service.engine.execute(intent)
+    if done.refusal is not None:
+        done = await keys.settled(service, intent, done)
+        if isinstance(done, Answer):
+            return done
+        if isinstance(done, Repeat):
+            return answers.replayed(answers.ok(service.renderer.as_begun(caller.merchant.merchant_id, done.step)))
+        if done.refusal is Refusal.SERVICE_UNAVAILABLE:
+            return answers.error(503, answers.AWAY)
+        if done.refusal is not None:            # of the token, which changed meanwhile, or of an initiation that may not be
+            return await begin(service, caller, wish._replace(refused=failures.refused(done.refusal).code))
     if held is not None and held.has_news:
         await instruments.renew(service, caller, held)
     if (paid := paid_by(intent, done)) is not None:
