@@ -17,7 +17,8 @@ INSTRUMENT = "instr_" + "0" * 21
 ORDINARY: dict[str, Any] = {
     "paymentMethod": "CARD", "amount": {"value": 1000, "currency": "AED"}, "instrumentId": INSTRUMENT, "initiator": "CONSUMER", "autoCapture": True,
     "consumer": {"name": "Zoë Doe", "country": "AE", "email": "buyer@shop.example", "client": {"ip": "203.0.113.7"}},
-    "merchantPaymentChargeReference": "order-1", "labels": {"shop": "3"}}
+    "merchantPaymentChargeReference": "order-1", "labels": {"shop": "3"},
+    "order": {"orderItems": [{"name": "Shoe", "quantity": 1, "amount": 1000}], "shippingAddress": {"city": "Dubai", "country": "AE"}}}
 ODD = st.sampled_from((
     None, True, 0, -1, 1.0, 1.5, 10**30, "", "1", "x" * 513, "x\0", 'a"b', "a\\b", "\u20ac", "ae", "AED", "MOTO", "POS", "a@b.c", "MERCHANT", [], {}, ["x"], {"a": 1},
     {"a": "b"}, INSTRUMENT, {"value": MAX_MINOR, "currency": "USD"}, {"value": MAX_MINOR + 1, "currency": "USD"}, {"value": "5", "currency": "USD"}))
