@@ -62,7 +62,7 @@ def ppro_service(
     return Service(
         engine=engine, reading=reading, charges=Charges(pool, reading),
         renderer=Renderer(names, methods(base_url, secret_of, redirects.url)), vault=vault,
-        instruments=Instruments(pool, keyring, vault, now), directory=directory,
+        instruments=Instruments(pool, keyring, vault, now), at_hand=instruments.AtHand(), directory=directory,
         code_box=code_box, keyed=KeyedRequests(pool, new_id=new_id, now=now, wall=lambda: datetime.now(UTC)), names=names,
         content_key=keyring.content_key,
         agreements=Agreements(

@@ -5,7 +5,7 @@ Plain ASGI.  Decides nothing about payments.  (PPRO Global API, sections 1, 3 to
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from http import HTTPStatus
 from time import perf_counter
@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 PREFIX = "/v1"
 BEARER = "Bearer "
 KEY = b"request-idempotency-key"
+JSON_BYTES = Answer._field_defaults["content_type"]
 REFERENCE = 512
 """Characters of a Request-Reference that are given back."""
 
@@ -104,9 +105,11 @@ class GlobalApi:
         began = perf_counter()
         headers = _first_of_each(scope["headers"])
         try:
-            answer, limits = await self._safely(scope["method"], scope["path"], self._answer(scope, receive, headers))
+            answer, limits = await self._answer(scope, receive, headers)
         except CallerGone:
             return
+        except Exception as broken:
+            answer, limits = self._broken(broken, scope["method"], scope["path"]), ()
         await _send(send, answer, *limits, *_reference(headers))
         self._counters.observe(PPRO_SECONDS, perf_counter() - began)
         self._counters.add(REQUESTS_PPRO)
@@ -120,37 +123,41 @@ class GlobalApi:
         version, standing = directory.version, self._standing("POST", path, headers)
         if isinstance(standing, Answer):
             return None
-        reference = _reference(headers)
+        reference, service = _reference(headers), self._service
+        usual = _usual_head(standing.rate, reference)
 
-        async def answered(standing: Standing, body: bytes, source_ip: str, key: str) -> Said:
-            limits, refusal = self._counted(standing, key)
-            return refusal or await standing.endpoint.handle(self._service, _request("POST", path, standing, {}, body, key, source_ip)), limits
-
-        async def handle(body: bytes, source_ip: str, key: str) -> tuple[bytes, tuple[int, list[Header]]]:
-            nonlocal version, standing
+        async def handle(body: bytes, source_ip: str, key: str) -> tuple[bytes, bytes]:
+            nonlocal version, standing, usual
             if version != directory.version:
                 version, standing = directory.version, self._standing("POST", path, headers)
-            said = _said(standing) if isinstance(standing, Answer) else answered(standing, body, source_ip, key)
-            answer, limits = await self._safely("POST", path, said)
-            return answer.body, (answer.status, _headers(answer, *limits, *reference))
+                usual = b"" if isinstance(standing, Answer) else _usual_head(standing.rate, reference)
+            limits: tuple[Header, ...] = ()
+            if isinstance(standing, Answer):
+                answer = standing
+            else:
+                try:
+                    taken, refusal = self._counted(standing, key)
+                    answer = refusal or await standing.endpoint.handle(
+                        service, Request("POST", path, standing.variables, {}, body, key, standing.callers, source_ip, standing.content_type))
+                    if answer.status == 200 and not answer.headers and answer.content_type is JSON_BYTES:
+                        return answer.body, usual % (len(answer.body), taken.left)
+                    limits = _limits(taken, standing.rate)
+                except Exception as broken:
+                    answer = self._broken(broken, "POST", path)
+            return answer.body, _head(answer.status, _headers(answer, *limits, *reference))
 
-        return Prepared(handle, _head, self._body_limit, REQUESTS_PPRO, PPRO_SECONDS, KEY)
+        return Prepared(handle, _whole_head, self._body_limit, REQUESTS_PPRO, PPRO_SECONDS, KEY)
 
-    async def _safely(self, method: str, path: str, said: Awaitable[Said]) -> Said:
-        """What is said, whatever breaks on the way there.  Raises ``CallerGone``."""
-        try:
-            return await said
-        except BodyTooLarge:
-            return answers.error(413, "the body is too large")._replace(headers=((b"connection", b"close"),)), ()
-        except CallerGone:
-            raise
-        except CONNECTION_LOST as lost:
-            log.warning("%s %s waits for the database: %s", method, path, lost)
-            return answers.error(503, answers.AWAY), ()
-        except Exception:
-            self._counters.add(CRASHES)
-            log.exception("%s %s broke", method, path)
-            return answers.error(500, "something is broken here; the log says what"), ()
+    def _broken(self, why: Exception, method: str, path: str) -> Answer:
+        """What is said where something broke on the way to an answer."""
+        if isinstance(why, BodyTooLarge):
+            return answers.error(413, "the body is too large")._replace(headers=((b"connection", b"close"),))
+        if isinstance(why, CONNECTION_LOST):
+            log.warning("%s %s waits for the database: %s", method, path, why)
+            return answers.error(503, answers.AWAY)
+        self._counters.add(CRASHES)
+        log.error("%s %s broke", method, path, exc_info=why)
+        return answers.error(500, "something is broken here; the log says what")
 
     async def _answer(self, scope: Scope, receive: Receive, headers: Mapping[bytes, bytes]) -> Said:
         path, method = scope["path"], scope["method"]
@@ -160,7 +167,8 @@ class GlobalApi:
         if standing.endpoint.is_open:
             return await standing.endpoint.handle(self._service, _request(method, path, standing, {}, b"", "")), ()
         key = headers.get(KEY, b"").decode("latin-1") if method in ("POST", "PATCH") else ""
-        limits, refusal = self._counted(standing, key)
+        taken, refusal = self._counted(standing, key)
+        limits = _limits(taken, standing.rate)
         if refusal is not None:
             return refusal, limits
         body = await read_body(
@@ -204,27 +212,22 @@ class GlobalApi:
         slot = crc32(f"{key}|{endpoint.group}".encode("utf-8", "surrogatepass"))
         return Standing(endpoint, found.variables, tuple(callers), slot, rate, refusal, content_type)
 
-    def _counted(self, standing: Standing, key: str) -> tuple[tuple[Header, ...], Answer | None]:
-        """Count a request: the headers that say how many more there may be, and the answer where it is refused."""
+    def _counted(self, standing: Standing, key: str) -> tuple[Taken, Answer | None]:
+        """Count a request: how many more there may be, and the answer where it is refused."""
         rate = standing.rate
         taken = self._rates.take(standing.slot, rate, 2 * rate)
-        limits = _limits(taken, rate)
         if not taken.granted:
             seconds = str(int(taken.wait) + 1).encode()
-            return limits, answers.error(429, "too many requests")._replace(headers=((b"retry-after", seconds),))
+            return taken, answers.error(429, "too many requests")._replace(headers=((b"retry-after", seconds),))
         if standing.refusal is None and len(key) > LONGEST_KEY:
-            return limits, answers.error(400, f"Request-Idempotency-Key must have at most {LONGEST_KEY} characters")
-        return limits, standing.refusal
+            return taken, answers.error(400, f"Request-Idempotency-Key must have at most {LONGEST_KEY} characters")
+        return taken, standing.refusal
 
 
 def _request(
     method: str, path: str, standing: Standing, query: Mapping[str, str], body: bytes, key: str, source_ip: str = "",
 ) -> Request:
     return Request(method, path, standing.variables, query, body, key, standing.callers, source_ip, standing.content_type)
-
-
-async def _said(answer: Answer) -> Said:
-    return answer, ()
 
 
 def _first_of_each(headers: Headers) -> dict[bytes, bytes]:
@@ -260,9 +263,20 @@ async def _send(send: Send, answer: Answer, *headers: Header) -> None:
     await send({"type": "http.response.body", "body": answer.body})
 
 
-def _head(answer: bytes, of: tuple[int, list[Header]]) -> bytes:
-    status, headers = of
+def _head(status: int, headers: Iterable[Header]) -> bytes:
     return _STATUS_LINES[status] + b"".join([b"%b: %b\r\n" % one for one in headers])
+
+
+def _usual_head(rate: int, reference: tuple[Header, ...]) -> bytes:
+    """The head of most answers, 200 and no more to say than that, but for two numbers: the body's length, and how often more may be asked."""
+    length: Header = (b"content-length", b"\0")
+    (remaining, _), *limits = _limits(Taken(True, 0, 0.0), rate)
+    made = _head(200, ((b"content-type", JSON_BYTES), length, (remaining, b"\0"), *limits, *reference))
+    return made.replace(b"%", b"%%").replace(b"\0", b"%d")
+
+
+def _whole_head(answer: bytes, head: bytes) -> bytes:
+    return head
 
 
 _STATUS_LINES = {one.value: f"HTTP/1.1 {one.value} {one.phrase}\r\n".encode() for one in HTTPStatus}

@@ -18,6 +18,7 @@ from ringfence.engine.return_address import may_return
 COMPULSORY = frozenset({"MADA", "MEEZA"})
 """Brands whose cardholders are authenticated whatever a merchant wants."""
 
+CARDHOLDER = Initiation.CARDHOLDER
 #: ``authenticationStatus`` of a result from elsewhere -> transStatus.
 STATUSES = {
     "SUCCESS": Status.AUTHENTICATED, "ATTEMPT_ACKNOWLEDGED": Status.ATTEMPTED, "FAILED": Status.FAILED,
@@ -52,7 +53,10 @@ def demand_of(
     merchant: Merchant, asked: Mapping[str, Any], brand: str, initiation: Initiation, channel: str, proof: Evidence | None,
 ) -> Demand | None:
     """Whether a charge by card is to be authenticated, and how; ``None``: its payer is never asked."""
-    if asked["paymentMethod"] != "CARD" or initiation is not Initiation.CARDHOLDER or channel != "ecommerce":
+    if asked["paymentMethod"] != "CARD" or initiation is not CARDHOLDER or channel != "ecommerce":
+        return None
+    is_compulsory = brand in COMPULSORY or merchant.settings.three_d_secure == "required"
+    if not is_compulsory and proof is None and "authenticationSettings" not in asked:
         return None
     language = "ar" if asked.get("consumer", {}).get("locale", "").startswith("ar") else "en"
     external, here = settings_of(asked, "EXTERNAL_3DS"), settings_of(asked, "3DS")
@@ -60,7 +64,7 @@ def demand_of(
         return FLEXIBLE[language]._replace(external=_evidence(external))
     if proof is not None:
         return FLEXIBLE[language]._replace(external=proof)
-    if brand in COMPULSORY or merchant.settings.three_d_secure == "required" or (here and here.get("preference") == "CHALLENGE"):
+    if is_compulsory or (here and here.get("preference") == "CHALLENGE"):
         return REQUIRED[language]
     return FLEXIBLE[language] if here is not None else None
 

@@ -20,7 +20,7 @@ from ringfence.api.ppro.failures import OURS
 from ringfence.api.ppro.instruments import Held
 from ringfence.api.ppro.keys import Repeat
 from ringfence.api.ppro.kinds import Problem
-from ringfence.api.ppro.rendering import CHARGES
+from ringfence.api.ppro.rendering import CHARGES, Facts, Paid
 from ringfence.core.card import brand_of
 from ringfence.core.commands import Command, Initiation, Kind
 from ringfence.core.expiry import hold_seconds
@@ -36,11 +36,12 @@ CARD, MOCK = "CARD", "MOCK"
 BY_SCHEDULE = {"SCHEDULED": Initiation.RECURRING, "SCHEDULED_RETRY": Initiation.RECURRING, "RECURRING": Initiation.RECURRING}
 """Who began a charge whose initiator is the merchant, by ``scheduleType``; else unscheduled."""
 CHANNELS = {"MOTO": "moto", "POS": "store"}
-ECHOED = (
+ECHOED = frozenset((
     "paymentMethod", "paymentMedium", "scheduleType", "initiator", "paymentDescriptor", "consumer", "order", "labels", "webhooksUrl",
     "initialTransactionLinkReference", "initialSchemeAuthorizationReference", "autoCapture",
-)
+))
 """What is kept of a request for answers and events; instruments and secrets are not among it."""
+PURCHASE, CARDHOLDER = Kind.PURCHASE, Initiation.CARDHOLDER         # Python 3.11 looks up a member of an enumeration for a tenth of a microsecond
 _ENCODE = msgspec.json.Encoder().encode
 _DECODE = msgspec.json.Decoder().decode
 
@@ -95,44 +96,64 @@ async def _by_permission(service: Service, caller: Caller, wish: Wish) -> Wish:
 async def begin(service: Service, caller: Caller, wish: Wish) -> Answer:
     """Make a charge, and answer with it as it stands then: 200 also where it was declined."""
     asked = wish.asked
-    if wrong := methods.missing(asked, has_account=bool(wish.account)):
+    is_card = asked["paymentMethod"] == CARD
+    if not is_card and (wrong := methods.missing(asked, has_account=bool(wish.account))):
         return answers.invalid(wrong)
-    if (refusal := await own_addresses.taken(service, caller, asked)) is not None:
+    if own_addresses.FIELD in asked and (refusal := await own_addresses.taken(service, caller, asked)) is not None:
         return refusal
     held: Held | None = None
-    recurrence = wish.recurrence or (Recurrence() if wish.agreement_id else None)
-    redirect = methods.redirect_of(
-        caller.merchant, asked, has_account=bool(wish.account), agreement_id=wish.agreement_id, recurrence=recurrence)
+    redirect: Redirect | None = None
+    if not is_card:
+        redirect = methods.redirect_of(
+            caller.merchant, asked, has_account=bool(wish.account), agreement_id=wish.agreement_id,
+            recurrence=wish.recurrence or (Recurrence() if wish.agreement_id else None))
     refused, is_repeat = wish.refused or _turned_down(service, caller, asked), False
-    if not refused and methods.cannot_come_back(caller.merchant, asked, redirect, is_live=service.is_live):
+    if redirect is not None and not refused and methods.cannot_come_back(caller.merchant, asked, redirect, is_live=service.is_live):
         refused = "INVALID_AUTHENTICATION_SETTINGS"
     if wish.key is not None and "instrument" in asked:          # a repeat makes no further instrument
         key, is_repeat = await keys.standing(service, caller.merchant.merchant_id, wish.key)
         wish = wish._replace(key=key)
-    if asked["paymentMethod"] == CARD and not refused:
-        held = wish.held or await _instrument(service, caller, asked, is_repeat)
+    if is_card and not refused:
+        held = wish.held or _at_hand(service, caller, asked) or await _instrument(service, caller, asked, is_repeat)
         if held is None:
             refused = "INSTRUMENT_NOT_FOUND"
         elif cited := asked.get("initialSchemeAuthorizationReference"):
             held = await instruments.citing(service, caller, held, cited)
-    intent = intent_of(service, caller, wish, held, refused, None if refused else redirect)
-    if not intent.never_asked and not authentication.may_come_back(intent.demand, asked, caller.merchant, is_live=service.is_live):
+    redirect = None if refused else redirect
+    echo = echo_of(wish, held, redirect)
+    intent = intent_of(service, caller, wish, held, echo, refused, redirect)
+    if intent.demand is not None and not intent.never_asked and not authentication.may_come_back(
+            intent.demand, asked, caller.merchant, is_live=service.is_live):
         intent = replace(intent, never_asked=f"{OURS}INVALID_AUTHENTICATION_SETTINGS")
-    done = await keys.execute(service, intent)
-    if isinstance(done, Answer):
-        return done
-    if isinstance(done, Repeat):
-        return answers.replayed(answers.ok(service.renderer.as_begun(caller.merchant.merchant_id, done.step)))
-    if done.refusal is Refusal.SERVICE_UNAVAILABLE:
-        return answers.error(503, answers.AWAY)
-    if done.refusal is not None:                # of the token, which changed meanwhile, or of an initiation that may not be
-        return await begin(service, caller, wish._replace(refused=failures.refused(done.refusal).code))
+    done: Result | Repeat | Answer = await service.engine.execute(intent)
+    if done.refusal is not None:
+        done = await keys.settled(service, intent, done)
+        if isinstance(done, Answer):
+            return done
+        if isinstance(done, Repeat):
+            return answers.replayed(answers.ok(service.renderer.as_begun(caller.merchant.merchant_id, done.step)))
+        if done.refusal is Refusal.SERVICE_UNAVAILABLE:
+            return answers.error(503, answers.AWAY)
+        if done.refusal is not None:            # of the token, which changed meanwhile, or of an initiation that may not be
+            return await begin(service, caller, wish._replace(refused=failures.refused(done.refusal).code))
     if held is not None and held.has_news:
         await instruments.renew(service, caller, held)
+    if (paid := paid_by(intent, done)) is not None:
+        return Answer(200, service.renderer.paid(paid, Facts(echo, intent.reference)))
     first = begun(intent, done)
     if first is None:
         return await told(service, caller, wish.payment_id)
     return answers.ok(service.renderer.as_begun(caller.merchant.merchant_id, first))
+
+
+def paid_by(intent: Intent, done: Result) -> Paid | None:
+    """What the charge's first operation came to, where it was approved whole and its payer had nowhere to go."""
+    outcome, command = done.outcome, intent.command
+    if type(outcome) is not Approved or outcome.minor != command.minor or done.asked_at is None or done.at is None or (
+            intent.describe is not None or intent.redirect is not None):
+        return None
+    return Paid(
+        command.operation_id, command.minor, command.currency, command.kind is PURCHASE, done.asked_at, done.at, outcome.scheme_reference)
 
 
 def begun(intent: Intent, done: Result) -> Step | None:
@@ -167,6 +188,13 @@ def _turned_down(service: Service, caller: Caller, asked: Mapping[str, Any]) -> 
     return methods.broken(caller.merchant, asked)
 
 
+def _at_hand(service: Service, caller: Caller, asked: Mapping[str, Any]) -> Held | None:
+    """The card's instrument where it is named, and ready."""
+    if "instrumentId" not in asked or "instrumentUpdateDetails" in asked:
+        return None
+    return service.at_hand.find(service.vault, caller.merchant.merchant_id, asked["instrumentId"])
+
+
 async def _instrument(service: Service, caller: Caller, asked: Mapping[str, Any], is_repeat: bool) -> Held | None:
     if "instrumentId" in asked:
         update = asked.get("instrumentUpdateDetails")
@@ -177,19 +205,38 @@ async def _instrument(service: Service, caller: Caller, asked: Mapping[str, Any]
     return await (instruments.looked_at if is_repeat else instruments.made)(service, caller, instrument)
 
 
+def echo_of(wish: Wish, held: Held | None, redirect: Redirect | None) -> dict[str, Any]:
+    """What is kept of a request, and what is told with it; of its instrument the id alone."""
+    asked = wish.asked
+    echo = {name: value for name, value in asked.items() if name in ECHOED} | wish.told
+    if redirect is not None:
+        echo |= {"ways": redirect.ways, "within": redirect.seconds}
+    if "authenticationSettings" in asked:
+        echo["authenticationSettings"] = authentication.echoed(asked)
+        if (address := authentication.return_url(asked)) is not None:
+            echo["returnUrl"] = address
+    if held is not None:
+        echo["instrumentId"] = held.instrument_id
+        if held.has_news:
+            echo["instrumentUpdated"] = True
+    elif "instrumentId" in asked:
+        echo["instrumentId"] = asked["instrumentId"]
+    return echo
+
+
 def intent_of(
-    service: Service, caller: Caller, wish: Wish, held: Held | None, refused: str, redirect: Redirect | None = None,
+    service: Service, caller: Caller, wish: Wish, held: Held | None, echo: Mapping[str, Any], refused: str, redirect: Redirect | None = None,
 ) -> Intent:
     """The charge on its way to the engine."""
     asked, merchant = wish.asked, caller.merchant
     card = held.card if held else None
     brand = card.stored.brand if card and card.stored else ""
-    initiation = Initiation.CARDHOLDER
+    initiation = CARDHOLDER
     if asked.get("initiator") == "MERCHANT":
         initiation = BY_SCHEDULE.get(asked.get("scheduleType", ""), Initiation.UNSCHEDULED)
     channel = CHANNELS.get(asked.get("paymentMedium", ""), "ecommerce")
     money = asked["amount"]
-    command = Command(Kind.PURCHASE, money["value"], money["currency"], wish.payment_id)
+    command = Command(PURCHASE, money["value"], money["currency"], wish.payment_id)
     account, captures = wish.account, asked.get("autoCapture") is not False
     if asked["paymentMethod"] == MOCK:
         account = account or asked.get("paymentDescriptor", "")
@@ -200,27 +247,18 @@ def intent_of(
             merchant_days=merchant.settings.hold_days, door_seconds=None, brand=brand_of(card.stored.bin) if card and card.stored else None,
             initiation=initiation, channel=channel)
         command = command._replace(kind=Kind.AUTHORIZATION, hold_seconds=seconds)
-    details = {name: asked[name] for name in ECHOED if name in asked} | wish.told
-    if (address := authentication.return_url(asked)) is not None:
-        details["returnUrl"] = address
-    if redirect is not None:
-        details |= {"ways": redirect.ways, "within": redirect.seconds}
-    if "authenticationSettings" in asked:
-        details["authenticationSettings"] = authentication.echoed(asked)
+    details = _ENCODE(echo)
     if held is not None:
-        details |= {"instrumentId": held.instrument_id, "instrument": held.shown,
-                    "card": {"expiry": held.card.expiry, "holder": held.card.holder}}
-        if held.has_news:
-            details["instrumentUpdated"] = True
-    elif "instrumentId" in asked:
-        details["instrumentId"] = asked["instrumentId"]
-    content = {name: value for name, value in asked.items() if name not in ("instrument", "instrumentUpdateDetails")}
+        details = b"%b%b}" % (details[:-1], held.kept)
+    content = asked
+    if "instrument" in asked or "instrumentUpdateDetails" in asked:
+        content = {name: value for name, value in asked.items() if name not in ("instrument", "instrumentUpdateDetails")}
     if card is not None and card.stored is not None and "instrument" in asked:
         content["card"] = [card.stored.card_id, card.expiry, card.holder]
     never_asked = OURS + refused if refused else "" if held is None or held.is_reachable else "unavailable"
     return Intent(
         merchant.merchant_id, merchant.identifier, wish.payment_id, command, DOOR, caller.actor, "api", content_of(service, content),
-        asked.get("merchantPaymentChargeReference"), wish.key, False, _ENCODE(details),
+        asked.get("merchantPaymentChargeReference"), wish.key, False, details,
         service.route(merchant, asked["paymentMethod"], brand) or service.house, card, None, initiation, channel, merchant.settings.magic_amounts,
         demand=authentication.demand_of(merchant, asked, brand, initiation, channel, held.proof if held else None),
         never_asked=never_asked, account=account, redirect=redirect,

@@ -13,7 +13,7 @@ from ringfence.api.ppro.kinds import Problem
 
 NESTING = 12
 """Objects and lists deeper than this are refused."""
-_DECODE = msgspec.json.Decoder().decode
+_DECODE, _ENCODE = msgspec.json.Decoder().decode, msgspec.json.Encoder().encode
 _MALFORMED = Problem("body", "is not a JSON object")
 _DEEP = Problem("body", f"is nested deeper than {NESTING}")
 
@@ -30,11 +30,10 @@ def decode(body: bytes) -> dict[str, Any] | Problem:
         return _MALFORMED
     if type(decoded) is not dict:
         return _MALFORMED
-    names = _names(decoded, NESTING)
-    if names < 0:
+    if _is_deep(decoded, NESTING):
         return _DEEP
-    # Behind a name stands a colon.  In a text `":` cannot stand without a backslash, so that without one the marks are the names.
-    if b"\\" in body or body.count(b'":') != names:
+    # Where no quote is escaped, each name and each text has two of them: a name that stands twice has more than were read.
+    if b"\\" in body or body.count(b'"') != _ENCODE(decoded).count(b'"'):
         try:
             json.loads(body, object_pairs_hook=_once)
         except _Twice as twice:
@@ -52,19 +51,9 @@ def _once(pairs: list[tuple[str, Any]]) -> None:
         seen.add(name)
 
 
-def _names(value: Any, levels: int) -> int:
-    """How many names stand in the objects of this value; negative where it is too deep."""
+def _is_deep(value: Any, levels: int) -> bool:
+    """Whether objects and lists stand deeper in this value than so many levels."""
     if levels == 0:
-        return -1 if value else 0
-    count = 0
-    if type(value) is dict:
-        count, inner = len(value), value.values()
-    else:
-        inner = value
-    for one in inner:
-        if type(one) is dict or type(one) is list:
-            below = _names(one, levels - 1)
-            if below < 0:
-                return -1
-            count += below
-    return count
+        return bool(value)
+    inner = value.values() if type(value) is dict else value
+    return any((type(one) is dict or type(one) is list) and _is_deep(one, levels - 1) for one in inner)

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from ringfence.api.ppro import answers
+from ringfence.api.ppro import answers, typed
 from ringfence.api.ppro.answers import Answer
 from ringfence.api.ppro.decoding import decode
-from ringfence.api.ppro.kinds import Kind, Problem, Problems
+from ringfence.api.ppro.kinds import Kind, Object, Problem, Problems
 from ringfence.api.ppro.names import Names
 from ringfence.engine.agreements import Agreements
 from ringfence.engine.charges import Charges
@@ -28,6 +28,7 @@ from ringfence.engine.redirects import Redirects
 from ringfence.engine.vault import Vault
 
 if TYPE_CHECKING:
+    from ringfence.api.ppro.instruments import AtHand
     from ringfence.api.ppro.rendering import Renderer
 
 DOOR = "ppro"
@@ -126,6 +127,7 @@ class Service(NamedTuple):
     renderer: Renderer
     vault: Vault
     instruments: Instruments
+    at_hand: AtHand
     directory: Directory
     code_box: CodeBox
     keyed: KeyedRequests
@@ -185,6 +187,8 @@ def whoever(handler: Handler) -> Handler:
 
 def read(body: bytes, kind: Kind) -> dict[str, Any] | Answer:
     """The object in a body as a table of ``fields`` says, or the answer that says what is wrong with it."""
+    if type(kind) is Object and (at_once := typed.read(body, kind)) is not None:
+        return at_once
     decoded = decode(body)
     if type(decoded) is Problem:
         return answers.invalid([decoded])

@@ -51,6 +51,8 @@ def _texts(*names: str) -> dict[str, Row]:
 class _Currency:
     """A currency of ISO 4217."""
 
+    words = tuple(sorted(CURRENCIES))
+
     def read(self, value: Any, path: str, problems: Problems) -> Any:
         if type(value) is not str:
             problems.append(Problem(path, "must be a text"))
@@ -59,7 +61,7 @@ class _Currency:
         return value
 
     def schema(self) -> dict[str, Any]:
-        return {"type": "string", "enum": sorted(CURRENCIES)}
+        return {"type": "string", "enum": list(self.words)}
 
 
 CURRENCY = Row(_Currency(), True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import msgspec
 from msgspec.structs import replace as with_changes
 
 from ringfence.api.ppro import answers, fields
@@ -19,28 +20,57 @@ from ringfence.core.card import Pan, SecurityCode, brand_of
 from ringfence.core.commands import Command, Kind
 from ringfence.core.outcomes import Approved, Declined, NotAsked
 from ringfence.engine.intents import CardInHand, Intent
-from ringfence.engine.vault import CardErased, StoredCard, Token
+from ringfence.engine.vault import CardErased, StoredCard, Token, Vault
 
 PATH = "/v1/payment-instruments"
 RAW_CARD, NETWORK_TOKEN, VAULTED = "RAW_CARD", "CARD_NETWORK_TOKEN", "CARD_PPRO_VAULTED"
 CARDS = (RAW_CARD, NETWORK_TOKEN)
 UPDATED_YEARS = 3
 """By how many years the sandbox's account updater renews a card."""
+MOST_AT_HAND = 4096
+"""Instruments of one process that are ready for their next charge: about 2 kB each."""
+_ENCODE = msgspec.json.Encoder().encode
 
 
 class Held(NamedTuple):
     """A card's instrument in hand for one charge: its id, the card, and what answers and events show of it.
 
-    ``is_reachable``: its issuer can be asked (always, but in a sandbox); ``has_news``: the account updater knows a newer card.  ``proof`` is
-    the cryptogram of a network token.
+    ``kept`` is what details hold of it, see ``kept_of``.  ``is_reachable``: its issuer can be asked (always, but in a sandbox); ``has_news``:
+    the account updater knows a newer card.  ``proof`` is the cryptogram of a network token.
     """
 
     instrument_id: str
     card: CardInHand
     shown: dict[str, Any]
+    kept: bytes
     is_reachable: bool = True
     has_news: bool = False
     proof: Evidence | None = None
+
+
+class AtHand:
+    """The cards' instruments that were charged last, by their ids: for as long as the vault has their tokens just so."""
+
+    def __init__(self) -> None:
+        self._held: dict[str, Held] = {}
+
+    def find(self, vault: Vault, merchant_id: int, instrument_id: str) -> Held | None:
+        """A merchant's instrument, without a security code."""
+        held = self._held.get(instrument_id)
+        return None if held is None or vault.cached_token(merchant_id, instrument_id) is not held.card.token else held
+
+    def keep(self, held: Held) -> None:
+        """Have it ready, unless it is good for one charge only, or a number in the clear belongs to it."""
+        card = held.card
+        if card.pan is None and card.security_code is None and held.proof is None and held.is_reachable and not held.has_news:
+            self._held[held.instrument_id] = held
+            if len(self._held) > MOST_AT_HAND:
+                del self._held[next(iter(self._held))]
+
+
+def kept_of(shown: dict[str, Any], card: CardInHand) -> bytes:
+    """What a charge's details keep of its instrument: members of a JSON object, a comma before them."""
+    return b"," + _ENCODE({"instrument": shown, "card": {"expiry": card.expiry, "holder": card.holder}})[1:-1]
 
 
 def yymm(details: dict[str, Any]) -> str:
@@ -82,13 +112,18 @@ async def looked_at(service: Service, caller: Caller, instrument: dict[str, Any]
     details = instrument["details"]
     pan = Pan(details["number" if instrument["type"] == RAW_CARD else "tokenNumber"])
     stored = await service.vault.keep(caller.merchant.merchant_id, pan)
-    return Held("", CardInHand(pan, yymm(details), None, stored, holder=details["holderName"]), {})
+    card = CardInHand(pan, yymm(details), None, stored, holder=details["holderName"])
+    return Held("", card, {}, kept_of({}, card))
 
 
 async def named(service: Service, caller: Caller, instrument_id: str, cvv: str | None) -> Held | None:
     """A card's instrument by its id; ``None`` where the merchant has none of that id."""
     token = await _token(service, caller, instrument_id)
-    return None if token is None else _in_hand(service, token, None, SecurityCode(cvv) if cvv else None, shown(token))
+    if token is None:
+        return None
+    held = _in_hand(service, token, None, SecurityCode(cvv) if cvv else None, shown(token))
+    service.at_hand.keep(held)
+    return held
 
 
 async def _token(service: Service, caller: Caller, instrument_id: str) -> Token | None:
@@ -105,10 +140,13 @@ def _in_hand(
     is_reachable, has_news = True, False
     if service.stand_in is not None:            # a sandbox: any number stands for one of its own
         known = pan or service.vault.reveal(token.card)
-        number, has_news = service.stand_in(known.reveal() if known else f"{token.card.bin}{token.card.last4}")
-        is_reachable, pan = bool(number), Pan(number) if number else None
-    return Held(
-        token.name, CardInHand(pan, token.expiry, code, token.card, token, holder=token.holder), told, is_reachable, has_news, proof)
+        digits = known.reveal() if known else f"{token.card.bin}{token.card.last4}"
+        number, has_news = service.stand_in(digits)
+        is_reachable = bool(number)
+        if number != digits or pan is not None:     # else it stands for itself, and is opened where it is needed
+            pan = Pan(number) if number else None
+    card = CardInHand(pan, token.expiry, code, token.card, token, holder=token.holder)
+    return Held(token.name, card, told, kept_of(told, card), is_reachable, has_news, proof)
 
 
 def shown(token: Token, brand: str = "", kind: str = RAW_CARD) -> dict[str, Any]:

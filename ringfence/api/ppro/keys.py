@@ -45,11 +45,13 @@ async def standing(service: Service, merchant_id: int, key: str) -> tuple[str, b
 
 async def execute(service: Service, intent: Intent) -> Result | Repeat | Answer:
     """Carry out an intent under its key, or find the operation that has it; an answer where neither may be."""
+    return await settled(service, intent, await service.engine.execute(intent))
+
+
+async def settled(service: Service, intent: Intent, result: Result) -> Result | Repeat | Answer:
+    """The same of an intent that the engine was given already: ``result`` is what it said."""
     key, number = intent.key, 1
-    while True:
-        result = await service.engine.execute(intent)
-        if result.refusal not in TAKEN or result.earlier is None:
-            return result
+    while result.refusal in TAKEN and result.earlier is not None:
         payment_id, operation_id = result.earlier.payment_id, result.earlier.operation_id
         found = await service.charges.as_first_said(intent.merchant_id, payment_id, operation_id)
         if found is None:
@@ -58,12 +60,14 @@ async def execute(service: Service, intent: Intent) -> Result | Repeat | Answer:
         if _is_free(service, now):
             number += 1
             intent = replace(intent, key=_numbered(key or "", number))
+            result = await service.engine.execute(intent)
         elif content != intent.content:
             return answers.error(409, answers.ALREADY_USED)
         elif now.result is None:
             return answers.error(409, answers.IN_FLIGHT)
         else:
             return Repeat(payment_id, first if now.result != "unknown" else now)
+    return result
 
 
 def _numbered(key: str, number: int) -> str:

@@ -20,27 +20,32 @@ _CHECK = (1 << _CHECK_BITS) - 1
 _VALUE = {sign: place for place, sign in enumerate(ALPHABET)}
 _PURPOSE = b"ringfence names of the ppro door 1"
 _PAIRS = tuple(first + second for first in ALPHABET for second in ALPHABET)
+_TWO, _FOUR = 62 ** 2, 62 ** 4
+"""So many values have two characters, and four: the most by which a long number is divided at the price of a short one."""
 
 
 class Names:
     """Makes and reads names.  Prints without its key."""
 
-    __slots__ = ("_key",)
+    __slots__ = ("_begun", "_key")
 
     def __init__(self, content_key: bytes) -> None:
         """``content_key``: of the key ring, the same for the life of the installation."""
         self._key = hmac.digest(content_key, _PURPOSE, "sha256")
+        self._begun: dict[str, hashlib.blake2b] = {}            # by prefix: what is the same in all its checks is hashed once
 
     def make(self, prefix: str, number: int) -> str:
         """The name of the object of that kind with that number (63 bits)."""
         value = number << _CHECK_BITS | self._check(prefix, number)
-        signs = []
-        for _ in range(LENGTH // 2):
-            value, pair = divmod(value, 3844)
-            signs.append(_PAIRS[pair])
-        signs.append(ALPHABET[value])
-        signs.reverse()
-        return f"{prefix}_{''.join(signs)}" if prefix else "".join(signs)
+        value, five = divmod(value, _FOUR)
+        value, four = divmod(value, _FOUR)
+        value, three = divmod(value, _FOUR)
+        value, two = divmod(value, _FOUR)
+        first, one = divmod(value, _FOUR)
+        signs = (
+            f"{ALPHABET[first]}{_PAIRS[one // _TWO]}{_PAIRS[one % _TWO]}{_PAIRS[two // _TWO]}{_PAIRS[two % _TWO]}{_PAIRS[three // _TWO]}"
+            f"{_PAIRS[three % _TWO]}{_PAIRS[four // _TWO]}{_PAIRS[four % _TWO]}{_PAIRS[five // _TWO]}{_PAIRS[five % _TWO]}")
+        return f"{prefix}_{signs}" if prefix else signs
 
     def event(self, merchant_id: int, what: str, subject: int, place: int, prefix: str = "") -> str:
         """The name of a message about a subject: the same however often it is made.  ``what`` tells rows of events apart."""
@@ -75,5 +80,9 @@ class Names:
         return number if number <= LARGEST else None
 
     def _check(self, prefix: str, number: int) -> int:
-        digest = hashlib.blake2b(b"%s:%d" % (prefix.encode(), number), key=self._key, digest_size=8).digest()
-        return int.from_bytes(digest, "big") & _CHECK
+        begun = self._begun.get(prefix)
+        if begun is None:
+            begun = self._begun[prefix] = hashlib.blake2b(b"%s:" % prefix.encode(), key=self._key, digest_size=8)
+        whole = begun.copy()
+        whole.update(b"%d" % number)
+        return int.from_bytes(whole.digest(), "big") & _CHECK

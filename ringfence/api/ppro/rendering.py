@@ -22,7 +22,7 @@ from ringfence.engine import charges
 from ringfence.engine.charges import Charge, RefusedRow, Step, View
 
 CHARGES = "/v1/payment-charges"
-_DECODE = msgspec.json.Decoder().decode
+_DECODE, _ENCODE = msgspec.json.Decoder().decode, msgspec.json.Encoder().encode
 
 DISCARD, DISCARDED = "discard", "discarded"
 """How a discard is kept: the kind of operation, and what is in a refusal's place where it was done."""
@@ -135,6 +135,26 @@ WORDS: dict[str, Words] = {"capture": CAPTURES, "void": VOIDS, "decrement": VOID
 LISTS: dict[str, Words] = {"captures": CAPTURES, "voids": VOIDS, "refunds": REFUNDS}
 
 
+class Paid(NamedTuple):
+    """A first operation that was approved whole, as it was stored a moment ago: what is told of it beside the echo of its request."""
+
+    payment_id: int
+    minor: int
+    currency: str
+    is_captured: bool
+    asked_at: datetime
+    answered_at: datetime
+    scheme_reference: str
+
+
+#: The operations of such a charge, and what stands behind them; msgspec writes texts of callers, the rest needs no escape.
+_AUTHORIZED = (
+    ',"authorizations":[{"id":"%s","amount":%d,"status":"AUTHORIZED","createdAt":"%s","updatedAt":"%s","_links":{"payment_charge":{"href":"%s"}}%s%s}],'
+    '"captures":[%s],"refunds":[],"voids":[],"discards":[],"createdAt":"%s","updatedAt":"%s","_links":{"authorizations":{"href":"%s/authorizations"},'
+    '"captures":{"href":"%s/captures"},"voids":{"href":"%s/voids"}}}')
+_CAPTURED = '{"id":"%s","amount":%d,"status":"CAPTURED","createdAt":"%s","updatedAt":"%s","_links":{"payment_charge":{"href":"%s"}}%s}'
+
+
 class Renderer:
     """Puts charges into words; ``methods`` gives the ways in which a payer may still act, by the charge."""
 
@@ -151,22 +171,30 @@ class Renderer:
         """The charge as its first operation alone has it: what its maker was told."""
         return self._charge(View(merchant_id, first.operation_id, None, (first,)), (), first_status(first))
 
+    def paid(self, paid: Paid, facts: Facts) -> bytes:
+        """What ``as_begun`` says of such a charge, in JSON; its payer had no way to act.  Most charges are told so, and once: at a fraction of
+        the price."""
+        payment_id, minor, currency, is_captured, asked_at, answered_at, cited = paid
+        name, make = self._names.make("charge", payment_id), self._names.make
+        href, asked, answered = f"{CHARGES}/{name}", moment(asked_at), moment(answered_at)
+        own = merchants = schemes = ""
+        if facts.reference is not None:
+            reference = _ENCODE(facts.reference).decode()
+            own, merchants = f',"merchantPaymentChargeReference":{reference}', f',"merchantCaptureReference":{reference}'
+        if cited:
+            reference = _ENCODE(cited).decode()
+            schemes = f',"schemeAuthorizationReference":{reference},"transactionLinkReference":{reference}'
+        captured = _CAPTURED % (make("capture", payment_id), minor, answered, answered, href, merchants) if is_captured else ""
+        head = _ENCODE(_head(name, facts.echo, currency, "CAPTURED" if is_captured else "CAPTURE_PENDING"))
+        return head[:-1] + (_AUTHORIZED % (
+            make("authz", payment_id), minor, asked, answered, href, own, schemes, captured, asked, answered, href, href, href)).encode()
+
     def _charge(self, view: View, turned_down: tuple[RefusedRow, ...], status: str) -> dict[str, Any]:
         first, facts = view.first, facts_of(view.first)
         name = self._charge_named(view.payment_id)
-        echo, consumer = facts.echo, facts.echo.get("consumer")
         lists = {kind: self.listed(view, turned_down, words, facts) for kind, words in LISTS.items()}
         updated = max(self._instants(view, turned_down))
-        told: dict[str, Any] = {
-            "id": name, "paymentMethod": echo["paymentMethod"], "paymentMedium": echo.get("paymentMedium", "ECOMMERCE"),
-            "scheduleType": echo.get("scheduleType", "UNSCHEDULED"), "currency": first.currency,
-            "paymentDescriptor": echo.get("paymentDescriptor", ""), "status": status,
-        }
-        if consumer:
-            told |= {"country": consumer.get("country"), "consumer": consumer}
-        for member in ("initiator", "instrumentId", "instrumentUpdated", "agreementId", "initialTransactionLinkReference", "order", "labels"):
-            if member in echo:
-                told[member] = echo[member]
+        told = _head(name, facts.echo, first.currency, status)
         failure = self._latest_failure(view, turned_down)
         if failure is not None:
             told["failure"] = failure.told()
@@ -280,6 +308,24 @@ class Renderer:
     def _instants(view: View, turned_down: tuple[RefusedRow, ...]) -> list[datetime]:
         rejected = [view.rejected_at] if view.rejected_at else []
         return [step.answered_at or step.asked_at for step in view.steps] + [row.refused_at for row in turned_down] + rejected
+
+
+_ECHOED = ("initiator", "instrumentId", "instrumentUpdated", "agreementId", "initialTransactionLinkReference", "order", "labels")
+
+
+def _head(name: str, echo: Mapping[str, Any], currency: str, status: str) -> dict[str, Any]:
+    """What is told of a charge before its operations."""
+    told: dict[str, Any] = {
+        "id": name, "paymentMethod": echo["paymentMethod"], "paymentMedium": echo.get("paymentMedium", "ECOMMERCE"),
+        "scheduleType": echo.get("scheduleType", "UNSCHEDULED"), "currency": currency,
+        "paymentDescriptor": echo.get("paymentDescriptor", ""), "status": status,
+    }
+    if consumer := echo.get("consumer"):
+        told["country"], told["consumer"] = consumer.get("country"), consumer
+    for member in _ECHOED:
+        if member in echo:
+            told[member] = echo[member]
+    return told
 
 
 def _echoed(words: Words, details: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +123,33 @@ async def test_a_reference_of_the_request_comes_back(client: Client):
     """For support, on every answer."""
     for path in ("/v1/payment-charges/x", "/v1/nothing"):
         assert (await client.send("GET", path, headers={"request-reference": "trace-7"})).headers["request-reference"] == "trace-7"
+
+
+async def test_the_short_way_says_what_the_long_one_says(one: Process, client: Client, monkeypatch: pytest.MonkeyPatch):
+    """Status, headers and body: of a charge, of one that is refused, and where the database is away or something breaks."""
+    given = {"request-reference": "50 %d % trace"}
+    known = client.api.learning()["/v1/payment-charges"]([(name.encode(), value.encode()) for name, value in {**client.headers, **given}.items()])
+    assert known is not None
+    for place, (body, broken) in enumerate(((charge(), None), (charge(0), None), ({}, None), (charge(), OSError("away")), (charge(), ZeroDivisionError()))):
+        if broken is not None:
+            monkeypatch.setattr(client, "is_breaking", True)
+            monkeypatch.setattr(one.engine, "execute", _raising(broken))
+        text = json.dumps(body).encode()
+        said, of = await known.handle(text, "192.0.2.7", f"short-{place}")
+        first, *lines = known.head(said, of).decode().split("\r\n")
+        headers = dict(line.split(": ", 1) for line in lines if line)
+        told = await client.post("/payment-charges", text, headers=given, key=f"long-{place}")
+        varying = {"x-ratelimit-remaining": "", "content-length": ""}
+        assert first.split()[1] == str(told.status) and headers | varying == told.headers | varying
+        assert headers["content-length"] == str(len(said)) and headers.get("x-ratelimit-remaining", "0").isdigit()
+        assert json.loads(said).keys() == told.body.keys()
+
+
+def _raising(broken: Exception) -> Callable[[Any], Awaitable[Any]]:
+    async def execute(intent: Any) -> Any:
+        raise broken
+
+    return execute
 
 
 async def test_a_key_may_ask_so_often(one: Process, client: Client, tmp_path: Path):

@@ -193,6 +193,25 @@ async def test_a_stored_instrument_pays_again(client: Client):
         assert failed(await client.charge(instrument=None, instrumentId=nobody), "INSTRUMENT_NOT_FOUND")
 
 
+async def test_an_instrument_that_is_at_hand_is_charged_as_it_is_now(one: Process, client: Client):
+    """Its next charge finds the card that was put behind it meanwhile; once deleted it pays nothing."""
+    made = await client.charge(instrument=raw_card("4000009900007777"))
+    named = {"instrument": None, "instrumentId": made["instrumentId"]}
+    for _ in range(2):
+        assert (await client.charge(**named))["status"] == "CAPTURED"
+        assert one.processor.asked[-1].pan.reveal() == "4000009900007777"
+    number, other = client.service.names.read("instr", made["instrumentId"]), Client(one, client.identifier)
+    assert client.service.at_hand.find(client.service.vault, one.directory.merchant(client.identifier).merchant_id, made["instrumentId"]) is not None
+    path = f"/v1/payment-instruments/{made['instrumentId']}"
+    body = b'{"type":"RAW_CARD","details":{"number":"4000009900000004","holderName":"J","expiryMonth":2,"expiryYear":2031}}'
+    assert number is not None and (await other.send("PUT", path, body)).status == 200
+    assert (await client.charge(**named))["status"] == "CAPTURED"
+    asked = one.processor.asked[-1]
+    assert (asked.pan.reveal(), asked.expiry) == ("4000009900000004", "3102")
+    assert (await other.send("DELETE", path)).status == 204
+    assert failed(await client.charge(**named), "INSTRUMENT_NOT_FOUND")
+
+
 async def test_another_merchants_charge_is_as_unknown_as_any(one: Process, client: Client):
     """Also under a key that acts for both, when the other is named."""
     other = await one.merchant("Other", access_code="Other1", request="PASSin", response="PASSout")

@@ -25,10 +25,12 @@ def test_an_object_is_read_however_it_is_written(value: dict[str, Any], ascii_on
 
 @given(st.dictionaries(TEXTS, VALUES, min_size=1, max_size=4), st.booleans(), st.data())
 def test_a_name_that_stands_twice_is_found(value: dict[str, Any], ascii_only: bool, data: st.DataObject):
-    """Wherever the object stands, and however the second one is spelt."""
+    """Wherever the object stands, however the second one is spelt, and whatever blanks stand around its colon."""
     name = data.draw(st.sampled_from(sorted(value)))
     pairs = [(one, json.dumps(value[one], ensure_ascii=ascii_only)) for one in value] + [(name, "1")]
-    written = "{" + ",".join(f"{json.dumps(one, ensure_ascii=ascii_only)}:{text}" for one, text in pairs) + "}"
+    joints = data.draw(st.lists(st.sampled_from((":", " :", "\t: ")), min_size=len(pairs), max_size=len(pairs)))
+    written = "{" + ",".join(
+        f"{json.dumps(one, ensure_ascii=ascii_only)}{joint}{text}" for (one, text), joint in zip(pairs, joints, strict=True)) + "}"
     for body in (written, f'{{"outer":[{written}]}}'):
         found = decode(body.encode())
         assert isinstance(found, Problem) and found.path in (name, "body")
