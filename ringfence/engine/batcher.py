@@ -27,26 +27,42 @@ class CommitFailed(Exception):
     not known.  Subclasses say which."""
 
 
+Waiting = Sequence[tuple[Message, "asyncio.Future[Reply]"]]
+
+
+def tell(batch: Waiting[Message, Reply], replies: Sequence[Reply]) -> None:
+    """Give everybody who still waits his reply."""
+    for (_, reply), value in zip(batch, replies, strict=True):
+        if not reply.done():        # its caller may have gone
+            reply.set_result(value)
+
+
 class Batcher(Generic[Message, Reply]):
     """Collects messages for ``commit``, which takes many and returns a reply for each, in order."""
 
     def __init__(
         self, commit: Callable[[Sequence[Message]], Awaitable[Sequence[Reply]]], *, limit: int = BATCH_LIMIT,
-        turn: asyncio.Lock | None = None,
+        turn: asyncio.Lock | None = None, tell: Callable[[Waiting[Message, Reply], Sequence[Reply]], None] = tell,
+        failed: Callable[[Message], Reply | None] = lambda message: None,
     ) -> None:
-        """``turn`` is shared by batchers of which only one shall commit at a time."""
+        """``turn`` is shared by batchers of which only one shall commit at a time.  ``tell`` hands out the replies of a batch, and never
+        raises.  ``failed`` is the reply to a message where the commit failed; without one the failure is raised."""
         self._commit, self._limit, self._turn = commit, limit, turn or asyncio.Lock()
+        self._tell, self._failed = tell, failed
         self._waiting: deque[tuple[Message, asyncio.Future[Reply]]] = deque()
         self._draining: asyncio.Task[None] | None = None
 
     def submit(self, message: Message) -> asyncio.Future[Reply]:
         """The future reply.  It raises what ``commit`` raised for this message."""
-        loop = asyncio.get_running_loop()
-        reply: asyncio.Future[Reply] = loop.create_future()
+        reply: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        self.join(message, reply)
+        return reply
+
+    def join(self, message: Message, reply: asyncio.Future[Reply]) -> None:
+        """The same for somebody who waits already."""
         self._waiting.append((message, reply))
         if self._draining is None:
-            self._draining = loop.create_task(self._drain())
-        return reply
+            self._draining = asyncio.get_running_loop().create_task(self._drain())
 
     @property
     def waiting(self) -> int:
@@ -84,9 +100,13 @@ class Batcher(Generic[Message, Reply]):
         try:
             replies = await self._commit([message for message, _ in batch])
         except CommitFailed as failure:
-            for _, reply in batch:
-                if not reply.done():
+            for message, reply in batch:
+                if reply.done():
+                    continue
+                if (value := self._failed(message)) is None:
                     reply.set_exception(failure)
+                else:
+                    reply.set_result(value)
         except Exception as error:
             if len(batch) > 1:
                 middle = len(batch) // 2
@@ -97,6 +117,4 @@ class Batcher(Generic[Message, Reply]):
             if not batch[0][1].done():
                 batch[0][1].set_exception(error)
         else:
-            for (_, reply), value in zip(batch, replies, strict=True):
-                if not reply.done():        # its caller may have gone
-                    reply.set_result(value)
+            self._tell(batch, replies)

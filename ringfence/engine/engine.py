@@ -26,11 +26,12 @@ from ringfence.core.recovery import REVERSIBLE
 from ringfence.core.refusals import Refusal
 from ringfence.engine import points
 from ringfence.engine.asking import CARDHOLDER, ask
-from ringfence.engine.batcher import Batcher, CommitFailed
+from ringfence.engine.at_once import AtOnce
+from ringfence.engine.batcher import Batcher, CommitFailed, Waiting
 from ringfence.engine.intent_lane import IntentLane, TokenChanged
 from ringfence.engine.intents import CardInHand, Ended, Intent, Reserved, Result, processor_key
 from ringfence.engine.lane import CONNECTION_LOST, NotCommitted
-from ringfence.engine.outcome_lane import OutcomeLane
+from ringfence.engine.outcome_lane import OutcomeLane, unwritten
 from ringfence.engine.outcome_writing import Told
 from ringfence.engine.patience import Patience
 from ringfence.engine.vault import Token, Vault
@@ -40,6 +41,7 @@ from ringfence.storage import recovery as doubts
 if TYPE_CHECKING:
     from ringfence.core.authentication import Evidence
     from ringfence.engine.authenticating import Authenticating
+    from ringfence.engine.authentication import Demand
     from ringfence.engine.recovery import Recovery
     from ringfence.engine.redirects import Redirects
 
@@ -78,10 +80,12 @@ class Engine:
         """``now`` is business time, ``wall`` the machine's; both UTC."""
         # One commit of this process at a time: two at once would share the same processors, at half the size each.
         turn = asyncio.Lock()
-        self._intents = Batcher(intents.commit, turn=turn)
-        self._outcomes = Batcher(outcomes.commit, turn=turn)
+        self._outcomes = Batcher(outcomes.commit, turn=turn, tell=self._tell, failed=unwritten)
+        self._at_once = {name: one for name, one in processors.items() if isinstance(one, AnswersAtOnce)}
+        at_once = AtOnce(
+            self._at_once, self._outcomes.join, lambda one, at: ask(one, at, self._pan(one.intent.card)), self._waits_for_payer, self.ended)
+        self._intents = Batcher(intents.commit, turn=turn, tell=lambda batch, replies: at_once.ask(batch, replies, self.now(), self.wall()))
         self._processors, self._vault, self._pool = processors, vault, pool
-        self._at_once = {name: one.answer_at_once for name, one in processors.items() if isinstance(one, AnswersAtOnce)}
         self.new_id, self.now, self.wall = new_id, now, wall
         self._owed: set[asyncio.Task[bool]] = set()
         self._patience, self._reversal_seconds = Patience(), REVERSAL_SECONDS
@@ -118,8 +122,8 @@ class Engine:
             return Result(refusal=Refusal.SERVICE_UNAVAILABLE)
         except CommitFailed:
             return Result(outcome=Unknown(Silence.OWNER_GONE))
-        if isinstance(reply, Result):
-            return reply
+        if isinstance(reply, Result):       # refused, or asked at once
+            return reply if fresh is None or reply.outcome is None else replace(reply, card=fresh)
         if intent.never_asked:
             return await self.finish(_ended((reply, NotAsked(intent.never_asked), False)))
         result = await self.finish(self.ended(reply, await self._ask(reply)))
@@ -173,13 +177,7 @@ class Engine:
 
     async def finish(self, ended: Ended) -> Result:
         """Commit an outcome; see ``execute``."""
-        reserved = ended.reserved
-        try:
-            result = await self._outcomes.submit(ended)
-        except CommitFailed:
-            return Result(reserved.held.payment, reserved.operation, Unknown(Silence.OWNER_GONE))
-        self.after(reserved, result)
-        return result
+        return await self._outcomes.submit(ended)
 
     async def notice(self, merchant_id: int, payment_id: int, processor: str, notice: Notice) -> Result:
         """Book a fact from outside, once per identity.
@@ -234,6 +232,14 @@ class Engine:
         )
         return _ended((reserved, outcome, reverse))
 
+    def _tell(self, batch: Waiting[Ended | Told, Result], results: Sequence[Result]) -> None:
+        """Outcomes are committed: see ``after``, then their owners hear of them."""
+        for (message, waiting), result in zip(batch, results, strict=True):
+            if type(message) is Ended:
+                self.after(message[0], result)
+            if not waiting.done():
+                waiting.set_result(result)
+
     async def _ask(self, reserved: Reserved, evidence: Evidence | None = None, *, is_known: bool = False) -> Outcome:
         """One question to the processor.  Right before it is sent the owner looks at its lease once more.
 
@@ -250,9 +256,7 @@ class Engine:
             message = message._replace(evidence=evidence)
         elif reserved.intent.redirect is not None:
             return NotAsked(Stopped.FAILED) if self.redirecting is None else await self.redirecting.before(reserved)
-        elif demand is not None and (
-            demand.mode is Mode.REQUIRED if self.authenticating is None else self.authenticating.concerns(demand, message)
-        ):
+        elif demand is not None and self._waits_for_payer(demand, message):
             return await self._ask_the_payer_first(reserved, message)
         left = (reserved.deadline - self.wall()).total_seconds()
         if left <= 0:
@@ -260,12 +264,16 @@ class Engine:
         points.hit(points.BEFORE_ASK)
         at_once = self._at_once.get(processor.name)
         try:
-            outcome = (at_once(message) if at_once is not None else None) or await self._patiently(processor, message, left)
+            outcome = (at_once.answer_at_once((message,))[0] if at_once is not None else None) or await self._patiently(processor, message, left)
         except Exception:
             log.exception("processor %s broke its contract", processor.name)
             return Unknown(Silence.NOT_BELIEVABLE)
         points.hit(points.AFTER_ASK)
         return outcome
+
+    def _waits_for_payer(self, demand: Demand, message: Ask) -> bool:
+        """Whether anything is to be done about the payer's authentication before this is asked."""
+        return demand.mode is Mode.REQUIRED if self.authenticating is None else self.authenticating.concerns(demand, message)
 
     async def _patiently(self, processor: Processor, message: Ask, left: float) -> Outcome:
         """Ask somebody who may let us wait, for ``left`` seconds and not much longer."""

@@ -80,6 +80,13 @@ class OutcomeLane:
         return Told(intent.merchant_id, intent.payment_id, self._new_id(), intent.processor, notice, reverse=operation.kind in REVERSIBLE)
 
 
+def unwritten(message: Ended | Told) -> Result | None:
+    """What the owner of an outcome hears that could not be committed; whoever tells of a fact hears of the failure itself."""
+    if type(message) is not Ended:
+        return None
+    return Result(message.reserved.held.payment, message.reserved.operation, Unknown(Silence.OWNER_GONE))
+
+
 def late_approval(operation_id: int, minor: int) -> Notice:
     """The notice of an approval that came after its attempt was given up: one for an operation, whoever heard of it."""
     return Notice(Noticed.LATE_APPROVAL, f"late:{processor_key(operation_id)}", minor, operation_id)

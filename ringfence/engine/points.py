@@ -42,6 +42,13 @@ def hit(point: int) -> None:
         _count_down(_counts, point)
 
 
+def hit_each(point: int, times: int) -> None:
+    """Pass a point several times."""
+    if _counts is not None:
+        for _ in range(times):
+            hit(point)
+
+
 def _count_down(counts: memoryview, point: int) -> None:
     """Under the lock, so that of several processes exactly one reaches the end; it is ours no longer once we are dead."""
     fcntl.lockf(_lock, fcntl.LOCK_EX)

@@ -116,8 +116,8 @@ class HasAccounts(Protocol):
 class AnswersAtOnce(Protocol):
     """What a processor may offer that sometimes need not wait for anybody."""
 
-    def answer_at_once(self, message: Ask) -> Outcome | None:
-        """The outcome, exactly as ``ask`` would give it; ``None`` where it must be asked, and has not seen the message yet."""
+    def answer_at_once(self, messages: Sequence[Ask]) -> Sequence[Outcome | None]:
+        """An outcome for each message, in order, exactly as ``ask`` would give it; ``None`` where it must be asked."""
 
 
 TOGETHER = 64

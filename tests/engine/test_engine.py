@@ -161,12 +161,13 @@ async def test_a_processor_that_breaks_its_contract_leaves_the_outcome_unknown(h
 
 async def test_what_a_processor_answers_at_once_it_is_not_asked(here: Shop, one: Process, monkeypatch: pytest.MonkeyPatch):
     """What it does not, it is; and an exception is no decline here either."""
-    def at_once(message):
-        if message.minor == 3_000:
-            raise ValueError("a bug")
-        return Approved(message.minor, "ATONCE") if message.minor == 1_000 else None
+    class AtOnce:
+        def answer_at_once(self, messages):
+            if any(message.minor == 3_000 for message in messages):
+                raise ValueError("a bug")
+            return [Approved(message.minor, "ATONCE") if message.minor == 1_000 else None for message in messages]
 
-    monkeypatch.setitem(one.engine._at_once, one.processor.name, at_once)
+    monkeypatch.setitem(one.engine._at_once, one.processor.name, AtOnce())
     before = len(one.processor.asked)
     assert (await here.purchase("AT-ONCE-1"))["authorization_code"] == "ATONCE"
     assert len(one.processor.asked) == before
@@ -174,6 +175,19 @@ async def test_what_a_processor_answers_at_once_it_is_not_asked(here: Shop, one:
     assert [message.minor for message in one.processor.asked[before:]] == [2_000]
     assert (await here.purchase("AT-ONCE-3", "3000"))["response_code"] == "15777"
     assert len(one.processor.asked) == before + 1
+
+
+async def test_some_of_a_crowd_are_answered_at_once(here: Shop, one: Process, monkeypatch: pytest.MonkeyPatch):
+    """The others are asked for one by one; each hears of its own outcome."""
+    class AtOnce:
+        def answer_at_once(self, messages):
+            return [Approved(message.minor, "ATONCE") if message.minor % 2 else None for message in messages]
+
+    monkeypatch.setitem(one.engine._at_once, one.processor.name, AtOnce())
+    answers = await asyncio.gather(*(here.purchase(f"SOME-{minor}", str(minor)) for minor in range(1_000, 1_016)))
+    assert [answer["response_code"] for answer in answers] == ["14000"] * 16
+    assert [answer["amount"] for answer in answers] == [str(minor) for minor in range(1_000, 1_016)]
+    assert [answer["authorization_code"] == "ATONCE" for answer in answers] == [False, True] * 8
 
 
 # -- one order, one payment

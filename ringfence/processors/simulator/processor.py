@@ -88,13 +88,13 @@ class Simulator:
 
     async def ask(self, message: Ask) -> Outcome:
         """See ``Processor.ask``.  The effect is in the book before the answer is given."""
-        return self.answer_at_once(message) or await self._ask_the_whole_way(message, self._now())
+        return self.answer_at_once((message,))[0] or await self._ask_the_whole_way(message, self._now())
 
     async def ask_many(self, messages: Sequence[Ask]) -> list[Outcome]:
         """See ``AsksMany``: what the short way answers is answered in turn, all else side by side."""
         outcomes: list[Outcome | None] = []
         for start in range(0, len(messages), _IN_TURN):
-            outcomes += self._answered_at_once(messages[start:start + _IN_TURN])
+            outcomes += self.answer_at_once(messages[start:start + _IN_TURN])
             await asyncio.sleep(0)
         left = [place for place, outcome in enumerate(outcomes) if outcome is None]
         rest = await asyncio.gather(*(self._ask_the_whole_way(messages[place], self._now()) for place in left))
@@ -102,22 +102,8 @@ class Simulator:
             outcomes[place] = outcome
         return outcomes     # type: ignore[return-value]
 
-    def answer_at_once(self, message: Ask) -> Outcome | None:
-        """See ``AnswersAtOnce``: the answer of the short way, where it leads to one.  The effect is in the book before it is given."""
-        wall = self._clock()
-        if self._words[0] != self._stamp:
-            self._look_again()
-        if not self._second <= wall < self._next_second:
-            self._turn(wall)
-        if not self._undisturbed or message.deadline < self._second_ends:       # perhaps within this second
-            return None
-        try:
-            return self._approve(message, wall)
-        except OSError:
-            return Unknown(Silence.CONNECTION_LOST)
-
-    def _answered_at_once(self, messages: Sequence[Ask]) -> list[Outcome | None]:
-        """The answers of the short way, ``None`` where it leads to none; all their lines are in the book before the first is given."""
+    def answer_at_once(self, messages: Sequence[Ask]) -> list[Outcome | None]:
+        """See ``AnswersAtOnce``: the answers of the short way, where it leads to one.  All their lines are in the book before the first is given."""
         wall = self._clock()
         if self._words[0] != self._stamp:
             self._look_again()
@@ -244,15 +230,6 @@ class Simulator:
             return code, scenario, advice_travels(message, scenario)
         is_spared = scenario.spares_first and message.kind is not Kind.INCREMENT
         return code, scenario, Delivery.AT_ONCE if is_spared else scenario.delivery
-
-    def _approve(self, message: Ask, wall: int) -> Approved | None:
-        """The answer of the short way; ``None`` where it leads nowhere."""
-        approval = self._approval(message, wall // 1000)
-        if approval is None:
-            return None
-        approved, entry = approval
-        self._book.append(entry)
-        return None if self._words[0] != self._stamp and self._is_overtaken(message.key) else approved
 
     def _approval(self, message: Ask, micros: int) -> tuple[Approved, Entry] | None:
         """Answer and line of the short way, for a message that was not seen before; ``None`` where it leads nowhere."""
