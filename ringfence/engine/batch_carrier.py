@@ -110,8 +110,7 @@ class Carrier:
             outcomes = await self._engine.ask_many(taken.reserved)
             await give_way(self._live)
             async with self._ending:
-                results = await self._committed([
-                    self._engine.ended(one, outcome) for one, outcome in zip(taken.reserved, outcomes, strict=True)])
+                results = await self._committed(list(map(self._engine.ended, taken.reserved, outcomes)))
             for one, result in zip(taken.reserved, results, strict=True):
                 if type(result.outcome) is Approved and result.outcome.minor == one.operation.minor:
                     approved += 1                   # with a card whose cardholder paid before: nothing is to be forgotten or undone
@@ -213,18 +212,22 @@ class _Taking:
     ) -> None:
         """Store what these lines intend.  Those whose token changed meanwhile come again, with the token as it is."""
         prepared = await self._door.prepare(self._file, lines, orders, tries < FRESH_TOKENS)
-        with_intent = [(line, one) for line, one in zip(lines, prepared, strict=True) if one.intent is not None]
-        self._noted += [
-            (line.line, None, None, one.code, one.card_number, one.expiry_date)
-            for line, one in zip(lines, prepared, strict=True) if one.intent is None]
-        if not with_intent:
+        intents, intended, note = [], [], self._noted.append
+        for line, one in zip(lines, prepared, strict=True):
+            intent, code, card_number, expiry_date = one
+            if intent is None:
+                note((line.line, None, None, code, card_number, expiry_date))
+            else:
+                intents.append(intent)
+                intended.append((line, one))
+        if not intents:
             return
-        replies = await IntentBatch([one.intent for _, one in with_intent], self._now, self._ask, alike=self._alike).commit(connection)
-        again = []
-        for (line, one), reply in zip(with_intent, replies, strict=True):
+        replies = await IntentBatch(intents, self._now, self._ask, alike=self._alike).commit(connection)
+        again, reserve = [], self.reserved.append
+        for (line, one), reply in zip(intended, replies, strict=True):
             if type(reply) is Reserved:
-                self.reserved.append(reply)
-                self._noted.append((line.line, reply.intent.payment_id, reply.operation.id, None, one.card_number, one.expiry_date))
+                reserve(reply)
+                note((line[0], reply[0].payment_id, reply[1][0], None, one[2], one[3]))
             elif type(reply) is TokenChanged:
                 again.append(line)
             else:

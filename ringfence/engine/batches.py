@@ -306,7 +306,11 @@ class Batches:
     async def _next_wave(self, file: File) -> bool:
         async with borrowed(self._pool) as connection:
             wave, first = self._settled.get(file.batch_id, (file.wave, 2))
-            for page in range(first if wave == file.wave else 2, file.last_line + 1, PAGE):
+            if wave != file.wave:
+                first = 2
+            # What stands in earlier waves has ended; so a wave of few rows is looked at in few pages, however long the file is.
+            pages = await rows.pages_of_wave(connection, *file[:2], file.wave, first, PAGE) if file.wave else range(first, file.last_line + 1, PAGE)
+            for page in pages:
                 if any(one.ended == "unknown" for one in await rows.sums(connection, *file[:2], page, page + PAGE - 1)):
                     self._settled[file.batch_id] = file.wave, page      # the next look goes on here
                     return False

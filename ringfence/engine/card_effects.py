@@ -14,7 +14,8 @@ import asyncpg
 
 from ringfence.core.commands import Initiation, Kind
 from ringfence.core.outcomes import Approved, Declined, Outcome, is_hard
-from ringfence.engine.intents import Ended, Reserved
+from ringfence.engine.intents import CardInHand, Ended, Intent, Reserved
+from ringfence.engine.vault import StoredCard
 from ringfence.storage import cards
 from ringfence.storage import tokens as token_rows
 
@@ -52,15 +53,15 @@ class CardEffects(NamedTuple):
         effects = cls([], [], [], [], [])
         for message in messages:
             if type(message) is Ended:
-                effects._add(message[0], message[1])
+                reserved, outcome, _ = message
+                intent = reserved.intent
+                card = intent.card
+                if card is not None and (stored := card.stored) is not None and reserved.operation.kind in _FIRST_KINDS:
+                    effects._add(reserved, outcome, intent, card, stored)
         return effects if any(effects) else None
 
-    def _add(self, reserved: Reserved, outcome: Outcome) -> None:
-        intent, operation, _, row, _, _ = reserved
-        card = intent.card
-        stored = card.stored if card is not None else None
-        if stored is None or operation.kind not in _FIRST_KINDS:
-            return
+    def _add(self, reserved: Reserved, outcome: Outcome, intent: Intent, card: CardInHand, stored: StoredCard) -> None:
+        _, operation, _, row, _, _ = reserved
         if type(outcome) is Approved and outcome.minor == operation.minor:
             if outcome.scheme_reference and not stored.first_reference and intent.initiation is _CARDHOLDER:
                 self.references.append((stored.merchant_id, stored.card_id, outcome.scheme_reference))

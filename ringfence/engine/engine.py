@@ -297,12 +297,16 @@ class Engine:
             return ready                # type: ignore[return-value]
         outcome = await self._ask(reserved, ready.evidence, is_known=True)
         return outcome if type(outcome) is not Declined else await self.authenticating.again(reserved, ready, outcome)
+
     async def ask_many(self, reserved: Sequence[Reserved]) -> list[Outcome]:
         """The outcomes of many questions, in their order, as ``execute`` asks each: by processors that take many at once."""
         now = self.now()
         messages = [self._opened(one, now) for one in reserved]
+        names = {one.intent.processor for one in reserved}
+        if len(names) == 1 and None not in messages:
+            return list(await self._ask_together(self._processors[names.pop()], messages))      # type: ignore[arg-type]
         outcomes: list[Outcome] = [NotAsked("card")] * len(reserved)
-        for name in {one.intent.processor for one in reserved}:
+        for name in names:
             places = [place for place, message in enumerate(messages) if message is not None and reserved[place].intent.processor == name]
             if places:
                 said = await self._ask_together(self._processors[name], [messages[place] for place in places])  # type: ignore[misc]

@@ -66,10 +66,10 @@ class IntentBatch:
         """A reply for each intent, in order; what they say is true once the transaction is committed."""
         self._replies, self._claims = [None] * len(self._intents), []
         self._deadline = datetime.now(UTC) + self._ask      # of this try: never before its transaction began
-        later = []
+        later, begin = [], self._begin
         for place, intent in enumerate(self._intents):
             if intent.command.kind in FIRST:
-                self._begin(place, intent)
+                begin(place, intent)
             else:
                 later.append(place)
         if not later:
@@ -92,12 +92,14 @@ class IntentBatch:
 
     def _begin(self, place: int, intent: Intent) -> None:
         """A new payment: nothing to load, so it is decided at once."""
-        verdict = decide(_payment((intent.payment_id, intent.command.currency, *_NOTHING_YET)), intent.command, self._now)
-        if isinstance(verdict, Refusal):
+        command = intent.command
+        verdict = decide(_payment((intent.payment_id, command[2], *_NOTHING_YET)), command, self._now)
+        if type(verdict) is Refusal:
             self._replies[place] = Result(refusal=verdict)
             return
-        assert verdict.operation is not None
-        self._accept(place, intent, verdict.operation, _held((verdict.payment, 0, None, None)), intent.key)
+        operation = verdict[1]
+        assert operation is not None
+        self._accept(place, intent, operation, _held((verdict[0], 0, None, None)), intent.key)
 
     def _accept(self, place: int, intent: Intent, operation: Operation, held: Held, key: str | None) -> None:
         row = operation_row(intent, operation, key)

@@ -83,24 +83,28 @@ class Writing:
     def first(self, reserved: Reserved, outcome: Outcome, undo: bool) -> End:
         """The outcome of a payment's first operation: one row for all of it."""
         _, operation, held, row, _, _ = reserved
-        decision = decide(held.payment, _answer((operation, outcome)), self._now)
+        decision = decide(held[0], _answer((operation, outcome)), self._now)
         assert type(decision) is Decision, "answers are never refused"
         payment, _, outcome, transfers, events, reverse, _ = decision
         merchant_id, payment_id, said = row[0], row[1], outcome_values(outcome)
         outcomes, operations, moves, _ = self._covered
         lines, day = _NO_LINES, None
         if transfers:
-            day, ordinal = self._day(row.processor)
-            currency, totals, numbered = payment.currency, self._totals, []
-            for place, (kind, minor) in enumerate(transfers):
-                number = _NUMBERS[kind]
-                totals[merchant_id, currency, kind] += minor
-                moves.append((merchant_id, payment_id, payment_id, place, number, minor, currency, ordinal))
-                numbered += number, minor
-            lines = numbered if len(numbered) == 4 else (*numbered, None, None)
+            day, ordinal = self._day(row[13])
+            currency, totals = payment[1], self._totals
+            kind, minor = transfers[0]
+            number = _NUMBERS[kind]
+            totals[merchant_id, currency, kind] += minor
+            moves.append((merchant_id, payment_id, payment_id, 0, number, minor, currency, ordinal))
+            lines = number, minor, None, None
+            if len(transfers) == 2:         # never more
+                kind, also = transfers[1]
+                second = _NUMBERS[kind]
+                totals[merchant_id, currency, kind] += also
+                moves.append((merchant_id, payment_id, payment_id, 1, second, also, currency, ordinal))
+                lines = number, minor, second, also
         self._firsts.append((
-            merchant_id, payment_id, *said, *payment[1:7], payment.pending_authorization, payment.unknown, payment.expires_at,
-            *lines, day, events[0] if events else None,
+            merchant_id, payment_id, *said, *payment[1:7], payment[12], payment[18], payment[19], *lines, day, events[0] if events else None,
         ))
         # Before the issuer was asked for the first time there is attempt 0: whoever carries on behind a challenge makes the first one.
         outcomes.append((merchant_id, payment_id, payment_id, 0 if type(outcome) is Challenge else 1, *said))

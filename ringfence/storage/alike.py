@@ -43,12 +43,12 @@ async def claim(
     Raises ``NotAlike`` where not all of them can be stored as they are; then the transaction must be taken back.
     """
     sorts: dict[tuple, list[tuple]] = {}
+    last: tuple = ()
+    add = [].append
     for row in operations:
-        shared = _SHARED(row)
-        if shared in sorts:
-            sorts[shared].append(_OWN(row))
-        else:
-            sorts[shared] = [_OWN(row)]
+        if (shared := _SHARED(row)) != last:        # compared by identity for the most part, which hashing is not
+            last, add = shared, sorts.setdefault(shared, []).append
+        add(_OWN(row))
     try:
         for shared, own in sorts.items():
             said = await connection.execute(SQL.claim_alike, own, asked_at, ask_deadline, *shared)
@@ -64,20 +64,20 @@ async def finish(connection: asyncpg.Connection, finished: Finished, now: dateti
     Of purchases that were approved whole those of the most frequent sort travel as what is their own.
     """
     sorts: dict[tuple, list[tuple]] = {}
+    last: tuple = ()
+    add, others = [].append, []
     for row in finished.firsts:
         minor, authorized, captured, used, posted = _AMOUNTS(row)
-        if minor == authorized == captured == used == posted and _ALWAYS(row) == _IS_WHOLE:
-            shared = _OUTCOME_SHARED(row)
-            if shared in sorts:
-                sorts[shared].append(row)
-            else:
-                sorts[shared] = [row]
+        if not (minor == authorized == captured == used == posted and _ALWAYS(row) == _IS_WHOLE):
+            others.append(row)
+            continue
+        if (shared := _OUTCOME_SHARED(row)) != last:
+            last, add = shared, sorts.setdefault(shared, []).append
+        add(row)
     sort = max(sorts, key=lambda shared: len(sorts[shared]), default=_NOTHING)
-    alike = sorts.get(sort, [])
-    others = finished.firsts
-    if alike:
-        ids = {row[1] for row in alike}
-        others = [row for row in others if row[1] not in ids] if len(alike) < len(others) else []
+    alike = sorts.pop(sort, [])
+    for rows in sorts.values():
+        others += rows
     await connection.execute(
         SQL.finish_alike, others, [_OUTCOME_OWN(row) for row in alike], now, finished.link.batch_id, *sort, finished.balances,
         [finished.link])

@@ -286,6 +286,12 @@ async def _page(connection: asyncpg.Connection, sql: str, *what: int) -> list[as
         return await connection.fetch(sql, *what)
 
 
+async def pages_of_wave(connection: Connection, merchant_id: int, batch_id: int, wave: int, first: int, size: int) -> list[int]:
+    """The first lines of the pages (of ``size`` lines each, counted from line 2) that hold rows of a wave behind the first wave, from the
+    page on that begins with line ``first``."""
+    return [row[0] for row in await connection.fetch(SQL.pages_of_wave, merchant_id, batch_id, wave, first, size)]
+
+
 async def end(connection: Connection, file: File, state: str, at: datetime, sums: Sequence[Total], agrees: bool) -> bool:
     """Store the end of a batch."""
     return bool(await connection.fetchval(SQL.end, *file[:2], state, at, _json(sums), agrees))

@@ -10,6 +10,7 @@ import pytest
 from ringfence.api.aps.batch import Limits
 from ringfence.background import abandoned
 from ringfence.core.outcomes import Declined, Silence, Unknown
+from ringfence.engine import batches
 from tests.engine.batching import HEADER, clerk, paid_once, purchase
 from tests.engine.composition import approve
 from tests.engine.recovering import try_due
@@ -82,6 +83,33 @@ async def test_rows_of_one_order_run_in_the_order_of_the_file(one, here):
         told = await desk.results(here, "M-1")
         assert [told[line]["response_code"] for line in range(2, 10)] == [
             "04000", "14000", "06000", "07048", "06000", "06000", "07048", "14000"]
+    await one.prove()
+
+
+async def test_a_wave_of_few_rows_is_looked_at_in_few_pages(one, here, monkeypatch):
+    """Ten rows of one order in a longer file: whether each has ended is asked of the pages that it stands in, not of the file."""
+    looked, sums = [], batches.rows.sums
+
+    async def counted(connection, merchant_id, batch_id, first, last):
+        looked.append(first)
+        return await sums(connection, merchant_id, batch_id, first, last)
+
+    monkeypatch.setattr(batches, "PAGE", 4)
+    monkeypatch.setattr(batches.rows, "sums", counted)
+    async with clerk(one) as desk:
+        token = await paid_once(here, "gold")
+        rows = [*(purchase(f"o-{number}", token) for number in range(24)), *(f"REFUND,o-0,{100 + number},AED,,,,," for number in range(9)),
+                "REFUND,o-23,1000,AED,,,,,", "REFUND,o-0,1000,AED,,,,,"]
+        await desk.let_go(here, "M-1", rows)
+        await desk.work()
+        told = await desk.results(here, "M-1")
+        file = await desk.desk.named(here.account.merchant_id, "M-1")
+        assert file.waves == 11 and file.agrees
+        assert [told[line]["response_code"] for line in range(26, 37)] == [*["06000"] * 10, "07048"]
+        pages = list(range(2, file.last_line + 1, 4))
+        # The first wave, then each of ten waves in a page or two, at last the sums of all.
+        assert looked[:len(pages)] == pages and sorted(looked[-len(pages):]) == pages
+        assert looked[len(pages):-len(pages)] == [26, 34, 26, 26, 26, 30, 30, 30, 30, 34]
     await one.prove()
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from datetime import datetime
 from hashlib import blake2b
 from typing import NamedTuple
@@ -261,24 +261,33 @@ async def csv_of(desk: Batches, file: File) -> AsyncIterator[bytes]:
     yield (",".join(RESULTS) + "\n").encode()
     said: dict[_Sort, str] = {}
     async for page in desk.told(file):
-        yield "".join([_row(told, said, file.language) for told in page]).encode()
+        yield _lines(page, said, file.language).encode()
 
 
 _Sort = tuple[str, str | None, str | None, str | None, bool, bool]
 """What rows that became of the same share: kind, code, result, answer, whether they have an operation, whether the answer was whole."""
 
 
-def _row(told: Told, said: dict[_Sort, str], language: str) -> str:
-    """One line of the results."""
-    line, kind, minor, currency, reference, fort_id, payment_id, operation_id, code, card_number, expiry_date, result, answered, answer = told
-    sort = kind, code, result, answer, operation_id is None, answered == minor
-    middle = said.get(sort)
-    if middle is None:
-        code = batch_intents.code_of(told)
-        middle = said[sort] = (
-            f'"{code}","{text(codes.text_of(code[2:], language))}","{code[:2]}","{"RECURRING" if kind == "purchase" else ""}"')
-    return (f'"{line}",{middle},"{payment_id or fort_id or ""}","{text(reference) if reference else ""}","{minor or ""}",'
+def _lines(page: Sequence[Told], said: dict[_Sort, str], language: str) -> str:
+    """Lines of the results; ``said`` keeps what is said of rows of one sort."""
+    lines: list[str] = []
+    last: tuple = ()
+    middle = ""
+    for told in page:
+        line, kind, minor, currency, reference, fort_id, payment_id, operation_id, code, card_number, expiry_date, result, answered, answer = told
+        sort = kind, code, result, answer, operation_id is None, answered == minor
+        if sort != last:                    # compared by identity for the most part, which hashing is not
+            last, middle = sort, said.get(sort, "") or said.setdefault(sort, _middle(told, language))
+        lines.append(
+            f'"{line}",{middle},"{payment_id or fort_id or ""}","{text(reference) if reference else ""}","{minor or ""}",'
             f'"{card_number or ""}","{expiry_date or ""}","{currency}"\n')
+    return "".join(lines)
+
+
+def _middle(told: Told, language: str) -> str:
+    """What is said of every row of a sort."""
+    code = batch_intents.code_of(told)
+    return f'"{code}","{text(codes.text_of(code[2:], language))}","{code[:2]}","{"RECURRING" if told.kind == "purchase" else ""}"'
 
 
 def text(cell: str) -> str:

@@ -69,7 +69,9 @@ def batch_door(
         if links is not None and any(line.kind == LINK for line in lines):
             told = await links(account, [(reading.given(line), f"batch:{file.batch_id}:{line.line}") for line in lines])
             return [Prepared(None, one) for one in told]
-        prepared = [reading.purchase(line, one) if one else reading.later(line, orders) for line, one in zip(lines, cells, strict=True)]
+        if all(cells):
+            return reading.purchases(lines, cells)
+        prepared = [reading.purchases((line,), (one,))[0] if one else reading.later(line, orders) for line, one in zip(lines, cells, strict=True)]
         if any(line.kind == Kind.REFUND for line in lines):
             return [await _by_its_rules(service, line, one) for line, one in zip(lines, prepared, strict=True)]
         return prepared
@@ -122,6 +124,7 @@ class _Shown(NamedTuple):
     expiry: str
     processor: str
     tail: bytes                             # the end of the details of its rows
+    mark: str                               # what the content of a row ends in
 
 
 class _Reading:
@@ -172,7 +175,7 @@ class _Reading:
         settings = self._account.settings
         if token is None or not token.active:
             refusal = code(Kind.PURCHASE, Refusal.TOKEN_NOT_FOUND if token is None else Refusal.TOKEN_INACTIVE)
-            return _Shown(CardInHand(None), refusal, "", {}, "", "", "", b"")
+            return _Shown(CardInHand(None), refusal, "", {}, "", "", "", b"", "")
         stored = token.card
         masked = self._service.vault.masked(stored, settings.mask_first)
         fields = {"payment_option": stored.brand, "card_number": masked}
@@ -182,7 +185,8 @@ class _Reading:
             fields["card_holder_name"] = token.holder
         card = CardInHand(None, token.expiry, stored=stored, token=token, holder=token.holder)
         return _Shown(card, self._refusal(token, settings), stored.brand, fields, masked, token.expiry,
-                      self._service.route(self._account.merchant, stored.brand), b"," + _ENCODE({CARD: fields})[1:])
+                      self._service.route(self._account.merchant, stored.brand), b"," + _ENCODE({CARD: fields})[1:],
+                      f"|{stored.card_id}")
 
     def _refusal(self, token: Token, settings: Settings) -> str:
         """The code that every recurring payment with this token gets now; "" for none."""
@@ -196,32 +200,38 @@ class _Reading:
         refusal = may_initiate(token)
         return code(Kind.PURCHASE, refusal) if refusal else ""
 
-    def purchase(self, line: Line, cells: Sequence[str]) -> Prepared:
-        """A recurring payment, as ``payments.pay`` would begin it."""
-        shown = self._shown[cells[self._token]][1]
-        refusal = shown.refusal
-        if not refusal and self._option is not None and (asked := cells[self._option]) and asked != shown.brand:
-            refusal = f"{PURCHASE.failure}110"
-        if refusal:
-            return _prepared((None, refusal, shown.masked, shown.expiry))
-        account, service = self._account, self._service
-        merchant, operation_id = account.merchant, service.engine.new_id()
-        _, _, reference, _, minor, currency, text = line
-        content = self._asked.copy()                    # as ``_content`` says
-        content.update(f"{text}|{shown.card.stored and shown.card.stored.card_id}".encode())
-        initiation = _INITIATION
-        if self._repeats_all and not self._mode and "" not in cells and '"' not in text and "\\" not in text:
-            details = self._head + (self._template % tuple(cells)).encode() + shown.tail      # what follows, in fewer steps
-        else:
-            given = cells_of(self._names, text)
-            details = _ENCODE({**self._payment, **_echoed(given, PURCHASE.echoes), CARD: shown.fields})
-            if given.get("recurring_mode") == "UNSCHEDULED":
-                initiation = Initiation.UNSCHEDULED
-        return _prepared((Intent(
-            merchant.merchant_id, merchant.identifier, operation_id, _command((_PURCHASE, minor, currency, operation_id, *_PLAIN)),
-            DOOR, account.actor, SOURCE, content.digest(), reference, order_key(reference or ""), False, details,
-            shown.processor, shown.card, None, initiation, _CHANNEL, merchant.settings.magic_amounts, None, None, False,
-        ), None, shown.masked, shown.expiry))
+    def purchases(self, lines: Sequence[Line], rows: Sequence[Sequence[str]]) -> list[Prepared]:
+        """Recurring payments, as ``payments.pay`` would begin each; ``rows`` are the cells of the lines."""
+        shown_of, token_at, option_at = self._shown, self._token, self._option
+        merchant, actor, new_id = self._account.merchant, self._account.actor, self._service.engine.new_id
+        merchant_id, identifier, magic = merchant.merchant_id, merchant.identifier, merchant.settings.magic_amounts
+        asked, head, template, in_file_order = self._asked.copy, self._head, self._template, self._repeats_all and not self._mode
+        prepared: list[Prepared] = []
+        for line, cells in zip(lines, rows, strict=True):
+            card, refusal, brand, _, masked, expiry, processor, tail, mark = shown = shown_of[cells[token_at]][1]
+            if not refusal and option_at is not None and (option := cells[option_at]) and option != brand:
+                refusal = f"{PURCHASE.failure}110"
+            if refusal:
+                prepared.append(_prepared((None, refusal, masked, expiry)))
+                continue
+            operation_id = new_id()
+            _, _, reference, _, minor, currency, text = line
+            content = asked()                               # as ``_content`` says
+            content.update((text + mark).encode())
+            initiation = _INITIATION
+            if in_file_order and "" not in cells and '"' not in text and "\\" not in text:
+                details = head + (template % tuple(cells)).encode() + tail      # what follows, in fewer steps
+            else:
+                given = cells_of(self._names, text)
+                details = _ENCODE({**self._payment, **_echoed(given, PURCHASE.echoes), CARD: shown.fields})
+                if given.get("recurring_mode") == "UNSCHEDULED":
+                    initiation = Initiation.UNSCHEDULED
+            prepared.append(_prepared((Intent(
+                merchant_id, identifier, operation_id, _command((_PURCHASE, minor, currency, operation_id, *_PLAIN)),
+                DOOR, actor, SOURCE, content.digest(), reference, order_key(reference or ""), False, details,
+                processor, card, None, initiation, _CHANNEL, magic, None, None, False,
+            ), None, masked, expiry)))
+        return prepared
 
     def later(self, line: Line, orders: Mapping[int | str, Order]) -> Prepared:
         """A capture, void or refund, as ``maintenance.operate`` would ask for it."""

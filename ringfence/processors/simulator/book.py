@@ -74,6 +74,7 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 
 
 encode = msgspec.json.Encoder().encode
+_encode_lines = msgspec.json.Encoder().encode_lines         # each with its newline
 decode = msgspec.json.Decoder(Entry).decode
 
 _WALL_AT, _WALL_DIGITS = len(b'{"wall":'), 16
@@ -127,17 +128,16 @@ class Book:
 
         In whichever order the machine copies them: of a process that dies meanwhile, what is not all there has zeros in it, or no newline.
         """
-        lines = b"\n".join(map(encode, entries))
+        lines = _encode_lines(entries)
         at = self._at
         end = at + len(lines)
-        if end >= ROOM:
+        if end > ROOM:
             for entry in entries:
                 self.append(entry)
             return
         text = self._map
         text[at:end] = lines            # type: ignore[index]  # there is one since the first line
-        text[end] = _NEWLINE            # type: ignore[index]
-        self._at = end + 1
+        self._at = end
         self._fence()
         self._unfence()
 

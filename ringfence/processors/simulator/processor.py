@@ -113,15 +113,16 @@ class Simulator:
             return [None] * len(messages)
         outcomes: list[Outcome | None] = []
         entries: list[Entry] = []
-        micros, ends = wall // 1000, self._second_ends
+        micros, ends, approval = wall // 1000, self._second_ends, self._approval
+        answered, write = outcomes.append, entries.append
         for message in messages:
-            found = self._approval(message, micros) if message.deadline >= ends else None
+            found = approval(message, micros) if message[8] >= ends else None
             if found is None:
-                outcomes.append(None)
+                answered(None)
                 continue
             approved, entry = found
-            outcomes.append(approved)
-            entries.append(entry)
+            answered(approved)
+            write(entry)
         if entries:
             try:
                 self._book.append_all(entries)

@@ -232,6 +232,11 @@ LEFT JOIN LATERAL (SELECT y.result, y.minor, y.response_code FROM outcomes y
 WHERE r.merchant_id = $1 AND r.batch_id = $2 AND r.line BETWEEN $3 AND $4
 ORDER BY r.line;
 
+-- pages_of_wave --
+-- The pages of $5 lines, by their first lines, in which rows of a wave behind the first stand, from line $4 on.
+SELECT DISTINCT 2 + (line - 2) / $5::integer * $5::integer AS first_line FROM batch_rows
+WHERE merchant_id = $1 AND batch_id = $2 AND wave > 0 AND wave = $3 AND line >= $4 ORDER BY first_line;
+
 -- next_wave --
 -- The rows behind those that have ended may be taken.
 UPDATE batch_files SET wave = $3 WHERE merchant_id = $1 AND batch_id = $2 AND state = 'processing' RETURNING true;
