@@ -100,7 +100,10 @@ async def _turned_down(service: Service, request: Request, view: View, row: Refu
 
 
 def _not_begun(service: Service, view: View, command: Command) -> Refusal:
-    """Why nothing can follow a charge whose first operation was not approved when it was looked at."""
+    """Why nothing can follow a charge whose first operation was not approved when it was looked at.  While its consumer is awaited nothing is
+    authorized."""
+    if view.first.result == "challenge":
+        return Refusal.NOTHING_CAPTURED if command.kind is Kind.REFUND else Refusal.NOTHING_TO_VOID
     if view.payment is None:
         return Refusal.OPERATION_IN_PROGRESS
     verdict = decide(view.payment, command, service.now())
