@@ -29,8 +29,8 @@ _DELIVERIES = "Attempts to deliver a webhook, by result."
 _DOUBTS = "Unknown outcomes that ended, by how."
 
 QUEUES = ("recovery", "reversal", "challenge", "redirection", "delivery", "plan", "message", "report", "dispute", "dispute_report", "agreement",
-          "store_order", "collect", "debt", "purchase")
-"""Kinds of jobs."""
+          "store_order", "collect", "debt", "purchase", "hold rest")
+"""Kinds of jobs: every queue of the worker is counted, and a new one is named here (a test looks)."""
 
 #: The counters, in the order of their columns.  The constants below are their places.
 COUNTERS: tuple[Metric, ...] = (

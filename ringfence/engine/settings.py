@@ -139,6 +139,8 @@ class Settings:
         COUNTRIES, frozenset({"US"}), "where consumers of AMAZON_PAY live (COUNTRY_NOT_SUPPORTED)")
     amazon_pay_least: int = setting(whole(1, MAX_MINOR, "minor units"), 50, "the least that AMAZON_PAY takes (AMOUNT_NOT_SUPPORTED)")
     amazon_pay_most: int = setting(whole(1, MAX_MINOR, "minor units"), 2_000_000, "the most that AMAZON_PAY takes (AMOUNT_NOT_SUPPORTED)")
+    amazon_pay_hold_days: int = setting(
+        whole(1, 30, "days"), 30, "an authorization of AMAZON_PAY that was not captured by then is given back; Amazon holds for 30 days")
     amazon_pay_refund_months: int = setting(
         whole(1, 120, "months"), 6, "how long behind its last capture AMAZON_PAY gives back (REFUND_PERIOD_EXPIRED, at every door)")
     amazon_pay_seconds: int = setting(

@@ -19,6 +19,8 @@ from ringfence.core.outcomes import Approved, Declined, NotAsked, Outcome, Rever
 from ringfence.processors.processor import Ask, Capabilities
 
 FAILING = range(300_000, 400_001)
+WORDS = {"05": "MockDecline", "51": "MockInsufficientFunds"}
+"""Of each of its declines, the method's own."""
 """Amounts, in minor units, that always fail."""
 POOR = 2
 """Of those, the last two digits that say why: insufficient funds; every other one is declined without a reason."""
@@ -108,7 +110,7 @@ def _outcome(message: Ask, result: str, due: datetime) -> Outcome:
     if message.at < due:
         return Unknown(Silence.PENDING)
     if result != "00":
-        return Declined(result)
+        return Declined(result, provider_code=WORDS[result])
     first, code = message.original, f"{message.operation_id % 1_000_000:06d}"
     if first is not None and message.kind not in _FIRST:
         return Approved(message.minor, code, first.scheme_reference, first.processor_reference)

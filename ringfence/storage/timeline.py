@@ -41,6 +41,7 @@ SOURCES = (
     Source("reversals", SQL.jobs, SQL.next_job, SQL.jobs_due, ("reversal",)),
     Source("rests of holds", SQL.jobs, SQL.next_job, SQL.jobs_due, ("hold rest",)),
     Source("plans", SQL.jobs, SQL.next_job, SQL.jobs_due, ("plan",)),
+    Source("agreements that wait", SQL.jobs, SQL.next_job, SQL.jobs_due, ("agreement",)),
     Source("disputes", SQL.jobs, SQL.next_job, SQL.jobs_due, ("dispute",)),
     Source("trips that are not charged", SQL.trips, SQL.next_trip, SQL.trips_due),
     Source("orders of stores", SQL.jobs, SQL.next_job, SQL.jobs_due, ("store_order",)),

@@ -14,6 +14,7 @@ from ringfence.engine import metrics
 from ringfence.engine.counting import CountedOutcomes
 from ringfence.engine.intents import Ended, Result
 from ringfence.engine.metrics import BOUNDS, COUNTERS, Metrics, exposition
+from ringfence.storage import timeline
 
 
 def test_a_forked_process_counts_into_the_same_table():
@@ -95,3 +96,9 @@ async def test_a_doubt_that_ends_is_counted_by_how():
     await CountedOutcomes(commit, table.row(0)).commit(messages)
     assert [table.total(one) for one in (metrics.DOUBT_APPROVED, metrics.DOUBT_DECLINED, metrics.DOUBT_REVERSED)] == [1, 1, 1]
     assert table.total(metrics.APPROVED) == 2
+
+
+def test_every_kind_of_job_is_counted_and_moved_by_the_clock():
+    """A queue without a counter breaks behind every job; one that the timeline does not know is passed over when business time is moved."""
+    timed = {name for source in timeline.SOURCES for name in source.of if source.next == timeline.SQL.next_job}
+    assert timed == set(metrics.QUEUES)

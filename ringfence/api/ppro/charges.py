@@ -244,8 +244,8 @@ def intent_of(
         captures = captures if wanted.captures_later is None else not wanted.captures_later
     if not captures:
         seconds = hold_seconds(
-            merchant_days=merchant.settings.hold_days, door_seconds=None, brand=brand_of(card.stored.bin) if card and card.stored else None,
-            initiation=initiation, channel=channel)
+            merchant_days=methods.hold_days(merchant, asked["paymentMethod"]), door_seconds=None,
+            brand=brand_of(card.stored.bin) if card and card.stored else None, initiation=initiation, channel=channel)
         command = command._replace(kind=Kind.AUTHORIZATION, hold_seconds=seconds)
     details = _ENCODE(echo)
     if held is not None:

@@ -16,18 +16,26 @@ NESTING = 12
 _DECODE, _ENCODE = msgspec.json.Decoder().decode, msgspec.json.Encoder().encode
 _MALFORMED = Problem("body", "is not a JSON object")
 _DEEP = Problem("body", f"is nested deeper than {NESTING}")
+_BEYOND = Problem("body", "holds a number beyond all ranges")
+_TWICE = "stands twice in one object"
 
 
 class _Twice(ValueError):
     """A name stood twice in an object."""
 
 
+class _Doubled(str):
+    """In place of an object: the name that stood twice in it."""
+
+
 def decode(body: bytes) -> dict[str, Any] | Problem:
     """The object in the body, or what is wrong with the body.  Numbers with a fraction stay floats: no field takes one."""
     try:
         decoded = _DECODE(body)
-    except (ValueError, RecursionError):
-        return _MALFORMED
+    except RecursionError:
+        return _DEEP
+    except ValueError as error:
+        return _malformed(error)
     if type(decoded) is not dict:
         return _MALFORMED
     if _is_deep(decoded, NESTING):
@@ -36,11 +44,20 @@ def decode(body: bytes) -> dict[str, Any] | Problem:
     if b"\\" in body or body.count(b'"') != _ENCODE(decoded).count(b'"'):
         try:
             json.loads(body, object_pairs_hook=_once)
-        except _Twice as twice:
-            return Problem(str(twice), "stands twice in one object")
+        except _Twice:
+            return Problem(_path_of_doubled(json.loads(body, object_pairs_hook=_noted)) or "", _TWICE)
         except ValueError:                          # a number that only one of the two readers takes
-            return _MALFORMED
+            return _BEYOND
     return decoded
+
+
+def _malformed(error: ValueError) -> Problem:
+    """What the reader stumbled over, and where; nothing of the body itself."""
+    if isinstance(error, msgspec.ValidationError):
+        return _BEYOND
+    if isinstance(error, UnicodeDecodeError):
+        return Problem("body", "is not UTF-8")
+    return Problem("body", f"is not a JSON object: {str(error).removeprefix('JSON is malformed: ').lower()}")
 
 
 def _once(pairs: list[tuple[str, Any]]) -> None:
@@ -49,6 +66,27 @@ def _once(pairs: list[tuple[str, Any]]) -> None:
         if name in seen:
             raise _Twice(name)
         seen.add(name)
+
+
+def _noted(pairs: list[tuple[str, Any]]) -> dict[str, Any] | _Doubled:
+    """The object, or which of its names stands twice."""
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            return _Doubled(name)
+        found[name] = value
+    return found
+
+
+def _path_of_doubled(value: Any, path: str = "") -> str | None:
+    """The path of a name that stands twice."""
+    if type(value) is _Doubled:
+        return f"{path}.{value}" if path else str(value)
+    if type(value) is dict:
+        inner = ((one, f"{path}.{name}" if path else name) for name, one in value.items())
+    else:
+        inner = ((one, f"{path}[{place}]") for place, one in enumerate(value if type(value) is list else ()))
+    return next((found for one, below in inner if (found := _path_of_doubled(one, below)) is not None), None)
 
 
 def _is_deep(value: Any, levels: int) -> bool:

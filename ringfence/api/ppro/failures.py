@@ -121,14 +121,18 @@ _RETRY = frozenset("ST")
 MESSAGES = {"51": "Insufficient funds"}
 
 
-#: A wallet's own word for a decline, which is told verbatim -> what it is here (section 16.4).  Others go by their DE 39.
-_WALLET: dict[str, tuple[By, str, bool]] = {
-    "SoftDeclined": (By.PROVIDER_DECLINE, "GENERIC_DECLINE", True),
-    "HardDeclined": (By.PROVIDER_DECLINE, "IS_GENERIC_DECLINE", False),
-    "AmazonRejected": (By.PROVIDER_DECLINE, "SUS_FRAUD", False),
-    "ProcessingFailure": (By.PROVIDER_ERROR, "PROVIDER_PROCESSING_ERROR", True),
-    "TransactionTimedOut": (By.PROVIDER_ERROR, "UNRESPONSIVE_PROVIDER", True),
-    "BuyerCanceled": (By.PROVIDER_DECLINE, "CANCELED_BY_CONSUMER", False),
+#: A provider's own word for a decline, which is told verbatim -> what it is here (sections 16.4 and 18.2).  Others go by their DE 39.
+_WALLET: dict[str, tuple[By, str, bool, str]] = {
+    "SoftDeclined": (By.PROVIDER_DECLINE, "GENERIC_DECLINE", True, "The wallet declined for now"),
+    "HardDeclined": (By.PROVIDER_DECLINE, "IS_GENERIC_DECLINE", False, "The wallet declined; its consumer must pay with something else"),
+    "AmazonRejected": (By.PROVIDER_DECLINE, "SUS_FRAUD", False, "The wallet rejected the payment"),
+    "ProcessingFailure": (By.PROVIDER_ERROR, "PROVIDER_PROCESSING_ERROR", True, "The wallet could not process the payment"),
+    "TransactionTimedOut": (By.PROVIDER_ERROR, "UNRESPONSIVE_PROVIDER", True, "The wallet ran out of time"),
+    "BuyerCanceled": (By.PROVIDER_DECLINE, "CANCELED_BY_CONSUMER", False, "The consumer cancelled"),
+    "InvalidChargePermissionStatus": (By.PROVIDER_DECLINE, "IS_NOT_PERMITTED", True, "The consumer's permission allows no charge now"),
+    # the mock authenticator
+    "MockDecline": (By.PROVIDER_DECLINE, "GENERIC_DECLINE", True, "Payment Authorization Failed"),
+    "MockInsufficientFunds": (By.PROVIDER_DECLINE, "INSUFFICIENT_FUNDS", True, "Payment Authorization Failed, insufficient funds"),
 }
 
 
@@ -136,8 +140,8 @@ def declined(code: str, advice: str = "", theirs: str = "") -> Failure:
     """A decline of the issuer, by its DE 39 and merchant advice; of a wallet by ``theirs``, its own word for it."""
     row = meaning_of(code)
     if theirs in _WALLET:
-        by, ours, retry = _WALLET[theirs]
-        return Failure(by, ours, row.meaning.capitalize(), retry, theirs)
+        by, ours, retry, said = _WALLET[theirs]
+        return Failure(by, ours, said, retry, theirs)
     if theirs:
         return declined(code)._replace(provider_code=theirs)
     message = MESSAGES.get(code, row.meaning.capitalize())
@@ -179,7 +183,7 @@ RULES: dict[str, str] = {
     "INVALID_CURRENCY": "The currency is not supported by this payment method",
     "AMOUNT_NOT_SUPPORTED": "The amount is outside of what this payment method supports",
     "COUNTRY_NOT_SUPPORTED": "The country is not supported by this payment method",
-    "INVALID_AUTHENTICATION_SETTINGS": "This payment method needs REDIRECT with a returnUrl in authenticationSettings",
+    "INVALID_AUTHENTICATION_SETTINGS": "authenticationSettings lacks the entry this payment method needs, with a returnUrl that is allowed",
     "INVALID_PAYMENT_METHOD": "This payment method is not available",
     "INSTRUMENT_NOT_FOUND": "There is no such instrument",
     "INVALID_INPUT_DATA": "This payment method needs more than was given",

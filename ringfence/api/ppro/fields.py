@@ -10,6 +10,7 @@ from typing import Any
 from ringfence.api.ppro.kinds import (
     INT32,
     REQUIRED,
+    Anything,
     Day,
     Flag,
     Listed,
@@ -38,7 +39,7 @@ TEXT = Row(Text())
 COUNTRY = Text(2, 2, "[A-Z]{2}")
 LABELS = Row(Map())
 MINOR = Whole(1, MAX_MINOR)
-WEBHOOKS_URL = Row(Text(2000, 1, r"https?://[-a-zA-Z0-9+&@#/%?=~_|!:,.;]*[-a-zA-Z0-9+&@#/%=~_|]"))
+WEBHOOKS_URL = Row(Text(2000, 1, r"https?://[-a-zA-Z0-9+&@#/%?=~_|!:,.;]*[-a-zA-Z0-9+&@#/%=~_|]", called="an address that begins with https://"))
 """http is refused later, where it does not lead to this machine: that depends on the installation."""
 
 
@@ -70,12 +71,17 @@ MONEY = Object("Money", {"value": Row(MINOR, True), "currency": CURRENCY})
 ADDRESS = Object("Address", {
     **_texts("firstName", "lastName", "phoneNumber", "street", "postalCode", "city", "region"), "country": Row(COUNTRY)})
 
-CLIENT = Object("Client", {"ip": Row(Text(45, 2, "[0-9a-fA-F:.]+")), "userAgent": Row(Text(500))})
+_V4 = r"(?:(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])\.){3}(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
+CLIENT = Object("Client", {
+    "ip": Row(Text(45, 2, rf"{_V4}|[0-9a-fA-F]{{0,4}}(?::[0-9a-fA-F]{{0,4}}){{1,6}}:(?:[0-9a-fA-F]{{0,4}}|{_V4})",
+                   called="an address of IPv4 or IPv6")),
+    "userAgent": Row(Text(500))})
 
+EMAIL = Text(254, 3, r"[^@ \x00]+@[^@ \x00]+", called="an e-mail address")
 CONSUMER = Object("Consumer", {
     **_texts("name", "phone", "taxIdentification", "merchantConsumerReference"),
-    "email": Row(Text(254, 3, r"[^@ \x00]+@[^@ \x00]+")), "birthDate": Row(Day()), "country": Row(COUNTRY, True),
-    "locale": Row(Text(6, 5, "[a-z]{2,3}-[A-Z]{2}")), "client": Row(CLIENT), "billingAddress": Row(ADDRESS),
+    "email": Row(EMAIL), "birthDate": Row(Day()), "country": Row(COUNTRY, True),
+    "locale": Row(Text(6, 5, "[a-z]{2,3}-[A-Z]{2}", called="a locale such as en-US")), "client": Row(CLIENT), "billingAddress": Row(ADDRESS),
     "profile": Row(Object("ConsumerProfile", {
         "createdDate": Row(Text(40)), "firstOrderDate": Row(Text(40)), "lastOrderDate": Row(Text(40)),
         "lifetimeOrderCount": Row(Whole(0)), "lifetimeOrderValue": Row(Whole(0)), "lifetimeCanceledOrderCount": Row(Whole(0))})),
@@ -213,13 +219,13 @@ _INSTRUMENTS = {
         "expiryYear": Row(YEAR, True), "panAlias": Row(Text(), True), **_texts("iban", "swiftCode")}),
     "PASSTHROUGH_WALLET": Object("PassthroughWallet", {"fundingType": Row(Text(words=("CREDIT", "DEBIT")))}),
     "UPI_AUTOPAY": Object("UpiAutopay", {"uniqueMandateNumber": TEXT}),
-    "MOCK": Object("MockInstrument", {}),
+    "MOCK": Anything("MockInstrument"),
 }
 _VALIDATE = {"validate": Row(Object("InstrumentValidation", {
     "currency": CURRENCY, "taxIdentification": TEXT}))}
 INSTRUMENT = Tagged("Instrument", "details", _INSTRUMENTS | {"CARD_NETWORK_TOKEN": NETWORK_TOKEN})
 INSTRUMENT_REQUEST = Tagged("InstrumentRequest", "details", _INSTRUMENTS | {
-    "CARD_NETWORK_TOKEN": NETWORK_TOKEN, "AMAZON_PAY": Object("AmazonPayAccount", {"consumerEmail": Row(Text(254))}),
+    "CARD_NETWORK_TOKEN": NETWORK_TOKEN, "AMAZON_PAY": Object("AmazonPayAccount", {"consumerEmail": Row(EMAIL)}),
     "KLARNA_ACCOUNT": Object("KlarnaAccount", _texts("authorizedPaymentMethod", "billingCategory")), "TWINT_WALLET": Object("TwintWallet", {}),
 }, _VALIDATE, beside_of=("RAW_CARD",))
 INSTRUMENT_UPDATE = Tagged("InstrumentUpdate", "details", {"RAW_CARD": Object("FreshSecurityCode", {"cvv": CVV._replace(required=True)})})
@@ -288,7 +294,7 @@ class _OldMoney:
     def read(self, value: Any, path: str, problems: Problems) -> Any:
         if type(value) is dict and value.get("amount") is not None:
             if value.get("value") is not None and value["value"] != value["amount"]:
-                problems.append(Problem(f"{path}.amount", "differs from value", 422))
+                problems.append(Problem(f"{path}.amount", f"differs from {path}.value"))
             value = {**value, "value": value["amount"]}
         return MONEY.read(value, path, problems)
 

@@ -23,10 +23,11 @@ FINAL = frozenset({"approved", "declined", "reversed", "not_asked"})
 
 
 class Repeat(NamedTuple):
-    """The operation that has the key, as it was answered first."""
+    """The operation that has the key: as it was answered first, and as it is known now."""
 
     payment_id: int
     step: Step
+    now: Step
 
 
 async def standing(service: Service, merchant_id: int, key: str) -> tuple[str, bool]:
@@ -66,7 +67,7 @@ async def settled(service: Service, intent: Intent, result: Result) -> Result | 
         elif now.result is None:
             return answers.error(409, answers.IN_FLIGHT)
         else:
-            return Repeat(payment_id, first if now.result != "unknown" else now)
+            return Repeat(payment_id, first if now.result != "unknown" else now, now)
     return result
 
 

@@ -4,7 +4,7 @@ A kind reads a decoded JSON value into what the door works with, noting every pr
 machines (JSON Schema 2020-12, as OpenAPI 3.1 uses it): one table serves both, so that they cannot disagree.  Refuses to know any field.
 
 An absent field and a null are the same: what need not be there may be null.  A field that nobody knows is passed over.  A text holds no NUL,
-which no database keeps.
+which no database keeps (what is sealed may).
 """
 from __future__ import annotations
 
@@ -55,6 +55,7 @@ class Text:
     words: tuple[str, ...] = ()
     misspelt: Mapping[str, str] = field(default_factory=dict)
     secret: bool = False
+    called: str = ""                        # what it must be, where the pattern does not speak for itself
 
     def read(self, value: Any, path: str, problems: Problems) -> Any:
         if type(value) is not str:
@@ -69,7 +70,7 @@ class Text:
         elif "\0" in value:
             problems.append(Problem(path, "must not hold NUL"))
         elif self.pattern and _compiled(self.pattern).fullmatch(value) is None:
-            problems.append(Problem(path, f"must match {self.pattern}"))
+            problems.append(Problem(path, f"must be {self.called}" if self.called else f"must match {self.pattern}"))
         return value
 
     def schema(self) -> dict[str, Any]:
@@ -300,6 +301,30 @@ class Object:
         yield from (row.kind for row in self.rows.values())
 
 
+@dataclass(frozen=True, slots=True)
+class Anything:
+    """An object of any members, sealed and told as they are."""
+
+    name: str
+    rows: Mapping[str, Row] = field(default_factory=dict)
+
+    def read(self, value: Any, path: str, problems: Problems) -> Any:
+        if type(value) is not dict:
+            problems.append(Problem(path, "must be an object"))
+        return value
+
+    def schema(self) -> dict[str, Any]:
+        return {"$ref": f"#/components/schemas/{self.name}"}
+
+    def definition(self) -> dict[str, Any]:
+        """The schema itself, for ``components``."""
+        return {"type": "object", "additionalProperties": True}
+
+    def parts(self) -> Iterator[Any]:
+        """Nothing that is known."""
+        return iter(())
+
+
 def members(rows: Mapping[str, Row]) -> dict[str, Any]:
     """``properties`` and ``required`` of an object with these fields."""
     properties = {name: row.kind.schema() if row.required and not row.aliases else nullable(row.kind.schema()) for name, row in rows.items()}
@@ -315,7 +340,7 @@ class Tagged:
 
     name: str
     member: str
-    of: Mapping[str, Object]
+    of: Mapping[str, Object | Anything]
     beside: Mapping[str, Row] = field(default_factory=dict)
     optional: bool = False
     beside_of: tuple[str, ...] = ()
@@ -358,7 +383,7 @@ class Tagged:
         yield from self.of.values()
         yield from (row.kind for row in self.beside.values())
 
-    def _one(self, tag: str, kind: Object) -> dict[str, Any]:
+    def _one(self, tag: str, kind: Object | Anything) -> dict[str, Any]:
         needed = any(row.required for row in kind.rows.values())
         member = kind.schema() if needed else nullable(kind.schema())
         beside = {name: nullable(row.kind.schema()) if tag in self.beside_of else {"type": "null"} for name, row in self.beside.items()}

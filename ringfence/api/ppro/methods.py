@@ -37,6 +37,12 @@ def broken(merchant: Merchant, asked: Mapping[str, Any]) -> str:
     return "" if found is None else CODES[found]
 
 
+def hold_days(merchant: Merchant, method: str) -> int:
+    """How long an authorization waits for its capture: what Amazon holds is held by Amazon's rule, everything else by the merchant's."""
+    settings = merchant.settings
+    return settings.amazon_pay_hold_days if method == AMAZON_PAY else settings.hold_days
+
+
 def cannot_come_back(merchant: Merchant, asked: Mapping[str, Any], redirect: Redirect | None, *, is_live: bool) -> bool:
     """Whether a consumer who is to be sent away has no allowed address to come back to.  The mock method needs none."""
     if redirect is None:

@@ -294,7 +294,7 @@ def envelope(event_id: str, type_: str, subject: str, at: datetime, data: Mappin
 def _created(occurred: Occurred, facts: Facts) -> dict[str, Any]:
     """What the charge was asked with, as far as it is told."""
     echo = facts.echo
-    said = {name: echo[name] for name in _CREATED if name in echo} | {"amount": _money(occurred, occurred.minor)}
+    said = {"paymentMedium": "ECOMMERCE"} | {name: echo[name] for name in _CREATED if name in echo} | {"amount": _money(occurred, occurred.minor)}
     if order := echo.get("order"):
         items = [_some(item, _OF_ITEM) for item in order.get("orderItems", ())]
         said["order"] = ({"orderItems": items} if items else {}) | _some(order, _OF_ORDER)
@@ -319,7 +319,7 @@ def _failure(occurred: Occurred) -> Failure:
     """Why it did not come about."""
     match occurred.result:
         case "declined":
-            return declined(occurred.response_code or "", occurred.advice or "")
+            return declined(occurred.response_code or "", occurred.advice or "", occurred.scheme_reference or "")
         case "not_asked":
             return not_asked(occurred.response_code or "")
     return declined("51")               # approved in part, which nobody asked for; given back

@@ -21,7 +21,7 @@ from ringfence.api.ppro.rendering import CHARGES, DISCARD, DISCARD_ASKED, DISCAR
 from ringfence.core.commands import Command, Kind
 from ringfence.core.payment import decide
 from ringfence.core.refusals import Refusal
-from ringfence.engine.charges import Charge, RefusedRow, View
+from ringfence.engine.charges import Charge, RefusedRow, Step, View
 from ringfence.engine.intents import Intent
 
 _ENCODE = msgspec.json.Encoder().encode
@@ -67,19 +67,20 @@ async def _operate(service: Service, request: Request, charge: Charge, kind: str
     if isinstance(done, Answer):
         return done
     if isinstance(done, Repeat):
-        return keys.given_again(_answer(service, done.payment_id, done.step), True)
+        return keys.given_again(_answer(service, done.payment_id, done.step, done.now), True)
     if done.refusal is Refusal.SERVICE_UNAVAILABLE:
         return answers.error(503, answers.AWAY)
     if done.refusal is not None:
         return await _turned_down(service, request, view, row, done.refusal, key)
     found = await service.charges.as_first_said(merchant.merchant_id, view.payment_id, operation_id)
     assert found is not None, "it was just asked"
-    return _answer(service, view.payment_id, found[1])
+    return _answer(service, view.payment_id, *found[1:])
 
 
-def _answer(service: Service, payment_id: int, step: Any) -> Answer:
-    """The operation; 504 where nobody can say what became of it, and no status of this API says so."""
-    told = service.renderer.operation(payment_id, step)
+def _answer(service: Service, payment_id: int, first: Step, now: Step) -> Answer:
+    """The operation as it was answered first; what was said with 504 is no answer to keep, and is told as it is now.  504 where nobody can say what
+    became of it, and no status of this API says so."""
+    told = service.renderer.operation(payment_id, first) or service.renderer.operation(payment_id, now)
     return answers.error(504, answers.UNKNOWN_YET) if told is None else answers.ok(told)
 
 
@@ -99,7 +100,10 @@ async def _turned_down(service: Service, request: Request, view: View, row: Refu
 
 
 def _not_begun(service: Service, view: View, command: Command) -> Refusal:
-    """Why nothing can follow a charge whose first operation was not approved when it was looked at."""
+    """Why nothing can follow a charge whose first operation was not approved when it was looked at.  While its consumer is awaited nothing is
+    authorized."""
+    if view.first.result == "challenge":
+        return Refusal.NOTHING_CAPTURED if command.kind is Kind.REFUND else Refusal.NOTHING_TO_VOID
     if view.payment is None:
         return Refusal.OPERATION_IN_PROGRESS
     verdict = decide(view.payment, command, service.now())

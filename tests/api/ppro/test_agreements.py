@@ -443,7 +443,7 @@ async def test_the_seeds_slips(client: AgreeingClient):
     old = (await client.ask_under(made, {"amount": {"amount": 700, "currency": "USD"}, "paymentChargeMerchantReference": "alias"})).body
     assert (old["status"], old["authorizations"][0]["amount"], old["authorizations"][0]["merchantPaymentChargeReference"]) == ("CAPTURED", 700, "alias")
     both = await client.ask_under(made, {"amount": {"amount": 700, "value": 701, "currency": "USD"}})
-    assert (both.status, both.body["failureMessage"]) == (422, "amount.amount differs from value")
+    assert (both.status, both.body["failureMessage"]) == (400, "amount.amount differs from amount.value")
     for name in ("agrmt_" + made["id"][4:], made["id"] + "x", "x"):
         assert (await client.get(f"/payment-agreements/{name}")).status == 404
         assert (await client.ask_under({"id": name}, {"amount": {"value": 1, "currency": "USD"}})).status == 404

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from ringfence.core.outcomes import Declined, Silence, Unknown
+from ringfence.core.outcomes import Approved, Declined, Silence, Unknown
 from tests.api.ppro.asking import CARD, Client, charge, raw_card
 from tests.engine.composition import Process, process, shop
+from tests.engine.recovering import able, end_doubts
 
 pytestmark = pytest.mark.anyio
 
@@ -98,7 +99,7 @@ async def test_what_the_amounts_do_not_allow_is_an_operation_that_failed(client:
 
 
 async def test_nobody_knows_of_a_capture_whose_answer_was_lost(one: Process, client: Client):
-    """504, and the same key joins it: again while nobody knows, then the truth."""
+    """504, and the same key joins it: again while nobody knows."""
     made = await client.charge(1000, autoCapture=False)
     one.processor.say(Unknown(Silence.NO_ANSWER))
     for _ in range(2):
@@ -106,6 +107,26 @@ async def test_nobody_knows_of_a_capture_whose_answer_was_lost(one: Process, cli
         assert answered.status == 504 and not answered.again
     assert (await client.read(made))["status"] == "CAPTURE_PROCESSING" and (await client.read(made))["captures"] == []
     assert failed(await client.capture(made, 400), "SIMULTANEOUS_OPERATION_IN_PROGRESS")
+
+
+@pytest.mark.parametrize(("kind", "end", "status"), [
+    ("captures", lambda message: Approved(message.minor), "CAPTURED"), ("captures", Declined("05"), "FAILED"),
+    ("voids", lambda message: Approved(message.minor), "VOIDED")])
+async def test_a_key_whose_operation_was_in_doubt_is_told_how_it_ended(database: str, kind: str, end: Any, status: str):
+    """What was said with 504 is no answer that is kept: the same key gets the operation once its end is known, and nothing is asked twice."""
+    async with process(database) as one:
+        one.processor.capabilities = able(inquiry=True)
+        client = Client(one, (await shop(one)).identifier)
+        made = await client.charge(1000, autoCapture=False)
+        one.processor.say(Unknown(Silence.PENDING))
+        one.processor.find(Unknown(Silence.PENDING), end)
+        path, body = f"/payment-charges/{made['id']}/{kind}", {"amount": 600, "labels": {"a": "b"}}
+        assert (await client.post(path, body, key="ship")).status == 504
+        await end_doubts(one)
+        ended = await client.post(path, body, key="ship")
+        assert (ended.status, ended.again, ended.body["status"], ended.body["amount"]) == (200, True, status, 600)
+        assert (await client.post(path, body, key="ship")).body == ended.body and (await client.read(made))[kind] == [ended.body]
+        assert (await client.post(path, {"amount": 601}, key="ship")).status == 409
 
 
 async def test_an_authorization_whose_answer_was_lost_is_told_as_asynchronous(one: Process, client: Client):

@@ -4,6 +4,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -31,9 +32,27 @@ def test_a_name_that_stands_twice_is_found(value: dict[str, Any], ascii_only: bo
     joints = data.draw(st.lists(st.sampled_from((":", " :", "\t: ")), min_size=len(pairs), max_size=len(pairs)))
     written = "{" + ",".join(
         f"{json.dumps(one, ensure_ascii=ascii_only)}{joint}{text}" for (one, text), joint in zip(pairs, joints, strict=True)) + "}"
-    for body in (written, f'{{"outer":[{written}]}}'):
+    for body, path in ((written, name), (f'{{"outer":[{{"a":1}},{written}]}}', f"outer[1].{name}"), (f'{{"one":{{"two":{written}}}}}', f"one.two.{name}")):
         found = decode(body.encode())
-        assert isinstance(found, Problem) and found.path in (name, "body")
+        assert isinstance(found, Problem) and found.path in (path, "body")
+
+
+@pytest.mark.parametrize(("body", "path", "problem"), [
+    (b'{"amount":{"value":1,"currency":"USD","value":2}}', "amount.value", "stands twice in one object"),
+    (b'{"amount":{"value":1,"v\\u0061lue":2}}', "amount.value", "stands twice in one object"),
+    (b'{"amount":{"value":1,"value" :2}}', "amount.value", "stands twice in one object"),
+    (b'{"a":[[{"b":1,"b":1}]]}', "a[0][0].b", "stands twice in one object"),
+    (b'{"amount":{"value":1},}', "body", "is not a JSON object: trailing comma in object (byte 22)"),
+    (b'{} // a note', "body", "is not a JSON object: trailing characters (byte 4)"),
+    (b"", "body", "is not a JSON object: input data was truncated"), (b"[]", "body", "is not a JSON object"),
+    (b'{"a":"\xff"}', "body", "is not UTF-8"),
+    (b'{"a":1e5000}', "body", "holds a number beyond all ranges"),
+    (b'{"a":' + b"9" * 5000 + b"}", "body", "holds a number beyond all ranges"),
+    (b'{"a":' * 5000 + b"1" + b"}" * 5000, "body", f"is nested deeper than {NESTING}"),
+    (b'{"a":' + b"[" * 600 + b"]" * 600 + b"}", "body", f"is nested deeper than {NESTING}"),
+])
+def test_what_is_wrong_is_said_with_its_path(body: bytes, path: str, problem: str):
+    assert decode(body) == Problem(path, problem)
 
 
 @given(st.binary(max_size=40))

@@ -249,6 +249,25 @@ async def test_a_refund_has_six_months_behind_the_last_capture(one: Process, her
         one.now.now = before
 
 
+async def test_amazon_holds_by_its_own_rule(one: Process, client: Client):
+    """30 days for AMAZON_PAY, whatever the merchant's period for other holds is; a period of its own can be set for it."""
+    async def days_of(charge: dict[str, Any]) -> int:
+        view = await one.reading.view(client.service.directory.merchant(client.identifier).merchant_id,
+                                      client.service.names.read("charge", charge["id"]))
+        assert view is not None and view.payment is not None and view.payment.expires_at is not None
+        return (view.payment.expires_at - one.now.now).days
+
+    for number, (settings, days) in enumerate([({}, 30), ({"amazon_pay_hold_days": "12"}, 12)]):
+        try:
+            await one.directory.change(client.identifier, settings)
+            charge = await made(client, autoCapture=False)
+            await returns(one, charge, Seen(Stand.APPROVED), f"held {number}")
+            assert (await client.read(charge))["status"] == "CAPTURE_PENDING" and await days_of(charge) == days
+            assert await days_of(await client.charge(autoCapture=False)) == 7
+        finally:
+            await one.directory.change(client.identifier, {"amazon_pay_hold_days": "30"})
+
+
 async def test_a_row_of_a_file_is_bound_by_it_too(one: Process, here: Shop, client: Client):
     """A refund that is handed in too late is refused by its row; what the same file asks of a card is done."""
     before = one.now.now
