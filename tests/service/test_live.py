@@ -61,7 +61,7 @@ class Live(Sandbox):
 
     def call(self, path: str, body: str | None = None, headers: dict[str, str] | None = None) -> tuple[int, str]:
         """Status and text of anything that is served."""
-        with closing(HTTPConnection("127.0.0.1", self.port, timeout=20)) as connection:
+        with closing(HTTPConnection("127.0.0.1", self.port, timeout=90)) as connection:
             connection.request("GET" if body is None else "POST", path, body, headers or {})
             answer = connection.getresponse()
             return answer.status, answer.read().decode()

@@ -29,7 +29,7 @@ def call(sandbox: Sandbox, path: str, *, method: str = "GET", body: Any = None, 
     asked = urllib.request.Request(known["base_url"] + path, method=method, data=None if body is None else json.dumps(body).encode())
     asked.add_header("authorization", f"Bearer {known['admin'] if token is None else token}")
     try:
-        with urllib.request.urlopen(asked, timeout=30, context=trust) as answer:
+        with urllib.request.urlopen(asked, timeout=90, context=trust) as answer:
             text = answer.read()
             return answer.status, json.loads(text or b"null") if answer.headers["content-type"] == "application/json" else text.decode()
     except urllib.error.HTTPError as error:
