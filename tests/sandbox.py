@@ -25,8 +25,8 @@ from ringfence.api.aps import signature
 from tests.clusters import memory, put_cluster
 from tests.forking import CAN_FORK, Forked
 
-READY_SECONDS = 60
-COMMAND_SECONDS = 120
+READY_SECONDS = 180
+COMMAND_SECONDS = 240
 
 Process = subprocess.Popen[str] | Forked
 
@@ -91,7 +91,7 @@ class Sandbox:
         """SIGTERM, and the exit code."""
         assert self.process is not None
         self.process.send_signal(signal.SIGTERM)
-        code = self.process.wait(60)
+        code = self.process.wait(120)
         self.process.stdout.close()
         return code
 

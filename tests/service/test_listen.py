@@ -38,7 +38,7 @@ def listening(sandbox: Sandbox, *words: str) -> Iterator[subprocess.Popen[str]]:
         assert process.stderr.readline().startswith("Listening")
         yield process
         process.send_signal(signal.SIGINT)
-        assert process.wait(30) == 0
+        assert process.wait(90) == 0
     finally:
         process.kill()
         process.wait()

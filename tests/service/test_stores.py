@@ -47,7 +47,7 @@ class Retailer:
         if not unsigned:
             SigV4Auth(Credentials(self.jwo["access_key_id"], secret or self.jwo["secret_access_key"]), "execute-api", self.jwo["region"]).add_auth(asked)
         try:
-            with urllib.request.urlopen(urllib.request.Request(asked.url, body + spoil, dict(asked.headers)), timeout=60) as answer:
+            with urllib.request.urlopen(urllib.request.Request(asked.url, body + spoil, dict(asked.headers)), timeout=200) as answer:
                 return _answered(answer.status, answer.read(), answer.headers)
         except urllib.error.HTTPError as error:
             with error:

@@ -197,7 +197,7 @@ def test_sigterm_finishes_what_is_in_flight_and_ends_with_0():
             return answer
 
         assert asyncio.run(pay())["response_code"] == "14000"
-        assert sandbox.process is not None and sandbox.process.stdout is not None and sandbox.process.wait(30) == 0
+        assert sandbox.process is not None and sandbox.process.stdout is not None and sandbox.process.wait(90) == 0
         sandbox.process.stdout.close()
         left = [path for path in Path("/proc").glob("[0-9]*/cmdline") if str(sandbox.data).encode() in _line(path)]
         assert left == []
@@ -269,7 +269,7 @@ def test_live_mode_lists_every_reason_at_once():
         sandbox.stop()
         done = subprocess.run(
             [sys.executable, "-m", "ringfence.cli", "up", "--data", str(sandbox.data), "--port", "0"],
-            capture_output=True, text=True, timeout=60, env={**os.environ, "RINGFENCE_MODE": "live"}, check=False)
+            capture_output=True, text=True, timeout=200, env={**os.environ, "RINGFENCE_MODE": "live"}, check=False)
         assert done.returncode == Exit.CONFIGURATION and "Traceback" not in done.stderr
         for reason in ("master key", "RINGFENCE_ADMIN_TOKEN", "No processor", "clock", "sandbox credentials"):
             assert reason in done.stderr, reason
