@@ -52,7 +52,7 @@ async def kill_amid(sandbox: Sandbox, victim: Watch) -> None:
 
 async def both(sandbox: Sandbox) -> Sequence[int]:
     """The workers, once each place has one again."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(200):
         while len(workers := processes_of(sandbox.process.pid).workers) < 2:
             await asyncio.sleep(0.01)
     return workers
@@ -69,10 +69,10 @@ async def wave(sandbox: Sandbox, number: int, chance: random.Random, beside: lis
     asked = asyncio.gather(*(authorize(sandbox, name, number * AT_ONCE + place) for place, name in enumerate(names)))
     victim = Watch(workers if amid else [chance.choice(workers if beside is None else beside)])
     if amid:
-        await asyncio.wait_for(kill_amid(sandbox, victim), 60)
+        await asyncio.wait_for(kill_amid(sandbox, victim), 200)
     else:
         asyncio.get_running_loop().call_later(chance.uniform(0.1, 0.8) * ANSWER_SECONDS, victim.kill)
-    answers = await asyncio.wait_for(asked, 60)
+    answers = await asyncio.wait_for(asked, 200)
     assert victim.alive_after(GONE_SECONDS) == [], "the victim lived through its wave"
     return dict(zip(names, answers, strict=True))
 

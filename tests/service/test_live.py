@@ -134,6 +134,6 @@ def test_the_proof_holds_and_nothing_of_a_sandbox_is_in_the_folder(live: Live):
 def test_without_a_wallet_or_with_a_simulator_nothing_starts(tmp_path: Path, changed: dict[str, str], reason: str):
     """And the reason is said."""
     done = subprocess.run(
-        [sys.executable, "-m", "ringfence.cli", "up", "--data", str(tmp_path / "data"), "--port", "0"], capture_output=True, text=True, timeout=60,
+        [sys.executable, "-m", "ringfence.cli", "up", "--data", str(tmp_path / "data"), "--port", "0"], capture_output=True, text=True, timeout=200,
         env={**os.environ, **environment(tmp_path), **changed}, check=False)
     assert done.returncode == Exit.CONFIGURATION and reason in done.stderr and "Traceback" not in done.stderr, done.stderr

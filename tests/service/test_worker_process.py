@@ -118,7 +118,7 @@ def test_a_worker_without_a_database_says_so(tmp_path: Path):
 def test_a_worker_without_a_data_folder_says_so(tmp_path: Path):
     """Also with a database that is there: keys, clock and simulator are the service's."""
     done = subprocess.run(
-        [sys.executable, "-m", "ringfence.cli", "worker", "--data", str(tmp_path / "none")], capture_output=True, text=True, check=False, timeout=60,
+        [sys.executable, "-m", "ringfence.cli", "worker", "--data", str(tmp_path / "none")], capture_output=True, text=True, check=False, timeout=200,
         env={**os.environ, "RINGFENCE_DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none"})
     assert (done.returncode, done.stdout) == (Exit.DATA_FOLDER, "")
     assert "There is no data folder" in done.stderr and "Traceback" not in done.stderr
@@ -127,7 +127,7 @@ def test_a_worker_without_a_data_folder_says_so(tmp_path: Path):
 def test_a_frozen_sandbox_has_no_worker_beside_it(tmp_path: Path):
     """Two processes are never twice the same."""
     done = subprocess.run(
-        [sys.executable, "-m", "ringfence.cli", "worker", "--data", str(tmp_path)], capture_output=True, text=True, check=False, timeout=60,
+        [sys.executable, "-m", "ringfence.cli", "worker", "--data", str(tmp_path)], capture_output=True, text=True, check=False, timeout=200,
         env={**os.environ, "RINGFENCE_FROZEN_AT": "2026-01-05T00:00:00Z", "RINGFENCE_WORKERS": "1"})
     assert done.returncode == Exit.CONFIGURATION
     assert "has one process" in done.stderr

@@ -303,4 +303,4 @@ async def test_above_the_rate_a_caller_waits_but_for_capture_of_a_trip_about_to_
 
 async def test_a_clock_of_its_own_is_the_walls(one: Process, tmp_path: Path):
     api = StoreApi({}, None, Accounts(one.directory, opener(one.keyring)), Rates(tmp_path / "rates", time.time), Metrics(1).row(0), body_limit=1)
-    assert abs(api._wall() - datetime.now(UTC)) < timedelta(seconds=5)
+    assert abs(api._wall() - datetime.now(UTC)) < timedelta(minutes=1)
