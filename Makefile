@@ -25,8 +25,8 @@ run: .venv/.installed  ## serve the sandbox (DATA=./data PORT=8080)
 test: .venv/.installed-test  ## run the tests (ARGS="-k refund" for some of them)
 	@$(PYTEST) -n 4 --max-worker-restart 0 --dist loadfile --no-loadscope-reorder $(ARGS)
 
-test-long: .venv/.installed-test  ## run the trials that take long
-	@$(PYTEST) -m long --timeout 7200 $(ARGS)
+test-long: .venv/.installed-test  ## run the trials that take long, and all that draws its examples with fresh ones
+	@$(PYTEST) -m "long or hypothesis" --hypothesis-profile fresh --timeout 7200 $(ARGS)
 
 torture: .venv/.installed  ## kill the service a thousand times and its database a hundred times (hours; goes on where it was stopped)
 	@failed=0; for seed in $(TORTURE_SEEDS); do \

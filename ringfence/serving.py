@@ -56,7 +56,7 @@ from ringfence.wallets import numbers_of
 from ringfence.web import hosted, inbox, static_files, three_d_secure, wallet
 from ringfence.web import links as link_pages
 
-EVERYWHERE_SECONDS = 2.0
+EVERYWHERE_SECONDS = 10.0
 """How long an answer about a changed merchant waits for the other processes to know."""
 READY_SECONDS = 1.0
 """How long the database may take to answer before this worker calls itself not ready."""

@@ -27,6 +27,7 @@ from typing import Any
 from ringfence import starting, worker
 from ringfence.code_keeper import CodeKeeper
 from ringfence.config import Config
+from ringfence.engine.code_box import SOCKET
 from ringfence.engine.metrics import DATABASE_RESTARTS, WORKER_RESTARTS, Metrics
 from ringfence.failures import Exit, Failure
 from ringfence.storage.folder import FolderInUse, FolderLock
@@ -41,8 +42,8 @@ PAUSES = (0.0, 0.1, 0.5, 2.0, 5.0)
 """Seconds before a worker that keeps dying is started once more; the last one repeats."""
 BEYOND_DRAIN_SECONDS = 5.0
 """What a worker gets on top of the drain limit, to close its connections."""
-DYING_SECONDS = 1.0
-"""How long the workers of a service that was killed may take to let go of its port."""
+DYING_SECONDS = 15.0
+"""How long the workers of a service that was killed may take to let go of its port; on a crowded machine a process dies slowly."""
 HURRY_SECONDS = 2.0
 
 
@@ -99,7 +100,8 @@ class Supervisor:
         config = self._config
         reasons = starting.live_reasons(config) if config.is_live else []
         _limits()
-        listeners = _bound(config.host, config.port, config.workers)
+        was_killed = (config.data / SOCKET).exists()        # whoever ends in order takes it away
+        listeners = _bound(config.host, config.port, config.workers, DYING_SECONDS if was_killed else 0.0)
         self._tls = self._certificate()
         if not config.database_url and (not reasons or (config.data / "postgres").exists()):
             self._postgres = PrivatePostgres(config.data, log=config.data / "postgres.log")
@@ -332,13 +334,14 @@ def _limits() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-def _bound(host: str, port: int, count: int) -> list[socket.socket]:
-    """One socket per worker on the same port, over which the kernel will spread callers; not listening yet."""
+def _bound(host: str, port: int, count: int, patience: float) -> list[socket.socket]:
+    """One socket per worker on the same port, over which the kernel will spread callers; not listening yet.  A port that is in use is waited
+    for with *patience* (seconds)."""
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
     except socket.gaierror as error:
         raise Failure(Exit.PORT, f"The host {host} cannot be listened on: {error.strerror}.") from error
-    until = time.monotonic() + DYING_SECONDS
+    until = time.monotonic() + patience
     while True:
         try:
             return _listeners(family, address, count)

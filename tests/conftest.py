@@ -36,9 +36,11 @@ from tests.web import browsers
 # beside others; the end is many short files, so that neither process is left alone with a long one.
 TURNS = ("core", "api", "web", "storage", "torture", "faults", "engine", "simulation", "service", "bench", "background", "processors")
 
-# How fast a machine is says nothing about the code: a crowded one must not fail a test that draws its examples slowly.
-settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("any machine")
+# How fast a machine is says nothing about the code: a crowded one must not fail a test that draws its examples slowly.  And each run draws the
+# same ones, so that a change is never refused for what somebody else would have met by chance; ``make test-long`` draws others every time.
+settings.register_profile("the same", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
+settings.register_profile("fresh", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=False, print_blob=True)
+settings.load_profile("the same")
 
 OPEN = "local all all trust\n"
 """``pg_hba.conf`` of the server that tests share, in a folder that only they and root enter: proving who one is takes either side half the

@@ -6,6 +6,7 @@ program (see ``forking``); ``alone=True`` starts an interpreter for each, as a u
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import os
 import shutil
@@ -15,6 +16,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import deque
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +25,8 @@ from ringfence.api.aps import signature
 from tests.clusters import memory, put_cluster
 from tests.forking import CAN_FORK, Forked
 
-READY_SECONDS = 60
-COMMAND_SECONDS = 120
+READY_SECONDS = 180
+COMMAND_SECONDS = 240
 
 Process = subprocess.Popen[str] | Forked
 
@@ -41,7 +44,7 @@ class Sandbox:
         self.data = self.folder / "data"
         if not from_nothing:
             put_cluster(self.data)
-        self.port = _free_port()
+        self.port = free_port()
         self.workers, self._environment, self._arguments = workers, environment or {}, arguments
         self.process: Process | None = None
         self.output = self.folder / "output"
@@ -88,7 +91,7 @@ class Sandbox:
         """SIGTERM, and the exit code."""
         assert self.process is not None
         self.process.send_signal(signal.SIGTERM)
-        code = self.process.wait(60)
+        code = self.process.wait(120)
         self.process.stdout.close()
         return code
 
@@ -153,21 +156,37 @@ class Sandbox:
         return json.loads(done.stdout)
 
 
-def _free_port() -> int:
-    """A port that nobody listens at.  None of those that the kernel gives to clients: one of them could have it before the service
-    does, also between a kill and the start after it."""
-    for port in _ports:
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
-    raise AssertionError("no port is free")
+def free_port() -> int:
+    """A port that nobody listens at, and that nobody else is given.  None of those that the kernel gives to clients: one of them could have
+    it before the service does, also between a kill and the start after it."""
+    return next(_ports)
 
 
-#: Another stretch of them for each process that tests.
-_ports = (15_000 + (os.getpid() * 61 + number) % 15_000 for number in range(15_000))
+def _bound(port: int) -> socket.socket | None:
+    """A socket there, if it is free."""
+    one = socket.socket()
+    try:
+        one.bind(("127.0.0.1", port))
+    except OSError:
+        one.close()
+        return None
+    return one
+
+
+def _free_ports() -> Iterator[int]:
+    """Those of a stretch that this process has to itself: nobody else who tests on this machine can bind its first one meanwhile."""
+    starts = deque(range(15_000, 30_000, STRETCH))
+    starts.rotate(os.getpid())
+    guard, first = next((one, start) for start in starts if (one := _bound(start)) is not None)
+    with guard:
+        for port in itertools.cycle(range(first + 1, first + STRETCH)):
+            if (probe := _bound(port)) is not None:
+                probe.close()
+                yield port
+
+
+STRETCH = 250
+_ports = _free_ports()
 
 
 def request(merchant: dict[str, str], **fields: str) -> bytes:

@@ -97,7 +97,7 @@ def buyer(chromium: Any, request: pytest.FixtureRequest) -> Iterator[Any]:
 
     def begin(**options: Any) -> Payer:
         context = chromium.new_context(**{"viewport": PHONE, **options})
-        context.set_default_timeout(30_000)
+        context.set_default_timeout(120_000)
         one = Payer(context.new_page(), "amazon-" + request.node.name.removeprefix("test_").replace("[", "-").replace("]", ""))
         contexts.append((context, one))
         return one

@@ -23,7 +23,7 @@ def _charge(folder: str, permission: str, name: str, ready, results) -> None:
         async with running(Path(folder)) as here:       # its private key is this process's own, and so has a name of its own
             await here.site.register("SHOP", name="Shop", public_key_id=f"SANDBOX-{name}", public_key_pem=PEM, store_id=STORE)
             here = here._replace(shop=Shop(here.app, here.time.wall, f"SANDBOX-{name}"))
-            ready.wait(60)
+            ready.wait(200)
             own = [(await charge(here, permission, "1.00", key=f"{name}-{place}")).status for place in range(ROUNDS)]
             shared = [(await charge(here, permission, "1.00", key=f"both-{place}")).json["chargeId"] for place in range(ROUNDS)]
             results.put((name, own, shared))
@@ -42,9 +42,9 @@ async def test_two_processes_lose_nothing(tmp_path, monkeypatch):
         processes = [spawn.Process(target=_charge, args=(str(folder), permission, name, ready, results)) for name in ("one", "two")]
         for process in processes:
             process.start()
-        said = {name: (own, shared) for name, own, shared in (results.get(timeout=60) for _ in processes)}
+        said = {name: (own, shared) for name, own, shared in (results.get(timeout=200) for _ in processes)}
         for process in processes:
-            process.join(30)
+            process.join(90)
         assert said["one"][0] == said["two"][0] == [201] * ROUNDS
         assert said["one"][1] == said["two"][1]
         book = Book(folder, 0)          # beside the site's own

@@ -98,7 +98,7 @@ class Served:
 
     async def until(self, true: Callable[[], object]) -> None:
         """Wait for something that the server does on its own; the loop turns meanwhile."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not true():
                 await asyncio.sleep(0)
 
@@ -224,7 +224,7 @@ class Caller:
 
     async def ended(self) -> bytes:
         """Whatever still comes until the server hangs up."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             return await self.reader.read()
 
 
@@ -249,7 +249,7 @@ async def dialogue(served: Served, pieces: list[bytes]) -> bytes:
             await caller.say(piece)
             while at_server.got < caller.sent and not at_server.transport.is_closing():
                 served.taken.clear()
-                async with asyncio.timeout(20):
+                async with asyncio.timeout(60):
                     await served.taken.wait()
             await turns(TURNS)
         await turns(TURNS * 20)                 # a whole queue
@@ -608,6 +608,10 @@ async def _unread(served: Served) -> None:
 test_answers_that_nobody_reads_wait = alone(_unread)
 
 
+KEPT = 2.0
+"""Seconds: longer than a crowded machine lets a caller stand between two requests."""
+
+
 async def _idle(served: Served) -> None:
     """Idle from its last answer on, not from its first; one under way is never idle."""
     loop = asyncio.get_running_loop()
@@ -617,18 +621,19 @@ async def _idle(served: Served) -> None:
         await caller.taught()
         await busy.say(post(b"held"))
         first = loop.time()
-        while loop.time() < first + 0.4:
+        while loop.time() < first + 1.5 * KEPT:
             assert (await caller.ask(post(b"again")))[0] == 200
+            await asyncio.sleep(KEPT / 50)
         last = loop.time()
         assert await caller.ended() == b""
-        assert 0.2 <= loop.time() - last < 5
+        assert loop.time() - last >= 0.9 * KEPT
         assert len(served.connections()) == 1
         go.set()
         assert (await busy.answer())[2] == b"held|127.0.0.1|"
         assert await busy.ended() == b""
 
 
-test_an_idle_connection_is_closed_after_its_time = alone(_idle, keep_alive=0.25)
+test_an_idle_connection_is_closed_after_its_time = alone(_idle, keep_alive=KEPT)
 
 
 async def _secret(served: Served) -> None:

@@ -13,7 +13,8 @@ from ringfence.engine.directory import Merchant
 from ringfence.engine.feed import Message, Notifier, Occurred
 from ringfence.engine.settings import policy_of
 
-SECONDS = 2.0
+SECONDS = 60.0
+"""An attempt's; nobody here waits for it to end."""
 
 
 def messages(merchant: Merchant, occurred: Occurred) -> list[Message]:

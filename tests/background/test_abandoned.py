@@ -100,14 +100,15 @@ async def test_many_are_found_in_several_helpings(here: Shop, one: Process, modu
 
 async def test_what_cannot_be_written_now_is_found_by_the_next_sweep(here: Shop, one: Process, module_database: str, monkeypatch: pytest.MonkeyPatch):
     """The lane is down while the rest of the database answers: the sweep does not call it done."""
-    monkeypatch.setattr(lane, "PATIENCE_SECONDS", 0.05)
     async with process(module_database, 2) as dead:
         await leave(here, dead, "purchase", "A-LATER")
     await one.value("UPDATE operations SET ask_deadline = now() - interval '1 minute' WHERE reference = 'A-LATER'")
     await one.value("DELETE FROM sweeps")
     one.outcome_wire.away = True
     one.outcome_wire.current.terminate()
-    assert await sweep(one) == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(lane, "PATIENCE_SECONDS", 0.05)
+        assert await sweep(one) == 0
     one.outcome_wire.away = False
     assert await sweep(one) == 1
     assert (await here.status("A-LATER"))["transaction_code"] == "15777"

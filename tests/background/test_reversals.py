@@ -88,7 +88,7 @@ async def test_the_end_of_a_reversal_that_cannot_be_noted_is_noted_later(databas
 
 async def test_a_reversal_that_is_sent_again_has_time_to_be_answered(database: str):
     """Not the deadline of the question that it undoes, which is long over; and a processor that never answers is not waited for."""
-    async with process(database, ask_seconds=1.0) as one:
+    async with process(database, ask_seconds=5.0) as one:
         here = await shop(one)
         one.processor.acknowledges = False
         one.processor.say(Approved(600))

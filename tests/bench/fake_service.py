@@ -1,7 +1,7 @@
 """A service that answers purchases as the real one does, keeps a book of them, and can misbehave in one way.
 
 Run as a program: ``python fake_service.py BOOK MERCHANTS FAULT``; it prints its port and serves until its standard input ends.
-*FAULT* is one of ``FAULTS``, or ``none``.  Every hundredth purchase meets it, and every one does for ``unsigned`` and ``slow``.
+*FAULT* is one of ``FAULTS``, or ``none``.  The fifth of every hundred purchases meets it, and every one does for ``unsigned`` and ``slow``.
 """
 from __future__ import annotations
 
@@ -66,8 +66,8 @@ class Fake:
             shown = {"card_number": f"{number[:6]}******{number[-4:]}", "token_name": f"TOKEN{self.tokens}"}
             return 200, self.signed(merchant, asked | shown, "52062")
         self.purchases += 1
-        fault = self.fault if self.purchases % 100 == 50 or self.fault in ("unsigned", "slow") else "none"
-        if fault == "stalls" and self.purchases == 50:
+        fault = self.fault if self.purchases % 100 == 5 or self.fault in ("unsigned", "slow") else "none"
+        if fault == "stalls" and self.purchases == 5:
             time.sleep(STALL_S)                         # everything waits, as when a disk does
         if fault == "slow":
             await asyncio.sleep(SLOW_S)

@@ -60,7 +60,7 @@ def test_a_service_that_does_not_keep_its_word_is_found_out(fake: Callable[[str]
     if word is None:
         assert found == []
     else:
-        assert len(found) == min((figures.approved + 50) // 100, 20)
+        assert len(found) == min((figures.approved + 95) // 100, 20)
         assert all(sentence.startswith(word) for sentence in found)
 
 

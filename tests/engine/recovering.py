@@ -160,7 +160,7 @@ class World:
         process.api._service = replace(
             process.api._service, route=lambda merchant, brand: "asked" if merchant.identifier == "Two" else "plain")
         process.engine.recovery = Recovery(
-            process.engine, desk_of(process), self.simulators, plan=PLAN, now=process.now, wall=lambda: datetime.now(UTC), ask_seconds=1.0,
+            process.engine, desk_of(process), self.simulators, plan=PLAN, now=process.now, wall=lambda: datetime.now(UTC), ask_seconds=5.0,
             day=lambda name, at: at.date(),
             merchants=lambda identifier: (found := process.directory.merchant(identifier)) and found.merchant_id)
 

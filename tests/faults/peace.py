@@ -10,7 +10,7 @@ from ringfence.processors.simulator import read_book
 from ringfence.torture.judge import Findings, Row, found, ledger
 from tests.sandbox import Client, Sandbox
 
-SETTLED_SECONDS = 30.0
+SETTLED_SECONDS = 90.0
 """After that long nothing may be in doubt."""
 SOON = {"RINGFENCE_ANSWER_SECONDS": "0.5", "RINGFENCE_RECOVERY_PAUSES": "0.2,0.5,1,2"}
 """Doubts are looked after at once."""

@@ -60,7 +60,7 @@ class Storm:
         event = asyncio.Event()
         self._watchers.append((len(self.answered) + count, event))
         reached = asyncio.ensure_future(event.wait())
-        done, _ = await asyncio.wait((reached, *self._tasks), timeout=60, return_when=asyncio.FIRST_COMPLETED)
+        done, _ = await asyncio.wait((reached, *self._tasks), timeout=200, return_when=asyncio.FIRST_COMPLETED)
         reached.cancel()
         for failed in done - {reached}:
             failed.result()             # a client that ends before the storm does so by an exception
@@ -73,7 +73,7 @@ class Storm:
     async def end(self) -> None:
         """Returns when the last request was answered or lost."""
         self.over()
-        await asyncio.wait_for(asyncio.gather(*self._tasks), 60)
+        await asyncio.wait_for(asyncio.gather(*self._tasks), 200)
 
     @property
     def unexpected(self) -> list[Answered]:

@@ -54,7 +54,7 @@ async def _killed(orders: Orders, path: Path, chance: random.Random) -> Counter[
     assert worker.stdout is not None
     answers: Counter[str] = Counter()
     try:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(240):
             for _ in range(chance.randint(*ANSWERS)):
                 line = (await worker.stdout.readline()).decode().strip()
                 assert line, "the worker died by itself"

@@ -26,9 +26,9 @@ IN_FLIGHT = 16
 """So many requests must lose their answer, else the kill does not count."""
 GONE_SECONDS = 10.0
 RESTART_SECONDS = 3.0
-"""The promise; on a machine that is busy with something else, twice what a start takes there after an orderly end."""
+"""The promise; on a machine that is busy with something else, twice what a start takes there before any kill or after an orderly end."""
 WORST_RESTART_SECONDS = 15.0
-SETTLED_SECONDS = 30.0
+SETTLED_SECONDS = 90.0
 """After that long every intent without an outcome must stand as unknown in the ledger."""
 
 Victims = Callable[[Processes, random.Random], tuple[int, ...]]
@@ -181,7 +181,9 @@ def play(kills: list[str], seed: int) -> list[Kill]:
         await settled(sandbox)
         return trial.kills
 
+    began = time.monotonic()
     with Sandbox(workers=2, environment=NOT_BEFORE_AN_HOUR, alone=True) as sandbox:
+        orderly = time.monotonic() - began
         done = asyncio.run(run(sandbox))
         assert verdict(sandbox.data) == AGREED
         assert sandbox.json("proof", "--full")["ok"]
@@ -189,9 +191,10 @@ def play(kills: list[str], seed: int) -> list[Kill]:
         assert left_running(sandbox.data) == []
         began = time.monotonic()
         sandbox.start()
-        orderly = time.monotonic() - began
+        orderly = max(orderly, time.monotonic() - began)
     restarts = [kill.seconds for kill in done if kill.victim != "one worker"]
-    assert statistics.median(restarts) <= max(RESTART_SECONDS, 2 * orderly) and max(restarts) <= WORST_RESTART_SECONDS, (restarts, orderly)
+    assert statistics.median(restarts) <= max(RESTART_SECONDS, 2 * orderly), (restarts, orderly)
+    assert max(restarts) <= max(WORST_RESTART_SECONDS, 4 * orderly), (restarts, orderly)
     return done
 
 

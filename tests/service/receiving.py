@@ -6,6 +6,8 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import NamedTuple
 
+from tests.sandbox import free_port
+
 SECONDS = 60
 """How long a test waits for a message before it calls it missing."""
 
@@ -24,7 +26,7 @@ class Receiver:
         self.status = 200
         self.received: list[Received] = []
         self._came = threading.Condition()
-        self._port = 0
+        self._port = free_port()        # stays its own while it is away
         self._server: ThreadingHTTPServer | None = None
 
     @property
@@ -50,7 +52,6 @@ class Receiver:
                 """Say nothing."""
 
         self._server = ThreadingHTTPServer(("127.0.0.1", self._port), Answering)
-        self._port = self._server.server_port
         threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
         return self
 

@@ -152,7 +152,7 @@ def test_a_data_folder_that_is_a_file_is_a_sentence(tmp_path: Path, words: tuple
     """Nothing runs there, and there is no database in it."""
     (tmp_path / "file").write_text("")
     done = subprocess.run([sys.executable, "-m", "ringfence.cli", *words, "--data", str(tmp_path / "file")], capture_output=True, text=True,
-                          check=False, timeout=60)
+                          check=False, timeout=200)
     assert (done.returncode, done.stdout) == (Exit.DATABASE, "")
     assert "There is no database in" in done.stderr and "Traceback" not in done.stderr
 

@@ -21,7 +21,7 @@ class Door:
     def ask(self, path: str, body: dict[str, Any] | None = None) -> Any:
         headers = {
             "authorization": f"Bearer {self._key['api_key']}", "merchant-id": self._key["merchant_id"], "content-type": "application/json"}
-        with closing(HTTPConnection("127.0.0.1", self.sandbox.port, timeout=20)) as connection:
+        with closing(HTTPConnection("127.0.0.1", self.sandbox.port, timeout=90)) as connection:
             connection.request("GET" if body is None else "POST", f"/v1{path}", None if body is None else json.dumps(body), headers)
             answer = connection.getresponse()
             assert answer.status == 200, answer.read()

@@ -74,7 +74,7 @@ def trial(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trial]:
 
 def posted(url: str, **fields: str) -> str:
     """The page that answers a form."""
-    with urllib.request.urlopen(url, urlencode(fields).encode(), timeout=30) as answer:
+    with urllib.request.urlopen(url, urlencode(fields).encode(), timeout=90) as answer:
         return answer.read().decode()
 
 

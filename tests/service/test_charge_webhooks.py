@@ -28,7 +28,7 @@ def charge(sandbox: Sandbox, **fields: Any) -> dict[str, Any]:
         "instrument": {"type": "RAW_CARD", "details": CARD}, **fields}).encode()
     request = urllib.request.Request(f"http://127.0.0.1:{sandbox.port}/v1/payment-charges", body, {
         "authorization": f"Bearer {shop['api_key']}", "merchant-id": shop["merchant_id"], "content-type": "application/json"})
-    with urllib.request.urlopen(request, timeout=60) as answer:
+    with urllib.request.urlopen(request, timeout=200) as answer:
         return json.load(answer)
 
 

@@ -6,7 +6,6 @@ import os
 import signal
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -14,6 +13,7 @@ from ringfence.core.card import SecurityCode
 from ringfence.engine.code_box import SOCKET, SocketCodeBox
 from tests.canary import Secrets, find_secrets
 from tests.sandbox import Sandbox
+from tests.service.test_up import workers
 
 CODES = ("8642", "7319")
 ATTEMPT = "canary-attempt"
@@ -32,14 +32,6 @@ def put(sandbox: Sandbox, attempt: str, code: str) -> bool:
 def take(sandbox: Sandbox, attempt: str) -> str | None:
     code = asyncio.run(SocketCodeBox(sandbox.data, seconds=30).take(1, attempt))
     return code and code.reveal()
-
-
-def workers(sandbox: Sandbox) -> set[int]:
-    """The processes that serve: the supervisor's children that are the same program."""
-    assert sandbox.process is not None
-    its = Path(f"/proc/{sandbox.process.pid}")
-    children, program = (its / f"task/{sandbox.process.pid}/children").read_text().split(), (its / "cmdline").read_bytes()
-    return {int(pid) for pid in children if Path(f"/proc/{pid}/cmdline").read_bytes() == program}
 
 
 def test_a_code_outlives_the_worker_and_not_the_service(sandbox: Sandbox):

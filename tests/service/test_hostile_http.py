@@ -24,7 +24,7 @@ from tests.sandbox import CARD, Client, Sandbox, request
 
 DOOR = "/FortAPI/paymentApi"
 LIMIT = 65_536
-PATIENCE_SECONDS = 20
+PATIENCE_SECONDS = 60
 MEMORY_BYTES = 300 * 2**20
 
 

@@ -33,7 +33,7 @@ def page(sandbox: Sandbox, path: str, **headers: str) -> tuple[int, str]:
     """Status and text of a page; the browser's word for the admin token where it is asked for."""
     asked = urllib.request.Request(sandbox.description["base_url"] + path, headers=headers)
     try:
-        with urllib.request.urlopen(asked, timeout=30) as answer:
+        with urllib.request.urlopen(asked, timeout=90) as answer:
             return answer.status, answer.read().decode("utf-8", "replace")
     except urllib.error.HTTPError as refused:
         return refused.code, refused.read().decode()

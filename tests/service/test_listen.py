@@ -38,7 +38,7 @@ def listening(sandbox: Sandbox, *words: str) -> Iterator[subprocess.Popen[str]]:
         assert process.stderr.readline().startswith("Listening")
         yield process
         process.send_signal(signal.SIGINT)
-        assert process.wait(30) == 0
+        assert process.wait(90) == 0
     finally:
         process.kill()
         process.wait()
@@ -150,7 +150,7 @@ def test_what_makes_no_sense_is_refused(sandbox: Sandbox, words: tuple[str, ...]
 def ask(sandbox: Sandbox, path: str, body: dict[str, Any]) -> Any:
     """A request of the first merchant at the PPRO door."""
     merchant = sandbox.description["merchants"][0]["ppro"]
-    with closing(HTTPConnection("127.0.0.1", sandbox.port, timeout=20)) as connection:
+    with closing(HTTPConnection("127.0.0.1", sandbox.port, timeout=90)) as connection:
         connection.request("POST", f"/v1{path}", json.dumps(body), {
             "authorization": f"Bearer {merchant['api_key']}", "merchant-id": merchant["merchant_id"], "content-type": "application/json"})
         answer = connection.getresponse()

@@ -61,7 +61,7 @@ class Live(Sandbox):
 
     def call(self, path: str, body: str | None = None, headers: dict[str, str] | None = None) -> tuple[int, str]:
         """Status and text of anything that is served."""
-        with closing(HTTPConnection("127.0.0.1", self.port, timeout=20)) as connection:
+        with closing(HTTPConnection("127.0.0.1", self.port, timeout=90)) as connection:
             connection.request("GET" if body is None else "POST", path, body, headers or {})
             answer = connection.getresponse()
             return answer.status, answer.read().decode()
@@ -134,6 +134,6 @@ def test_the_proof_holds_and_nothing_of_a_sandbox_is_in_the_folder(live: Live):
 def test_without_a_wallet_or_with_a_simulator_nothing_starts(tmp_path: Path, changed: dict[str, str], reason: str):
     """And the reason is said."""
     done = subprocess.run(
-        [sys.executable, "-m", "ringfence.cli", "up", "--data", str(tmp_path / "data"), "--port", "0"], capture_output=True, text=True, timeout=60,
+        [sys.executable, "-m", "ringfence.cli", "up", "--data", str(tmp_path / "data"), "--port", "0"], capture_output=True, text=True, timeout=200,
         env={**os.environ, **environment(tmp_path), **changed}, check=False)
     assert done.returncode == Exit.CONFIGURATION and reason in done.stderr and "Traceback" not in done.stderr, done.stderr

@@ -43,7 +43,7 @@ def post(sandbox: Sandbox, **fields: Any) -> tuple[HTTPMessage, bytes]:
     """An answer of ``reportingApi``."""
     body = request(sandbox.merchant(), **fields)
     address = f"http://127.0.0.1:{sandbox.port}/FortAPI/reportingApi"
-    with urllib.request.urlopen(urllib.request.Request(address, data=body, method="POST"), timeout=30) as answer:
+    with urllib.request.urlopen(urllib.request.Request(address, data=body, method="POST"), timeout=90) as answer:
         return answer.headers, answer.read()
 
 
@@ -70,7 +70,7 @@ def test_only_post_and_sane_bodies_are_answered(sandbox: Sandbox):
     assert call(sandbox, "/FortAPI/reportingApi") == (405, {"error": "this method is not possible here"})
     def send(body: bytes) -> tuple[int, Any]:
         sent = urllib.request.Request(f"http://127.0.0.1:{sandbox.port}/FortAPI/reportingApi", data=body, method="POST")
-        with urllib.request.urlopen(sent, timeout=30) as answer:
+        with urllib.request.urlopen(sent, timeout=90) as answer:
             return answer.status, json.loads(answer.read())["response_code"]
 
     assert send(b"\x00\xff") == (200, "00073")

@@ -152,5 +152,5 @@ def asked(sandbox: Sandbox, path: str, body: object = None, method: str | None =
     request = urllib.request.Request(
         f"http://127.0.0.1:{sandbox.port}{path}", None if body is None else json.dumps(body).encode(),
         {"authorization": f"Bearer {sandbox.description['admin']}"}, method=method)
-    with urllib.request.urlopen(request, timeout=30) as answer:
+    with urllib.request.urlopen(request, timeout=90) as answer:
         return json.load(answer)

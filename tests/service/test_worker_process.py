@@ -66,7 +66,7 @@ def test_a_worker_ends_what_a_service_leaves_to_it(sandbox: Sandbox):
     until_known(sandbox)
     assert "was reversed (attempt" in told(sandbox, "LEFT-1")
     worker.send_signal(signal.SIGTERM)
-    assert worker.wait(30) == Exit.OK
+    assert worker.wait(90) == Exit.OK
     assert sandbox.command("proof").returncode == 0
 
 
@@ -92,7 +92,7 @@ def test_a_worker_survives_its_database_and_its_service(sandbox: Sandbox):
         assert "was reversed" in told(sandbox, f"LOST-{number}"), happens
     assert worker.poll() is None
     worker.send_signal(signal.SIGTERM)
-    assert worker.wait(30) == Exit.OK
+    assert worker.wait(90) == Exit.OK
 
 
 def test_another_worker_goes_on_where_one_was_killed(sandbox: Sandbox):
@@ -103,13 +103,13 @@ def test_another_worker_goes_on_where_one_was_killed(sandbox: Sandbox):
     second = sandbox.worker("--number", "2")
     until_known(sandbox)
     second.send_signal(signal.SIGTERM)
-    assert second.wait(30) == Exit.OK
+    assert second.wait(90) == Exit.OK
 
 
 def test_a_worker_without_a_database_says_so(tmp_path: Path):
     """One sentence, and the exit code of databases."""
     done = subprocess.run(
-        [sys.executable, "-m", "ringfence.cli", "worker", "--data", str(tmp_path)], capture_output=True, text=True, check=False, timeout=60)
+        [sys.executable, "-m", "ringfence.cli", "worker", "--data", str(tmp_path)], capture_output=True, text=True, check=False, timeout=200)
     assert done.returncode == Exit.DATABASE
     assert "No PostgreSQL runs for" in done.stderr
     assert done.stdout == ""
@@ -118,7 +118,7 @@ def test_a_worker_without_a_database_says_so(tmp_path: Path):
 def test_a_worker_without_a_data_folder_says_so(tmp_path: Path):
     """Also with a database that is there: keys, clock and simulator are the service's."""
     done = subprocess.run(
-        [sys.executable, "-m", "ringfence.cli", "worker", "--data", str(tmp_path / "none")], capture_output=True, text=True, check=False, timeout=60,
+        [sys.executable, "-m", "ringfence.cli", "worker", "--data", str(tmp_path / "none")], capture_output=True, text=True, check=False, timeout=200,
         env={**os.environ, "RINGFENCE_DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none"})
     assert (done.returncode, done.stdout) == (Exit.DATA_FOLDER, "")
     assert "There is no data folder" in done.stderr and "Traceback" not in done.stderr
@@ -127,7 +127,7 @@ def test_a_worker_without_a_data_folder_says_so(tmp_path: Path):
 def test_a_frozen_sandbox_has_no_worker_beside_it(tmp_path: Path):
     """Two processes are never twice the same."""
     done = subprocess.run(
-        [sys.executable, "-m", "ringfence.cli", "worker", "--data", str(tmp_path)], capture_output=True, text=True, check=False, timeout=60,
+        [sys.executable, "-m", "ringfence.cli", "worker", "--data", str(tmp_path)], capture_output=True, text=True, check=False, timeout=200,
         env={**os.environ, "RINGFENCE_FROZEN_AT": "2026-01-05T00:00:00Z", "RINGFENCE_WORKERS": "1"})
     assert done.returncode == Exit.CONFIGURATION
     assert "has one process" in done.stderr
@@ -146,7 +146,7 @@ def test_a_worker_stops_although_its_database_is_gone(sandbox: Sandbox):
     worker = sandbox.worker()
     assert sandbox.stop() == 0
     worker.send_signal(signal.SIGTERM)
-    assert worker.wait(30) == Exit.OK
+    assert worker.wait(90) == Exit.OK
     sandbox.start()
 
 

@@ -215,7 +215,7 @@ async def test_a_lost_connection_is_unavailable(database: str):
     connection = await connect(database, application_name="test")
     other = await connect(database, application_name="test")
     try:
-        await other.execute("SELECT pg_terminate_backend($1, 5000)", connection.get_server_pid())
+        await other.execute("SELECT pg_terminate_backend($1, 60000)", connection.get_server_pid())
         for _ in range(2):
             with pytest.raises(DatabaseUnavailable), noticing_loss(connection):
                 await connection.fetchval("SELECT 1")
@@ -234,7 +234,7 @@ async def test_a_pools_connection_lost_in_a_transaction_is_unavailable(database:
                 async with reading.acquire() as connection:
                     with noticing_loss(connection):
                         async with connection.transaction():
-                            await other.execute("SELECT pg_terminate_backend($1, 5000)", connection.get_server_pid())
+                            await other.execute("SELECT pg_terminate_backend($1, 60000)", connection.get_server_pid())
                             await connection.fetchval("SELECT 1")
             assert await reading.fetchval("SELECT 1") == 1
     finally:
@@ -268,7 +268,7 @@ async def test_a_lock_has_one_holder_until_its_session_ends(database: str):
         assert await try_lock(second, 8, 1)
         await unlock(first, 7, 1)
         assert await try_lock(second, 7, 1)
-        await third.execute("SELECT pg_terminate_backend($1, 5000)", second.get_server_pid())
+        await third.execute("SELECT pg_terminate_backend($1, 60000)", second.get_server_pid())
         assert await try_lock(third, 7, 1)
     finally:
         await first.close()

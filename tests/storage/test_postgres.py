@@ -93,7 +93,7 @@ def ended(pid: int) -> None:
     poll = select.poll()
     poll.register(watched, select.POLLIN)
     try:
-        assert poll.poll(30_000), f"process {pid} is still there after 30 s"
+        assert poll.poll(90_000), f"process {pid} is still there after 90 s"
     finally:
         os.close(watched)
 

@@ -77,11 +77,11 @@ def fields_of(answer: Answer) -> dict[str, str]:
 async def bank(database: str, folder: Path, place: int = 1) -> AsyncIterator[tuple[Bank, Simulator]]:
     """A process whose processor and access control are the simulator's."""
     now = Time(datetime.now(UTC))
-    async with process(database, place, now=now, recovers=True, ask_seconds=5.0) as one:
+    async with process(database, place, now=now, recovers=True) as one:
         simulator, access_control = Simulator(folder, seed=1, worker=place, t1_seconds=0.3), SimulatedAccessControl(folder, seed=1)
         one.engine._processors = {Script.name: simulator}
         one.issuers = access_control
-        doors(one, 5.0)
+        doors(one, 30.0)
         try:
             yield Bank(one, access_control), simulator
         finally:

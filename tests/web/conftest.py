@@ -68,7 +68,7 @@ def payer(chromium: Any, request: pytest.FixtureRequest) -> Iterator[Callable[..
     @contextmanager
     def begin(expects: str = "", **options: Any) -> Iterator[Payer]:
         context = chromium.new_context(**{"viewport": PHONE, **options})
-        context.set_default_timeout(30_000)
+        context.set_default_timeout(120_000)
         try:
             one = Payer(context.new_page(), re.sub(r"\W+", "-", request.node.name.removeprefix("test_")).strip("-"))
             yield one

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import asyncio
-import time
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -61,7 +61,7 @@ async def till(here: Shop, one: Process) -> Till:
 
 @pytest.fixture
 def rates(tmp_path: Path):
-    made = Rates(tmp_path / "rates", time.monotonic)
+    made = Rates(tmp_path / "rates", lambda: 1_000.0)           # however slow the machine is, nobody gets a try back meanwhile
     yield LookUpRates(made)
     made.close()
 
@@ -226,4 +226,4 @@ async def test_nothing_tells_the_whole_number_or_the_expiry(counter: Counter, ti
     for end in ("", "?language=ar", "/receipt.txt"):
         text = (await get(counter.app, path + end)).text
         assert "4000009900000004" not in text and "40000099" not in text
-        assert not any(written in text for written in ("3912", "12/39", "39/12", "2039", "12/2039"))
+        assert not re.search(r"(?<![\w-])(?:3912|12/39|39/12|(?:12/)?2039)(?![\w-])", text), "an expiry; an id or an address may hold its digits"

@@ -62,7 +62,7 @@ def by_botocore(keys: Keys, body: bytes) -> tuple[int, str]:
 
 def by_requests(keys: Keys, body: bytes) -> tuple[int, str]:
     auth = AWS4Auth(keys.key, keys.secret, REGION, "execute-api", session_token=keys.token)
-    answer = requests.post(keys.url, data=body, auth=auth, headers={"Content-Type": "application/json"}, timeout=20)
+    answer = requests.post(keys.url, data=body, auth=auth, headers={"Content-Type": "application/json"}, timeout=90)
     return answer.status_code, answer.text
 
 
@@ -72,7 +72,7 @@ async def by_curl(keys: Keys, body: bytes) -> tuple[int, str]:
         "curl", "-sS", "-w", "\n%{http_code}", "--aws-sigv4", f"aws:amz:{REGION}:execute-api", "--user", f"{keys.key}:{keys.secret}",
         "-H", "content-type: application/json", *more, "--data-binary", "@-", keys.url,
         stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE)
-    said, _ = await asyncio.wait_for(process.communicate(body), 20)
+    said, _ = await asyncio.wait_for(process.communicate(body), 90)
     text, _, status = said.decode().rpartition("\n")
     return int(status), text
 
@@ -148,5 +148,5 @@ async def test_a_path_that_nobody_owns_is_answered_by_the_scheme(keys: dict[str,
     assert status == 200                                            # it stands at the other door, which then says what it thinks of the key
     for headers, path, expected in (({}, "/v1/nothing", 401), ({"Authorization": "Bearer x"}, "/v1/nothing", 401), ({}, PATH, 403),
                                     ({"Authorization": "Bearer x"}, PATH, 403)):
-        answer = await asyncio.to_thread(requests.post, f"{base}{path}", headers=headers, timeout=20)
+        answer = await asyncio.to_thread(requests.post, f"{base}{path}", headers=headers, timeout=90)
         assert answer.status_code == expected, (headers, path)

@@ -52,6 +52,7 @@ class Gateway:
         self.directory, self.process, self.key = directory, one, key
         self.now, self.asked = AT, list[Request]()
         self.spares = False
+        self.clock: Callable[[], float] = time.time         # of how often one may ask
         self.says: Callable[[Request], Awaitable[Answer]] | None = None
         endpoints = [Endpoint(PATH, "adjust", self._handle), Endpoint("/v1/capture/charge", "capture", self._handle),
                      Endpoint("/v1/refund", "refund", self._handle)]
@@ -60,8 +61,8 @@ class Gateway:
             return self.spares
 
         self.api = StoreApi(
-            {one.path: one for one in endpoints}, "the service", Accounts(directory, opener(one.keyring)), Rates(folder / "rates", time.time),
-            Metrics(1).row(0), body_limit=2_000, wall=lambda: self.now, spared=spared)
+            {one.path: one for one in endpoints}, "the service", Accounts(directory, opener(one.keyring)),
+            Rates(folder / "rates", lambda: self.clock()), Metrics(1).row(0), body_limit=2_000, wall=lambda: self.now, spared=spared)
 
     async def _handle(self, service: Any, request: Request) -> Answer:
         assert service == "the service"
@@ -287,6 +288,8 @@ async def test_nothing_prints_a_secret(gateway: Gateway):
 async def test_above_the_rate_a_caller_waits_but_for_capture_of_a_trip_about_to_end(gateway: Gateway):
     identifier = gateway.directory.named("jwo", gateway.key).identifier             # type: ignore[union-attr]
     await gateway.directory.change(identifier, {"store_requests_per_second": "1"})
+    began = time.time()
+    gateway.clock = lambda: began                       # however slow the machine is, nobody gets a try back meanwhile
     assert [(await gateway.post()).status for _ in range(2)] == [200, 200]
     answered = await gateway.post()
     assert (answered.status, answered.error, answered.headers["retry-after"]) == (429, "TooManyRequestsException", "600")
@@ -303,4 +306,4 @@ async def test_above_the_rate_a_caller_waits_but_for_capture_of_a_trip_about_to_
 
 async def test_a_clock_of_its_own_is_the_walls(one: Process, tmp_path: Path):
     api = StoreApi({}, None, Accounts(one.directory, opener(one.keyring)), Rates(tmp_path / "rates", time.time), Metrics(1).row(0), body_limit=1)
-    assert abs(api._wall() - datetime.now(UTC)) < timedelta(seconds=5)
+    assert abs(api._wall() - datetime.now(UTC)) < timedelta(minutes=1)

@@ -35,7 +35,7 @@ MERCHANT = "merchant-1"
 DECLINES = {"SoftDeclined": "05", "HardDeclined": "57"}
 """Simulation code -> DE 39."""
 TROUBLE = ("silent", "slow", "garbled")
-SECONDS, SLOW_SECONDS = 3.0, 4.0
+SECONDS, SLOW_SECONDS = 6.0, 90.0
 PERMITTED = 9_000
 
 

@@ -23,7 +23,7 @@ class _Door:
     def ask(self, path: str, body: Any = None, *, kind: str = "application/json") -> Any:
         headers = {
             "authorization": f"Bearer {self._merchant['api_key']}", "merchant-id": self._merchant["merchant_id"], "content-type": kind}
-        with closing(HTTPConnection("127.0.0.1", self.sandbox.port, timeout=30)) as connection:
+        with closing(HTTPConnection("127.0.0.1", self.sandbox.port, timeout=90)) as connection:
             content = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
             connection.request("GET" if body is None else "POST", f"/v1{path}", content, headers)
             answer = connection.getresponse()
