@@ -10,9 +10,10 @@ TORTURE_SEEDS ?= 1 2 3 4 5 6 7 8 9 10
 PYTHONS = /usr/bin/python3.11 python3.11 /usr/bin/python3 python3.12 python3.13 python3.14 python3
 PIP     = PIP_ROOT_USER_ACTION=ignore .venv/bin/python -m pip --disable-pip-version-check --quiet
 PYTEST  = PYTHONDONTWRITEBYTECODE= PYTHONPYCACHEPREFIX="$(CURDIR)/.venv/bytecode" .venv/bin/python -m pytest
+BESIDE  = -n 4 --max-worker-restart 0 --dist loadfile --no-loadscope-reorder
 LOCK    = uv pip compile --quiet --no-header --no-annotate --universal --python-version 3.11 --generate-hashes pyproject.toml requirements/build.in
 
-.PHONY: help install run test test-long torture simulation lint schema docs lock
+.PHONY: help install run test test-wide test-long torture simulation lint schema docs lock
 
 help:  ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*##\(.*\)/make \1\t\2/p' Makefile | expand -t 20
@@ -23,7 +24,10 @@ run: .venv/.installed  ## serve the sandbox (DATA=./data PORT=8080)
 	@exec .venv/bin/ringfence up --data "$(DATA)" --port "$(PORT)" $(ARGS)
 
 test: .venv/.installed-test  ## run the tests (ARGS="-k refund" for some of them)
-	@$(PYTEST) -n 4 --max-worker-restart 0 --dist loadfile --no-loadscope-reorder $(ARGS)
+	@$(PYTEST) $(BESIDE) $(ARGS)
+
+test-wide: .venv/.installed-test  ## run the tests that show the same in other languages, widths and variants, and by more kills
+	@$(PYTEST) $(BESIDE) -m wide $(ARGS)
 
 test-long: .venv/.installed-test  ## run the trials that take long, and all that draws its examples with fresh ones
 	@$(PYTEST) -m "long or hypothesis" --hypothesis-profile fresh --timeout 7200 $(ARGS)

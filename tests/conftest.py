@@ -139,6 +139,8 @@ def postgres() -> Iterator[Server]:
             put_cluster(folder / "data")
             (folder / "data" / "postgres" / "pg_hba.conf").write_text(OPEN)
             address = server.start()
+            with _counter(address):                     # the first connection to a database writes down what it has; copies have it then
+                pass
             maintenance = _beside(address, "postgres")
             with _counter(maintenance) as tell:
                 yield Server(maintenance, server.bin(), urlsplit(address).path[1:], tell, folder / "data" / "postgres")

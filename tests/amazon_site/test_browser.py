@@ -115,7 +115,9 @@ def sign_in(one: Payer, password: str = "sara-pays") -> None:
     one.page.click("#sign-in button")
 
 
-@pytest.mark.parametrize(("script", "viewport"), [(True, PHONE), (True, DESK), (False, PHONE)], ids=["phone", "desk", "without-script"])
+@pytest.mark.parametrize(("script", "viewport"), [
+    pytest.param(True, PHONE, id="phone"), pytest.param(True, DESK, id="desk", marks=pytest.mark.wide),
+    pytest.param(False, PHONE, id="without-script", marks=pytest.mark.wide)])
 def test_an_order_is_approved(street, buyer, script, viewport):
     street.offer(street.payload())
     one = buyer(viewport=viewport, java_script_enabled=script)
@@ -161,7 +163,8 @@ def test_a_recurring_order_in_arabic_and_its_end_on_the_account_page(street, buy
     one.page.wait_for_selector(f"[data-permission='{permission}'][data-state=Closed]")
 
 
-@pytest.mark.parametrize(("action", "leads_back"), [("cancel", True), ("walk", False), ("approve_and_walk", False)])
+@pytest.mark.parametrize(("action", "leads_back"), [
+    ("cancel", True), pytest.param("walk", False, marks=pytest.mark.wide), pytest.param("approve_and_walk", False, marks=pytest.mark.wide)])
 def test_a_buyer_who_does_not_pay_or_does_not_return(street, buyer, action, leads_back):
     street.offer(street.payload())
     one, before = buyer(), len(street.seen)
@@ -177,6 +180,7 @@ def test_a_buyer_who_does_not_pay_or_does_not_return(street, buyer, action, lead
         assert len(street.seen) == before
 
 
+@pytest.mark.wide
 def test_a_card_that_is_decided_later_is_explained(street, buyer):
     street.offer(street.payload())
     one = buyer()

@@ -51,6 +51,7 @@ def test_a_second_is_the_limit():
     assert not good._replace(captures=[1.01]).passed and not good._replace(captures=[]).passed and not good._replace(faults=["x"]).passed
 
 
+@pytest.mark.wide
 def test_a_small_crowd_at_a_real_service():
     """Everybody is charged once, and the proof agrees; how fast says more about the machine."""
     ended = subprocess.run([sys.executable, "-m", "ringfence.cli", "bench", "jwo", "--shoppers", "12", "--json"], capture_output=True, text=True)

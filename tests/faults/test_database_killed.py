@@ -20,9 +20,9 @@ SLOWEST_SECONDS = 10.0
 """No answer takes longer, outage included."""
 
 
-@pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.long)])
+@pytest.mark.parametrize("kills", [1, pytest.param(2, marks=pytest.mark.wide), pytest.param(20, marks=pytest.mark.long)])
 def test_a_killed_database_is_started_again_and_nobody_is_declined(kills: int):
-    """Under load, twice on one sandbox: no request is lost, no answer is a decline; soon nothing is in doubt, and the books are equal."""
+    """Under load, also twice and twenty times on one sandbox: no request is lost, no answer is a decline; soon nothing is in doubt, and the books are equal."""
     async def run(sandbox: Sandbox) -> None:
         chance, file = random.Random(kills), sandbox.folder / "acknowledged.jsonl"
         uncertain: set[str] = set()

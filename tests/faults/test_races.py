@@ -35,10 +35,10 @@ def codes(answers):
     return sorted(answer["response_code"] for answer in answers)
 
 
-async def play(sandbox, trials, one, name=""):
+async def play(sandbox, trials: range, one, name=""):
     clients = await crowd(sandbox)
     try:
-        for trial in range(trials):
+        for trial in trials:
             await one(clients, f"RACE-{name or one.__name__}-{trial}", random.Random(trial))
     finally:
         for client in clients:
@@ -114,16 +114,17 @@ RACES = (mixed, equal_shares, too_much, same_order, same_refund)
 
 
 @pytest.mark.parametrize("race", RACES, ids=lambda race: race.__name__)
-def test_races_end_in_one_legal_story(sandbox, race):
-    """Ten trials of each race; the long suite runs 2,000."""
-    asyncio.run(play(sandbox, 10, race))
+@pytest.mark.parametrize("first", [0, pytest.param(3, marks=pytest.mark.wide)])
+def test_races_end_in_one_legal_story(sandbox, race, first):
+    """Three trials of each race, in the wide suite the next seven, in the long one 2,000 in all."""
+    asyncio.run(play(sandbox, range(first, 10 if first else 3), race))
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("race", RACES, ids=lambda race: race.__name__)
 def test_two_thousand_races(sandbox, race):
     """Two thousand trials in all."""
-    asyncio.run(play(sandbox, 400, race))
+    asyncio.run(play(sandbox, range(400), race))
 
 
 @pytest.fixture(scope="module")
@@ -163,9 +164,10 @@ async def against_a_doubt(sandbox, clients, reference, chance):
     assert refunded <= captured <= amount
 
 
-def test_a_race_against_a_doubt_ends_in_one_legal_story(only_on_the_fly):
-    """Five trials; afterwards nothing is in doubt and both books are equal."""
-    asyncio.run(play(only_on_the_fly, 5, functools.partial(against_a_doubt, only_on_the_fly), "doubt"))
+@pytest.mark.parametrize("trials", [range(2), pytest.param(range(2, 5), marks=pytest.mark.wide)])
+def test_a_race_against_a_doubt_ends_in_one_legal_story(only_on_the_fly, trials):
+    """Some trials; afterwards nothing is in doubt and both books are equal."""
+    asyncio.run(play(only_on_the_fly, trials, functools.partial(against_a_doubt, only_on_the_fly), "doubt"))
     assert verdict(only_on_the_fly.data) == AGREED
 
 

@@ -146,6 +146,7 @@ def test_then_every_doubt_ends(aftermath):
     assert sandbox.json("proof", "--full")["ok"]
 
 
+@pytest.mark.wide
 def test_nobody_approves_what_a_recovery_beside_reverses():
     """400 slow approvals over two workers, doubts ended at once by a separate worker, and random deaths of all three: no payment is
     approved here and reversed at the issuer, or the other way round.

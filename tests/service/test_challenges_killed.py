@@ -90,7 +90,9 @@ def book_of(trial: Trial) -> list:
     return read_book(trial.sandbox.data / "simulator")
 
 
-@pytest.mark.parametrize("place", ["before_ask", "after_ask", "before_outcome_commit", "after_outcome_commit"])
+@pytest.mark.parametrize("place", [
+    pytest.param("before_ask", marks=pytest.mark.wide), "after_ask", pytest.param("before_outcome_commit", marks=pytest.mark.wide),
+    "after_outcome_commit"])
 def test_killed_while_the_browser_returns(trial: Trial, place: str):
     """Behind the claim: the payment was made and told, or is made undone; nobody is charged for an order that ended otherwise."""
     reference = f"KILL-{place}"

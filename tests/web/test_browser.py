@@ -36,6 +36,7 @@ def test_a_purchase_on_a_phone(shop, payer, order):
         assert (answer["merchant_reference"], answer["card_number"], answer["remember_me"]) == (order, "400000******0004", "YES")
 
 
+@pytest.mark.wide
 def test_a_desk(shop, payer, order):
     with payer(viewport=DESK) as one:
         one.page.goto(shop.go(shop.purchase(order, command="AUTHORIZATION")))
@@ -45,6 +46,7 @@ def test_a_desk(shop, payer, order):
         assert one.answered() == "02000"
 
 
+@pytest.mark.wide
 def test_arabic(shop, payer, order):
     with payer() as one:
         one.page.goto(shop.go(shop.purchase(order, language="ar", order_description="تمر وقهوة")))
@@ -98,6 +100,7 @@ def test_the_keyboard_alone(shop, payer, order):
         assert one.answered() == "14000" and shop.answer()["remember_me"] == "NO"
 
 
+@pytest.mark.wide
 def test_a_saved_card(shop, payer, order):
     """A returning payer types the code only; another card stays possible."""
     with payer() as one:
@@ -136,6 +139,7 @@ def test_what_is_wrong_is_said_before_it_is_sent(shop, payer, order):
         assert one.answered() == "14000"
 
 
+@pytest.mark.wide
 def test_what_only_the_service_can_know_is_said_in_a_summary_with_the_focus(shop, payer, order):
     with payer("wrong") as one:
         one.page.goto(shop.go(shop.purchase(order, payment_option="MASTERCARD")))
@@ -150,6 +154,7 @@ def test_what_only_the_service_can_know_is_said_in_a_summary_with_the_focus(shop
         assert one.answered() == "14000"
 
 
+@pytest.mark.wide
 def test_a_decline_and_another_card(shop, payer, order):
     with payer() as one:
         one.page.goto(shop.go(shop.purchase(order)))
@@ -163,6 +168,7 @@ def test_a_decline_and_another_card(shop, payer, order):
         assert one.answered() == "14000"
 
 
+@pytest.mark.wide
 def test_cancel(shop, payer, order):
     with payer() as one:
         one.page.goto(shop.go(shop.purchase(order)))
@@ -171,6 +177,7 @@ def test_cancel(shop, payer, order):
         assert one.answered() == "00072"
 
 
+@pytest.mark.wide
 def test_the_back_button_finds_what_became_of_it(shop, payer, order):
     """Behind a payment the page is gone: it brings the same answer again."""
     with payer() as one:
@@ -185,6 +192,7 @@ def test_the_back_button_finds_what_became_of_it(shop, payer, order):
         assert len(shop.visits) == visits + 1 and shop.answer() == answer
 
 
+@pytest.mark.wide
 def test_a_page_that_was_open_too_long(sandbox, shop, payer, order):
     with payer() as one:
         one.page.goto(shop.go(shop.purchase(order)))
@@ -209,6 +217,7 @@ def test_a_form_that_nobody_can_be_told_of(shop, payer, order):
         one.look("gone")
 
 
+@pytest.mark.wide
 def test_the_way_back_by_get(sandbox, shop, payer, order):
     two = Shop(shop.service, sandbox.merchant(1))
     try:
@@ -246,6 +255,7 @@ def test_the_merchant_page_inside_the_shops_frame(shop, payer, order):
         assert answer["service_command"] == "TOKENIZATION" and answer["token_name"] and answer["card_bin"] == "400000"
 
 
+@pytest.mark.wide
 def test_the_payment_page_is_not_shown_in_a_frame(shop, payer, order):
     with payer("framed", viewport=DESK) as one:
         with one.page.expect_console_message(lambda message: "frame-ancestors" in message.text):
@@ -253,6 +263,7 @@ def test_the_payment_page_is_not_shown_in_a_frame(shop, payer, order):
         assert one.page.frame_locator("iframe").locator("#number").count() == 0
 
 
+@pytest.mark.wide
 def test_the_shops_own_form(shop, payer, order):
     """The custom merchant page: the card goes straight to us, and the browser straight back."""
     card = {"card_number": GOOD, "expiry_date": "3912", "card_security_code": "123", "card_holder_name": "Sara Ali", "remember_me": "YES"}

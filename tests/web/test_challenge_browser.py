@@ -28,6 +28,7 @@ def test_the_bank_asks_and_the_payer_approves(shop, payer, order):
         assert (answer["merchant_reference"], answer["card_number"]) == (order, "455701******8902")
 
 
+@pytest.mark.wide
 def test_the_payer_rejects_and_takes_another_card(shop, payer, order):
     with payer() as one:
         begin(one, shop, order, language="ar")
@@ -40,6 +41,7 @@ def test_the_payer_rejects_and_takes_another_card(shop, payer, order):
         assert one.answered() == "14000"
 
 
+@pytest.mark.wide
 @pytest.mark.parametrize("action", ["cancel", "nothing"])
 def test_a_payer_who_does_not_get_through_the_bank_is_not_told_of_a_decline(sandbox, shop, payer, order, action):
     """Nobody asked the bank for money: the card may be good."""
@@ -59,7 +61,8 @@ def test_a_payer_who_does_not_get_through_the_bank_is_not_told_of_a_decline(sand
         assert one.answered() == "14000"
 
 
-@pytest.mark.parametrize(("language", "script"), [("en", True), ("ar", True), ("en", False)])
+@pytest.mark.parametrize(("language", "script"), [
+    ("en", True), pytest.param("ar", True, marks=pytest.mark.wide), pytest.param("en", False, marks=pytest.mark.wide)])
 def test_back_on_the_page_while_the_bank_asks(shop, payer, order, language, script):
     """The page says why it waits, and its button leads back to the bank, with or without a script."""
     with payer(viewport=DESK, java_script_enabled=script) as one:
@@ -87,6 +90,7 @@ def test_back_on_the_page_while_the_bank_asks(shop, payer, order, language, scri
         assert one.answered() == "14000"
 
 
+@pytest.mark.wide
 def test_without_script(shop, payer, order):
     with payer(java_script_enabled=False) as one:
         one.page.goto(shop.go(shop.purchase(order)))

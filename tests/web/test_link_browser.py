@@ -74,6 +74,7 @@ def test_a_link_is_paid_on_a_phone(links, payer, order):
     assert links.status(order) == "Paid"
 
 
+@pytest.mark.wide
 def test_back_at_the_shop(links, shop, payer, order):
     """Where the shop named an address, the browser brings the signed answer there."""
     with payer(viewport=DESK) as one:
@@ -87,6 +88,7 @@ def test_back_at_the_shop(links, shop, payer, order):
         assert answer["merchant_reference"] == order and answer["amount"] == "12345"
 
 
+@pytest.mark.wide
 def test_someone_is_paying(links, payer, order):
     """Another browser is told so; the first one may go on."""
     url = links.make(order)
@@ -108,6 +110,7 @@ def test_someone_is_paying(links, payer, order):
     assert links.status(order) == "Paid"
 
 
+@pytest.mark.wide
 @pytest.mark.parametrize("language", ["en", "ar"])
 def test_back_on_the_link_while_the_bank_asks(links, payer, order, language):
     """Its payer is led back to the bank; another browser with the same link is not."""
@@ -143,6 +146,7 @@ def test_back_on_the_link_while_the_bank_asks(links, payer, order, language):
     assert links.status(order) == "Paid"
 
 
+@pytest.mark.wide
 def test_a_payer_who_gives_up_leaves_the_link_to_others(links, payer, order):
     url = links.make(order)
     with payer() as one, payer() as other:
@@ -162,6 +166,7 @@ def test_a_payer_who_gives_up_leaves_the_link_to_others(links, payer, order):
     assert links.status(order) == "Paid"
 
 
+@pytest.mark.wide
 def test_a_link_expires_while_its_payer_is_on_the_page(links, sandbox, payer, order):
     now = datetime.fromisoformat(sandbox.json("clock", "show")["now"])
     url = links.make(order, request_expiry_date=(now + timedelta(minutes=5)).isoformat(timespec="seconds"))
@@ -180,6 +185,7 @@ def test_a_link_expires_while_its_payer_is_on_the_page(links, sandbox, payer, or
     assert links.status(order) == "Expired"
 
 
+@pytest.mark.wide
 def test_arabic(links, payer, order):
     url = links.make(order, language="ar", customer_name="سارة علي", order_description="تمر وقهوة")
     with payer() as one:
@@ -198,6 +204,7 @@ def test_arabic(links, payer, order):
         one.look("receipt")
 
 
+@pytest.mark.wide
 def test_without_script(links, payer, order):
     with payer(java_script_enabled=False) as one:
         one.page.goto(links.make(order))

@@ -43,6 +43,7 @@ def test_the_form_on_a_phone(retailer: Retailer, payer, page_of: str):
         one.look("mistakes")
 
 
+@pytest.mark.wide
 def test_what_is_not_there(retailer: Retailer, payer, page_of: str):
     """An amount that is nearly it finds nothing."""
     retailer.charge(retailer.enter(), "18.60")
@@ -74,6 +75,7 @@ def test_a_shopper_finds_the_receipt_on_a_phone(retailer: Retailer, payer, page_
         one.look("refund")
 
 
+@pytest.mark.wide
 def test_arabic(retailer: Retailer, payer, page_of: str):
     retailer.charge(retailer.enter(), "12.30")
     with payer() as one:
@@ -86,6 +88,7 @@ def test_arabic(retailer: Retailer, payer, page_of: str):
         one.look("receipt")
 
 
+@pytest.mark.wide
 def test_several_visits_on_a_desk_without_script(retailer: Retailer, payer, page_of: str):
     for _ in range(2):
         retailer.charge(retailer.enter(), "7.77")
@@ -99,6 +102,7 @@ def test_several_visits_on_a_desk_without_script(retailer: Retailer, payer, page
         one.page.wait_for_selector(".receipt")
 
 
+@pytest.mark.wide
 def test_what_is_owed_stands_apart(retailer: Retailer, payer):
     """A cart that the issuer would not pay for; nothing on the page says that it was approved."""
     trip = retailer.enter(card=MASTERCARD)          # it owes then, and no gate opens for it

@@ -11,6 +11,7 @@ from tests.web.payers import DESK
 
 pytestmark = pytest.mark.browser
 BUYER = "#sign-in"
+WIDE = pytest.mark.wide
 
 
 class Merchant:
@@ -53,8 +54,10 @@ def came_back(one: Any, shop: Any, name: str, *, script: bool = True) -> None:
     assert shop.visits[-1].query == {"order": "1001", "payment-charge-id": name}
 
 
-@pytest.mark.parametrize(("action", "status"), [("succeed", "CAPTURED"), ("fail", "FAILED"), ("cancel", "FAILED")])
-@pytest.mark.parametrize(("locale", "script"), [("en-US", True), ("ar-AE", True), ("en-US", False)])
+@pytest.mark.parametrize(("action", "status"), [
+    ("succeed", "CAPTURED"), pytest.param("fail", "FAILED", marks=WIDE), pytest.param("cancel", "FAILED", marks=WIDE)])
+@pytest.mark.parametrize(("locale", "script"), [
+    ("en-US", True), pytest.param("ar-AE", True, marks=WIDE), pytest.param("en-US", False, marks=WIDE)])
 def test_a_mock_payer_acts_and_comes_back(shop, payer, merchant, action, status, locale, script):
     name, url = merchant.charge(shop, ways="REDIRECT,SCAN_CODE", locale=locale)
     with payer(java_script_enabled=script) as one:
@@ -81,8 +84,9 @@ def sign_in(one: Any) -> None:
 
 
 @pytest.mark.parametrize(("action", "card", "status"), [
-    ("approve", "1111", "CAPTURED"), ("cancel", "1111", "FAILED"), ("approve", "3064", "FAILED"), ("approve", "3434", "FAILED")])
-@pytest.mark.parametrize("script", [True, False])
+    ("approve", "1111", "CAPTURED"), *(pytest.param(*one, "FAILED", marks=WIDE) for one in (
+        ("cancel", "1111"), ("approve", "3064"), ("approve", "3434")))])
+@pytest.mark.parametrize("script", [True, pytest.param(False, marks=WIDE)])
 def test_a_payer_goes_to_amazon_and_comes_back(shop, payer, merchant, action, card, status, script):
     name, url = merchant.charge(shop, "AMAZON_PAY")
     with payer(viewport=DESK, java_script_enabled=script) as one:
@@ -98,6 +102,7 @@ def test_a_payer_goes_to_amazon_and_comes_back(shop, payer, merchant, action, ca
         assert merchant.status(name) == status
 
 
+@pytest.mark.wide
 @pytest.mark.parametrize(("action", "status"), [("approve_and_walk", "CAPTURED"), ("walk", "DISCARDED")])
 def test_a_payer_who_vanishes_at_amazon(sandbox, shop, payer, merchant, action, status):
     """What he approved is completed although nobody came back; what he did not is discarded in its time."""
@@ -112,7 +117,7 @@ def test_a_payer_who_vanishes_at_amazon(sandbox, shop, payer, merchant, action, 
         assert merchant.status(name) == status
 
 
-@pytest.mark.parametrize("language", ["en", "ar"])
+@pytest.mark.parametrize("language", ["en", pytest.param("ar", marks=WIDE)])
 def test_the_page_that_hands_over(shop, payer, merchant, language):
     """Shown to whoever comes back undecided: it looks right on a phone, and its button leads on."""
     _, url = merchant.charge(shop, "AMAZON_PAY", locale="ar-AE" if language == "ar" else "en-US")
@@ -124,8 +129,9 @@ def test_the_page_that_hands_over(shop, payer, merchant, language):
         one.page.wait_for_selector(BUYER)
 
 
-@pytest.mark.parametrize(("action", "status"), [("approve", "ACTIVE"), ("cancel", "FAILED"), ("approve_and_walk", "ACTIVE")])
-@pytest.mark.parametrize("is_charged", [True, False])
+@pytest.mark.parametrize(("action", "status"), [
+    ("approve", "ACTIVE"), pytest.param("cancel", "FAILED", marks=WIDE), pytest.param("approve_and_walk", "ACTIVE", marks=WIDE)])
+@pytest.mark.parametrize("is_charged", [True, pytest.param(False, marks=WIDE)])
 def test_a_payer_agrees_at_amazon(sandbox, shop, payer, merchant, action, status, is_charged):
     """One approval covers an agreement and its first charge; later charges need nobody."""
     first = {"initialPaymentCharge": {"amount": {"value": 1000, "currency": "USD"}}} if is_charged else {}
