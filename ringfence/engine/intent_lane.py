@@ -29,6 +29,9 @@ DUPLICATE_WINDOW = timedelta(seconds=60)
 _row, _reserved, _payment, _held = (partial(tuple.__new__, kind) for kind in (OperationRow, Reserved, Payment, Held))
 _NOTHING_YET = tuple(Payment(0, ""))[2:]
 
+CAREFUL_BATCHES = 64
+"""After a key that was taken: so many batches are stored in the way that expects more of them."""
+
 FINAL = frozenset({"approved", "declined", "reversed", "not_asked"})
 
 
@@ -45,20 +48,24 @@ class IntentLane:
     def __init__(self, lane: Lane, *, now: Callable[[], datetime], ask_seconds: float) -> None:
         """``now``: business time, UTC.  ``ask_seconds``: how long an owner may take to ask and write the outcome."""
         self._lane, self._now, self._ask = lane, now, timedelta(seconds=ask_seconds)
+        self._careful = 0
 
     async def commit(self, intents: Sequence[Intent]) -> list[Reply]:
         """A reply for each intent, in order."""
-        batch = IntentBatch(intents, self._now(), self._ask)
-        return await self._lane.run(batch.commit, batch.committed)
+        batch = IntentBatch(intents, self._now(), self._ask, free=not self._careful)
+        replies = await self._lane.run(batch.commit, batch.committed)
+        self._careful = CAREFUL_BATCHES if batch.found_taken else max(self._careful - 1, 0)
+        return replies
 
 
 class IntentBatch:
     """One batch on its way through one commit, which may be part of a larger one."""
 
-    def __init__(self, intents: Sequence[Intent], now: datetime, ask: timedelta, *, alike: bool = False) -> None:
+    def __init__(self, intents: Sequence[Intent], now: datetime, ask: timedelta, *, alike: bool = False, free: bool = False) -> None:
         """``alike``: new payments are stored as ``storage.alike`` does, which raises ``NotAlike`` where one is turned down; the caller
-        takes his transaction back then."""
-        self._intents, self._now, self._ask, self._alike = intents, now, ask, alike
+        takes his transaction back then.  ``free``: the keys of new payments are expected to be free; not within a larger commit."""
+        self._intents, self._now, self._ask, self._alike, self._free = intents, now, ask, alike, free
+        self.found_taken = False                                # a new payment's key
         self._replies: list[Reply | None] = []
         self._claims: list[tuple[OperationRow, int]] = []       # row, place in the batch
 
@@ -73,7 +80,7 @@ class IntentBatch:
             else:
                 later.append(place)
         if not later:
-            stored = await self._claim(connection)
+            stored = await self._claim(connection, free=self._free)
         else:
             async with connection.transaction():
                 stored = await self._claim(connection)
@@ -106,7 +113,7 @@ class IntentBatch:
         self._replies[place] = _reserved((intent, operation, held, row, self._deadline, self._now))
         self._claims.append((row, place))
 
-    async def _claim(self, connection: asyncpg.Connection) -> set[int]:
+    async def _claim(self, connection: asyncpg.Connection, *, free: bool = False) -> set[int]:
         """Store the new payments' intents, in the order of their keys: two lanes cannot embrace."""
         if not self._claims:
             return set()
@@ -114,6 +121,11 @@ class IntentBatch:
         if self._alike:
             await alike.claim(connection, claims, self._now, self._deadline)
             return {row[2] for row in claims}
+        if free:
+            try:
+                return await rows.claim_free(connection, claims, self._now, self._deadline)
+            except asyncpg.UniqueViolationError:        # nothing was stored
+                pass
         return await rows.claim(connection, claims, self._now, self._deadline)
 
     async def _operate(self, connection: asyncpg.Connection, places: Sequence[int]) -> None:
@@ -183,6 +195,7 @@ class IntentBatch:
             owners = await rows.key_owners(connection, [pair for pair in wanted if pair[1]])
             for place, pair in zip(turned_down, wanted, strict=True):
                 owner = owners.get(pair)
+                self.found_taken = self.found_taken or owner is not None
                 self._replies[place] = TokenChanged() if owner is None else Result(
                     refusal=Refusal.KEY_USED, earlier=Earlier(*owner, None, None, False)
                 )

@@ -167,6 +167,19 @@ async def claim(
     return {row[0] for row in await connection.fetch(SQL.claim, operations, asked_at, ask_deadline)}
 
 
+async def claim_free(
+    connection: asyncpg.Connection, operations: Sequence[OperationRow], asked_at: datetime, ask_deadline: datetime
+) -> set[int]:
+    """The same where all keys are expected to be free, at a lower price; not for use within a transaction.
+
+    Raises ``asyncpg.UniqueViolationError`` where one is not; nothing is stored then.
+    """
+    said = await connection.execute(SQL.claim_free, operations, asked_at, ask_deadline)
+    if int(said.rpartition(" ")[2]) == len(operations):
+        return {row[2] for row in operations}
+    return await present(connection, [row[:3] for row in operations])
+
+
 async def key_owners(connection: asyncpg.Connection, keys: Sequence[tuple[int, str]]) -> dict[tuple[int, str], Key]:
     """Who holds these keys: (merchant id, key) -> (payment id, operation id)."""
     rows = await connection.fetch(SQL.key_owners, *columns(keys, 2))

@@ -16,6 +16,18 @@ WHERE i.token_version IS NULL
 ON CONFLICT (merchant_id, key) WHERE key IS NOT NULL DO NOTHING
 RETURNING operation_id;
 
+-- claim_free --
+-- The same for new payments whose keys are expected to be free, by a single look at the keys: one that is taken breaks the unique rule, and
+-- nothing is stored.  How many rows were stored tells whether any token had changed.
+INSERT INTO operations
+SELECT i.merchant_id, i.payment_id, i.operation_id, i.kind, i.minor, i.currency, i.door, i.reference, i.key, i.content,
+       i.details, i.actor, i.source, i.processor, i.card_id, i.token_name, i.token_version, i.initiation, i.channel,
+       i.accepts_partial, i.reason, i.hold_seconds, i.allotment, $2, greatest($3, now())
+FROM unnest($1::operations[]) AS i
+WHERE i.token_version IS NULL
+   OR i.token_version = (SELECT t.version FROM tokens t
+                         WHERE t.merchant_id = i.merchant_id AND t.token_name = i.token_name AND t.active);
+
 -- claim_alike --
 -- The same for new payments of one sort ($4 and on say what they share), of which none is expected to be turned down: a key already taken
 -- breaks the unique rule, and whoever finds fewer rows stored than he gave takes all of them back.
