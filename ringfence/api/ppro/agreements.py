@@ -140,6 +140,10 @@ async def _begun(service: Service, caller: Caller, asked: Mapping[str, Any], row
         if countries and asked["consumer"]["country"] not in countries:
             await refused("COUNTRY_NOT_SUPPORTED")
             return None
+        currencies = caller.merchant.settings.amazon_pay_currencies
+        if currencies and "amount" in asked and asked["amount"]["currency"] not in currencies:      # no charge under it could ever be made
+            await refused("INVALID_CURRENCY")
+            return None
     if method == CARD:
         held = await _held(service, caller, asked, row)
         if held is None:

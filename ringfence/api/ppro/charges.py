@@ -9,6 +9,7 @@ import base64
 import binascii
 from collections.abc import Mapping
 from typing import Any, NamedTuple
+from urllib.parse import urlencode
 
 import msgspec
 from msgspec.structs import replace
@@ -314,7 +315,7 @@ async def listed(service: Service, request: Request) -> Answer:
     told: dict[str, Any] = {"data": [service.renderer.charge(one) for one in charges]}
     if len(found) > PAGE:
         told["nextPage"] = _token(service, found[PAGE - 1])
-    return answers.ok(told | {"_links": {"self": {"href": CHARGES}}})
+    return answers.ok(told | {"_links": {"self": {"href": f"{CHARGES}?{urlencode({given[0]: value})}"}}})
 
 
 def _token(service: Service, payment_id: int) -> str:

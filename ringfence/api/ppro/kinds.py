@@ -135,7 +135,8 @@ class Flag:
 
 
 _MOMENT = re.compile(r"(\d{4}-\d\d-\d\d)[Tt](\d\d:\d\d):(\d\d)(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
-_FIRST, _LAST = datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, 23, 59, 59, 999999, tzinfo=UTC)
+_FIRST, _LAST = datetime(1, 1, 1, 0, 0, 0, 1, tzinfo=UTC), datetime(9999, 12, 31, 23, 59, 59, 999998, tzinfo=UTC)
+"""A microsecond inside the calendar: its very ends are what the database calls infinity, and come back as something else."""
 _DAY = re.compile(r"(\d{4})-(\d\d)-(\d\d)", re.ASCII)
 
 
@@ -161,7 +162,7 @@ class Moment:
             problems.append(Problem(path, "must be an instant such as 2026-01-05T10:11:12.345Z"))
             return None
         try:
-            return read.astimezone(UTC)
+            return max(_FIRST, min(read.astimezone(UTC), _LAST))
         except OverflowError:
             return _FIRST if read.year == 1 else _LAST
 

@@ -431,6 +431,14 @@ async def test_a_wallet_needs_a_way_back(client: AgreeingClient, settings: Any):
 
 # --------------------------------------------------------------------------------------------------- the seed page's slips
 
+async def test_the_ends_of_the_calendar_are_instants(client: AgreeingClient):
+    """They come back as they were kept, and not as the infinity of a database."""
+    for start, told in (("0000-01-01T00:00:00Z", "0001-01-01T00:00:00.000Z"), ("0001-01-01T00:00:00Z", "0001-01-01T00:00:00.000Z")):
+        made = (await client.post("/payment-agreements", agreement("MOCK", startDate=start, endDate="9999-12-31T23:59:59.999999Z"))).body
+        assert (made["startDate"], made["endDate"], made["status"]) == (told, "9999-12-31T23:59:59.999Z", "ACTIVE")
+        assert (await client.get(f"/payment-agreements/{made['id']}")).body == made
+
+
 async def test_the_seeds_slips(client: AgreeingClient):
     """Slips 4, 5 and 6: read; both and different: refused; 7 and 14: an unknown id is not there, however long."""
     inner = {"amount": {"value": 500, "currency": "USD", "merchantPaymentChargeReference": "inner"}}

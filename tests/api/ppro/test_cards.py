@@ -91,6 +91,7 @@ async def test_an_instrument_is_made_read_replaced_and_deleted(client: Client):
 @pytest.mark.parametrize("asked", [
     {"type": "BANK_ACCOUNT", "details": {"iban": "DE02120300000000202051", "holderName": "Jane Doe"}},
     {"type": "AMAZON_PAY", "details": {"consumerEmail": "jane@shop.example"}}, {"type": "PASSTHROUGH_WALLET"}, {"type": "MOCK"},
+    {"type": "MOCK", "details": {"any": "map", "of": [1, {"more": None}], "NUL": "\0"}},
     {"type": "UPI_AUTOPAY", "details": {"uniqueMandateNumber": "u"}}, {"type": "TWINT_WALLET"},
 ], ids=lambda asked: asked["type"])
 async def test_an_account_is_an_instrument_too(one: Process, client: Client, asked: dict[str, Any]):

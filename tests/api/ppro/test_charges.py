@@ -195,6 +195,8 @@ async def test_charges_are_listed_by_their_reference(client: Client):
     assert [one["id"] for one in first["data"]] == made[:1:-1]
     second = (await client.get(f"/payment-charges?merchantPaymentChargeReference=shared&page={first['nextPage']}")).body
     assert [one["id"] for one in second["data"]] == made[1::-1] and "nextPage" not in second
+    itself = first["_links"]["self"]["href"].removeprefix("/v1")
+    assert (await client.get(itself)).body == first and itself == "/payment-charges?merchantPaymentChargeReference=shared"
     assert (await client.get("/payment-charges?merchantPaymentChargeReference=nobody")).body["data"] == []
     for wrong in ("", "?agreementId=x&merchantPaymentChargeReference=y", "?merchantPaymentChargeReference=", "?page=x"):
         assert (await client.get(f"/payment-charges{wrong}")).status == 400

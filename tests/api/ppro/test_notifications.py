@@ -60,7 +60,7 @@ async def test_approved_at_once(here: Hooked):
     instrument = created["data"].pop("instrument")
     assert instrument["id"] == made["instrumentId"] and "number" not in instrument["details"]
     assert created["data"] == {
-        **common, "type": "PAYMENT_CHARGE_CREATED", "paymentChargeStatus": "AUTHORIZATION_PROCESSING", "amount": money, "consumer": CONSUMER,
+        **common, "type": "PAYMENT_CHARGE_CREATED", "paymentChargeStatus": "AUTHORIZATION_PROCESSING", "amount": money, "consumer": CONSUMER, "paymentMedium": "ECOMMERCE",
         "order": {"orderItems": [{"name": "Dates", "quantity": 2, "amount": 500}], "orderReferenceNumber": "O-7"}}
     assert authorized["data"] == {
         **common, "type": "PAYMENT_CHARGE_AUTHORIZATION_SUCCEEDED", "paymentChargeStatus": "CAPTURE_PROCESSING", "amount": money,
@@ -299,6 +299,18 @@ async def test_a_discard_that_comes_too_late_is_told(here: Hooked):
     (failed,) = await here.told()
     assert (failed["type"], failed["data"]["paymentChargeStatus"]) == ("PAYMENT_CHARGE_DISCARD_FAILED", "CAPTURED")
     assert (failed["data"]["discardType"], failed["data"]["merchantDiscardReference"]) == ("MERCHANT_INITIATED_DISCARD", "d-1")
+
+
+async def test_a_wallets_word_is_told_as_in_the_charge(here: Hooked):
+    """What the provider itself said decides, here as there."""
+    made = await here.client.charge(1000, autoCapture=False)
+    await here.types()
+    for word, code in (("HardDeclined", "IS_GENERIC_DECLINE"), ("TransactionTimedOut", "UNRESPONSIVE_PROVIDER")):
+        here.process.processor.say(Declined("57", provider_code=word))
+        failure = (await here.client.capture(made, 1))["failure"]
+        (told,) = await here.told()
+        assert told["data"]["failure"] == {name: failure[name] for name in ("failureType", "failureCode", "providerFailureCode", "failureMessage")}
+        assert (failure["failureCode"], failure["providerFailureCode"]) == (code, word)
 
 
 @pytest.mark.parametrize(("end", "event", "status"), [

@@ -99,6 +99,23 @@ async def test_what_the_method_takes(one: Process, client: Client, fields: dict[
     assert "authenticationMethods" not in charge and (await client.read(charge))["status"] == "FAILED"
 
 
+async def test_nothing_is_authorized_while_the_consumer_is_awaited(client: Client):
+    """There is nothing to capture, to void or to give back; it is no operation in progress that would be worth another try."""
+    charge = await made(client)
+    for kind, code in (("captures", "NO_AUTHORIZED_AMOUNT"), ("voids", "NO_AUTHORIZED_AMOUNT"), ("refunds", "EXCEEDS_REFUNDABLE_AMOUNT")):
+        told = await client.operate(charge, kind, 1)
+        assert (told["status"], told["failure"]["failureCode"], told["failure"]["isRetryable"]) == ("FAILED", code, False)
+    assert (await client.read(charge))["status"] == "AUTHENTICATION_PENDING"
+
+
+@pytest.mark.parametrize("ip", ["203.0.113.7", "2001:db8::1", "::ffff:203.0.113.7", "::"])
+@pytest.mark.parametrize("wrong", ["999.1.1.1", "1.2.3", "12", "1.2.3.4.5", "fe80::%1"])
+async def test_a_consumers_address_is_one(client: Client, ip: str, wrong: str):
+    assert (await made(client, consumer={"name": "J", "country": "US", "client": {"ip": ip}}))["status"] == "AUTHENTICATION_PENDING"
+    answered = await client.post("/payment-charges", amazon(consumer={"name": "J", "country": "US", "client": {"ip": wrong}}))
+    assert answered.status == 400 and answered.body["failureMessage"] == "consumer.client.ip must be an address of IPv4 or IPv6"
+
+
 async def test_a_consumer_has_a_name(client: Client):
     """It is required for the method."""
     answered = await client.post("/payment-charges", amazon(consumer={"country": "US"}))
