@@ -38,7 +38,7 @@ from tests.engine.recovering import end_doubts, lapse, next_due, reverse_due
 from tests.faults.amazon_worker import TOGETHER, Orders, Passing, account_at, with_amazon
 from tests.processors.conformance.amazon import served
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(900)]      # less than a minute alone; a crowded machine must not fail it
 
 ROUNDS, WORKERS, SESSIONS = 3, 2, 6
 ANSWERS = (30, 70)

@@ -16,6 +16,8 @@ from tests.faults.peace import AGREED, SOON, settled, verdict
 from tests.faults.storm import Storm
 from tests.sandbox import Sandbox
 
+pytestmark = pytest.mark.timeout(900)    # less than a minute alone; a crowded machine must not fail it
+
 SLOWEST_SECONDS = 10.0
 """No answer takes longer, outage included."""
 

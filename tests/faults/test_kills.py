@@ -22,6 +22,8 @@ from tests.faults.peace import AGREED, NOT_BEFORE_AN_HOUR, settled, verdict
 from tests.faults.storm import Storm
 from tests.sandbox import Client, Sandbox
 
+pytestmark = pytest.mark.timeout(900)    # less than a minute alone; a crowded machine must not fail it
+
 IN_FLIGHT = 16
 """So many requests must lose their answer, else the kill does not count."""
 GONE_SECONDS = 10.0

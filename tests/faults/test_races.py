@@ -13,6 +13,8 @@ from ringfence.torture.judge import compare
 from tests.faults.peace import AGREED, verdict
 from tests.sandbox import Client, Sandbox
 
+pytestmark = pytest.mark.timeout(900)    # less than a minute alone; a crowded machine must not fail it
+
 CONNECTIONS = 64
 
 

@@ -20,6 +20,8 @@ from tests.faults.peace import AGREED, NOT_BEFORE_AN_HOUR, SOON, noted, settled,
 from tests.faults.storm import LINE_DEAD
 from tests.sandbox import Client, Sandbox
 
+pytestmark = pytest.mark.timeout(900)    # less than a minute alone; a crowded machine must not fail it
+
 ANSWER_SECONDS = 1.5
 """A fifth of it is what a crowded machine may lose on the way without a slow approval becoming none."""
 PATIENT = {"RINGFENCE_ANSWER_SECONDS": str(ANSWER_SECONDS)}
