@@ -117,6 +117,7 @@ def test_rows_are_told_of_like_any_payment(sandbox: Sandbox, token: str, tmp_pat
     assert all(body["eci"] == "RECURRING" and body["signature"] for body in bodies)
 
 
+@pytest.mark.wide
 def test_workers_that_are_killed_lose_no_row_and_repeat_none(sandbox: Sandbox, token: str, tmp_path: Path):
     """Both of them in the middle, one after the other: what was under way ends by reversal, and the proof agrees."""
     file = written(tmp_path, *(row(f"K-{number}", token) for number in range(6_000)))
