@@ -134,26 +134,33 @@ class Sandbox:
 
     def command(self, *words: str, input: str | None = None) -> subprocess.CompletedProcess[str]:
         """Run another command of the same installation on this data folder."""
-        words, environment = (*words, "--data", str(self.data)), {**os.environ, **self._environment}
-        if not self._forks:
-            return subprocess.run([sys.executable, "-m", "ringfence.cli", *words], capture_output=True, text=True, env=environment,
-                                  input=input, check=False, timeout=COMMAND_SECONDS)
-        with tempfile.TemporaryFile("w+") as said, tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
-            said.write(input or "")
-            said.seek(0)
-            process = Forked(words, environment, (said.fileno(), output.fileno(), errors.fileno()))
-            try:
-                code = process.wait(COMMAND_SECONDS)
-            finally:
-                process.kill()
-            output.seek(0)
-            errors.seek(0)
-            return subprocess.CompletedProcess(words, code, output.read(), errors.read())
+        return command(*words, "--data", str(self.data), environment=self._environment, input=input, forks=self._forks)
 
     def json(self, *words: str) -> Any:
         """The JSON that a command prints."""
         done = self.command(*words, "--json")
         return json.loads(done.stdout)
+
+
+def command(
+    *words: str, environment: dict[str, str] | None = None, input: str | None = None, forks: bool = CAN_FORK,
+) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end, with *environment* beside that of the tests."""
+    environment = {**os.environ, **(environment or {})}
+    if not forks:
+        return subprocess.run([sys.executable, "-m", "ringfence.cli", *words], capture_output=True, text=True, env=environment,
+                              input=input, check=False, timeout=COMMAND_SECONDS)
+    with tempfile.TemporaryFile("w+") as said, tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
+        said.write(input or "")
+        said.seek(0)
+        process = Forked(words, environment, (said.fileno(), output.fileno(), errors.fileno()))
+        try:
+            code = process.wait(COMMAND_SECONDS)
+        finally:
+            process.kill()
+        output.seek(0)
+        errors.seek(0)
+        return subprocess.CompletedProcess(words, code, output.read(), errors.read())
 
 
 def free_port() -> int:

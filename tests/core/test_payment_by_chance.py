@@ -449,10 +449,15 @@ class OnePayment(RuleBasedStateMachine):
         self.p5_no_more_goes_back_than_was_captured()
 
 
-LIVES = settings(max_examples=250, stateful_step_count=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+LIVES = settings(max_examples=80, stateful_step_count=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 TestOnePayment = OnePayment.TestCase
 TestOnePayment.settings = LIVES
+
+
+@pytest.mark.wide
+def test_two_hundred_and_fifty_payments():
+    run_state_machine_as_test(OnePayment, settings=settings(LIVES, max_examples=250))
 
 
 @pytest.mark.long

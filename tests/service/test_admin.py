@@ -3,14 +3,12 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from ringfence.failures import Exit
-from tests.sandbox import Sandbox
+from tests.sandbox import Sandbox, command
 from tests.service.test_up import call
 
 
@@ -151,8 +149,7 @@ def test_a_merchant_is_made_shown_and_used(sandbox: Sandbox):
 def test_a_data_folder_that_is_a_file_is_a_sentence(tmp_path: Path, words: tuple[str, ...]):
     """Nothing runs there, and there is no database in it."""
     (tmp_path / "file").write_text("")
-    done = subprocess.run([sys.executable, "-m", "ringfence.cli", *words, "--data", str(tmp_path / "file")], capture_output=True, text=True,
-                          check=False, timeout=200)
+    done = command(*words, "--data", str(tmp_path / "file"))
     assert (done.returncode, done.stdout) == (Exit.DATABASE, "")
     assert "There is no database in" in done.stderr and "Traceback" not in done.stderr
 

@@ -129,6 +129,7 @@ def carried_out(sandbox: Sandbox, reference: str) -> dict[str, Any]:
         return {}                                           # the worker that was asked was killed
 
 
+@pytest.mark.wide
 @pytest.mark.timeout(600)
 def test_workers_that_are_killed_lose_no_row_and_repeat_none(sandbox: Sandbox, token: str, tmp_path: Path):
     """Both of them in the middle, one after the other: what was under way ends by reversal, and the proof agrees."""

@@ -127,6 +127,7 @@ PAUSE_HOURS = 5
 """Between two recoveries of a doubt, each of which waits the half second out in which an issuer must answer."""
 
 
+@pytest.mark.wide
 def test_retries_an_expiry_and_a_deadline_happen_in_the_order_of_their_instants():
     """On two workers, with a clock that runs: the hold's end at its own instant, the merchant told of it then and again exactly so long after
     each attempt before; and the doubt that nobody could end is for a person from its deadline on."""

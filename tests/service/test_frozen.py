@@ -192,6 +192,7 @@ def test_two_fresh_folders_tell_one_story(once: Run):
         assert rows or table == "jobs", f"the script stores nothing in {table}"
 
 
+@pytest.mark.wide
 def test_a_restart_in_the_middle_changes_nothing(once: Run):
     """Killed and started again: time stands where it stood, and ids go on behind the highest."""
     again = run(restart=True)

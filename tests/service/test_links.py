@@ -102,6 +102,7 @@ def test_what_is_wrong_is_said_by_name(sandbox: Sandbox):
         assert (done.returncode, says in done.stderr) == (code, True), (words, done.stderr)
 
 
+@pytest.mark.wide
 def test_links_are_made_and_looked_at_without_a_service():
     """Straight in its database; what is asked to be sent waits for the next start."""
     with Sandbox(workers=1) as sandbox:

@@ -5,8 +5,6 @@ import asyncio
 import base64
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import closing
 from http.client import HTTPConnection
@@ -19,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from ringfence.failures import Exit
-from tests.sandbox import Client, Sandbox, request
+from tests.sandbox import Client, Sandbox, command, request
 
 CARD = {"card_number": "4005550000000001", "expiry_date": "3512", "card_security_code": "123"}
 PAYMENT = {"merchant_reference": "L-1", "amount": "1000", "currency": "AED", "customer_email": "sara@shop.example"}
@@ -133,7 +131,5 @@ def test_the_proof_holds_and_nothing_of_a_sandbox_is_in_the_folder(live: Live):
 ])
 def test_without_a_wallet_or_with_a_simulator_nothing_starts(tmp_path: Path, changed: dict[str, str], reason: str):
     """And the reason is said."""
-    done = subprocess.run(
-        [sys.executable, "-m", "ringfence.cli", "up", "--data", str(tmp_path / "data"), "--port", "0"], capture_output=True, text=True, timeout=200,
-        env={**os.environ, **environment(tmp_path), **changed}, check=False)
+    done = command("up", "--data", str(tmp_path / "data"), "--port", "0", environment={**environment(tmp_path), **changed})
     assert done.returncode == Exit.CONFIGURATION and reason in done.stderr and "Traceback" not in done.stderr, done.stderr

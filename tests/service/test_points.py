@@ -80,7 +80,9 @@ def one_worker(sandbox: Sandbox, besides: int = 0) -> int:
 COMMITS = ("before_intent_commit", "after_intent_commit", "before_outcome_commit", "after_outcome_commit")
 
 
-@pytest.mark.parametrize(("place", "known"), [*((place, False) for place in COMMITS), ("in_answer", False), ("in_answer", True)])
+@pytest.mark.parametrize(("place", "known"), [
+    (COMMITS[0], False), *(pytest.param(place, False, marks=pytest.mark.wide) for place in COMMITS[1:]),
+    ("in_answer", False), pytest.param("in_answer", True, marks=pytest.mark.wide)])
 def test_a_process_is_killed_where_the_page_says(page: Page, place: str, known: bool):
     """The caller gets nothing, or the first half of an answer; another worker comes, and the point sleeps again."""
     sandbox, before = page.sandbox, one_worker(page.sandbox)

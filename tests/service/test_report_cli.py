@@ -127,6 +127,7 @@ def test_reports_end_with_business_time(sandbox: Sandbox):
     assert sandbox.json("report", "list")["reports"] == []
 
 
+@pytest.mark.wide
 def test_a_frozen_sandbox_makes_reports_in_its_turn():
     """One worker, everything in order."""
     with Sandbox(workers=1, arguments=("--frozen-at", "2027-03-01T09:00:00Z")) as frozen:

@@ -1,6 +1,7 @@
 """Schemathesis finds nothing at the PPRO door: what its description allows is taken, what it forbids is refused, never a 500.
 
-Every operation is asked a fixed number of times with a fixed seed; ``make test-long`` asks ten times as often, and at every limit.
+Every operation is asked a fixed number of times with a fixed seed; ``make test-wide`` asks four times as often, ``make
+test-long`` forty times, and at every limit.
 """
 from __future__ import annotations
 
@@ -27,7 +28,8 @@ def sandbox():
 
 
 @pytest.mark.parametrize(("examples", "phases"), [
-    pytest.param("20", "fuzzing", marks=pytest.mark.timeout(600)),
+    ("5", "fuzzing"),
+    pytest.param("20", "fuzzing", marks=[pytest.mark.wide, pytest.mark.timeout(600)]),
     pytest.param("200", "coverage,fuzzing,stateful", marks=[pytest.mark.long, pytest.mark.timeout(7200)])])
 def test_nothing_is_found(sandbox: Sandbox, tmp_path: Path, examples: str, phases: str):
     merchant = next(one for one in sandbox.description["merchants"] if one["identifier"] == "RingfenceOne")["ppro"]

@@ -210,6 +210,7 @@ def _line(path: Path) -> bytes:
         return b""
 
 
+@pytest.mark.wide
 def test_after_kill_9_of_the_supervisor_the_next_start_takes_over():
     """Workers and database end with it or are ended by the next start; what was acknowledged is there."""
     with Sandbox(workers=2, alone=True) as sandbox:
@@ -228,6 +229,7 @@ def test_after_kill_9_of_the_supervisor_the_next_start_takes_over():
         assert sandbox.stop() == 0
 
 
+@pytest.mark.wide
 def test_a_database_that_dies_is_started_again():
     """Payments go on without a restart of the service."""
     with Sandbox(workers=1, alone=True) as sandbox:

@@ -4,8 +4,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ringfence.failures import Exit
-from tests.sandbox import Client, Sandbox
+from tests.sandbox import Client, Sandbox, command
 from tests.service.test_up import call
 
 LEAVES = {
@@ -108,8 +106,7 @@ def test_another_worker_goes_on_where_one_was_killed(sandbox: Sandbox):
 
 def test_a_worker_without_a_database_says_so(tmp_path: Path):
     """One sentence, and the exit code of databases."""
-    done = subprocess.run(
-        [sys.executable, "-m", "ringfence.cli", "worker", "--data", str(tmp_path)], capture_output=True, text=True, check=False, timeout=200)
+    done = command("worker", "--data", str(tmp_path))
     assert done.returncode == Exit.DATABASE
     assert "No PostgreSQL runs for" in done.stderr
     assert done.stdout == ""
@@ -117,22 +114,21 @@ def test_a_worker_without_a_database_says_so(tmp_path: Path):
 
 def test_a_worker_without_a_data_folder_says_so(tmp_path: Path):
     """Also with a database that is there: keys, clock and simulator are the service's."""
-    done = subprocess.run(
-        [sys.executable, "-m", "ringfence.cli", "worker", "--data", str(tmp_path / "none")], capture_output=True, text=True, check=False, timeout=200,
-        env={**os.environ, "RINGFENCE_DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none"})
+    done = command(
+        "worker", "--data", str(tmp_path / "none"), environment={"RINGFENCE_DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none"})
     assert (done.returncode, done.stdout) == (Exit.DATA_FOLDER, "")
     assert "There is no data folder" in done.stderr and "Traceback" not in done.stderr
 
 
 def test_a_frozen_sandbox_has_no_worker_beside_it(tmp_path: Path):
     """Two processes are never twice the same."""
-    done = subprocess.run(
-        [sys.executable, "-m", "ringfence.cli", "worker", "--data", str(tmp_path)], capture_output=True, text=True, check=False, timeout=200,
-        env={**os.environ, "RINGFENCE_FROZEN_AT": "2026-01-05T00:00:00Z", "RINGFENCE_WORKERS": "1"})
+    done = command(
+        "worker", "--data", str(tmp_path), environment={"RINGFENCE_FROZEN_AT": "2026-01-05T00:00:00Z", "RINGFENCE_WORKERS": "1"})
     assert done.returncode == Exit.CONFIGURATION
     assert "has one process" in done.stderr
 
 
+@pytest.mark.wide
 def test_nor_where_only_the_service_was_told_to_stand():
     """The folder's clock tells it."""
     with Sandbox(workers=1, arguments=("--frozen-at", "2026-01-05T00:00:00Z")) as sandbox:
