@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from enum import StrEnum
+from functools import partial
 from typing import NamedTuple
 
 
@@ -37,6 +38,7 @@ class Capture(NamedTuple):
         return max(0, self.minor - self.returned - self.pending)
 
 
+_capture = partial(tuple.__new__, Capture)      # all fields at once, at a third of the price of a call
 Captures = tuple[Capture, ...]
 Allotment = tuple[tuple[int, int], ...]
 
@@ -107,7 +109,7 @@ def enter(captures: Captures, capture_id: int, minor: int) -> Captures:
     for capture in captures:
         if capture.id == capture_id:
             return shift(captures, ((capture_id, minor),), minor=+1)
-    return (*captures, Capture(capture_id, minor))
+    return (*captures, _capture((capture_id, minor, 0, 0, 0, 0)))
 
 
 def excess(captures: Captures) -> int:
