@@ -6,6 +6,7 @@ for itself and compares.  Refuses to know connections and doors.
 """
 from __future__ import annotations
 
+from functools import partial
 from typing import NamedTuple
 
 #: Headers that ask for more than an answer to a body; a request with one of them is always read by the parser.
@@ -24,6 +25,9 @@ class Place(NamedTuple):
     start: int
     end: int
     key: str
+
+
+_place = partial(tuple.__new__, Place)          # all fields at once, at a third of the price of a call
 
 
 class KnownHead(NamedTuple):
@@ -63,7 +67,7 @@ class KnownHead(NamedTuple):
         if not received.startswith(after, end) or not length.isdigit() or len(length) > _MOST_DIGITS:
             return None
         start = end + len(after)
-        return Place(start, start + int(length), key)
+        return _place((start, start + int(length), key))
 
 
 def _is_plain(value: bytes) -> bool:

@@ -38,7 +38,7 @@ class Capture(NamedTuple):
         return max(0, self.minor - self.returned - self.pending)
 
 
-_capture = partial(tuple.__new__, Capture)       # all fields at once, at a third of the price of a call
+_capture = partial(tuple.__new__, Capture)      # all fields at once, at a third of the price of a call
 Captures = tuple[Capture, ...]
 Allotment = tuple[tuple[int, int], ...]
 

@@ -70,6 +70,8 @@ class AtOnce:
         points.hit_each(points.BEFORE_ASK, len(messages))
         try:
             outcomes = self._processors[name].answer_at_once(messages)
+            if len(outcomes) != len(messages):
+                raise ValueError(f"{len(outcomes)} outcomes for {len(messages)} messages")
         except Exception:
             log.exception("processor %s broke its contract", name)
             outcomes = [Unknown(Silence.NOT_BELIEVABLE)] * len(messages)

@@ -350,12 +350,12 @@ class Engine:
 
     def after(self, reserved: Reserved, result: Result) -> None:
         """What the commit changed beyond the payment: caches forget, owed reversals leave at once."""
-        card = reserved.intent.card
-        by_merchant = reserved.intent.initiation is not CARDHOLDER
-        if card is not None and card.token is not None and (
-            not card.token.card.first_reference or card.token.in_flow or (by_merchant and isinstance(result.outcome, Declined))
+        intent = reserved.intent
+        token = None if intent.card is None else intent.card.token
+        if token is not None and (
+            not token.card.first_reference or token.in_flow or (type(result.outcome) is Declined and intent.initiation is not CARDHOLDER)
         ):
-            self._vault.forget(reserved.intent.merchant_id, card.token.name)
+            self._vault.forget(intent.merchant_id, token.name)
         if result.payment is not None and result.payment.status == "declined" and result.payment.authorized:
             self.reverse_soon(reserved)
 
