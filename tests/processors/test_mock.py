@@ -8,7 +8,7 @@ import pytest
 
 from ringfence.core.commands import Kind
 from ringfence.core.outcomes import Approved, Declined, Silence, Unknown
-from ringfence.processors.mock import Mock
+from ringfence.processors.mock import WORDS, Mock
 from ringfence.processors.processor import Ask
 
 pytestmark = pytest.mark.anyio
@@ -23,7 +23,7 @@ def message(minor: int = 1000, key: str = "1-1", kind: Kind = Kind.PURCHASE, acc
     (299_999, ""), (300_000, "05"), (300_001, "05"), (300_002, "51"), (399_902, "51"), (400_000, "05"), (400_001, ""), (1, "")])
 async def test_the_amount_decides(tmp_path: Path, minor: int, code: str):
     said = await Mock(tmp_path).ask(message(minor))
-    assert said == Declined(code) if code else isinstance(said, Approved) and said.minor == minor
+    assert said == Declined(code, provider_code=WORDS[code]) if code else isinstance(said, Approved) and said.minor == minor
 
 
 async def test_a_late_answer_comes_when_it_is_due(tmp_path: Path):

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 import msgspec
 
 from ringfence.api.ppro.door import DOOR
+from ringfence.api.ppro.failures import OURS
 from ringfence.api.ppro.names import Names
 from ringfence.core.authentication import Ended as Stopped
 from ringfence.core.redirection import Why
@@ -92,5 +93,6 @@ def _how(view: View) -> str:
         case None | "unknown":
             return "unknown"
         case "not_asked":
-            return _ENDINGS.get(view.first.response_code or "", "cancelled")
+            why = view.first.response_code or ""
+            return _ENDINGS.get(why, "declined" if why.startswith(OURS) else "cancelled")      # ours: the merchant gave it up, not its payer
     return "declined"

@@ -431,6 +431,14 @@ async def test_a_wallet_needs_a_way_back(client: AgreeingClient, settings: Any):
 
 # --------------------------------------------------------------------------------------------------- the seed page's slips
 
+async def test_an_agreement_under_which_nothing_could_be_charged_is_refused(client: AgreeingClient):
+    """Amazon Pay takes dollars from consumers in the US, unless the merchant's settings say otherwise."""
+    for wrong, code in (({"amount": {"value": 1000, "currency": "EUR"}, "amountType": "MAX"}, "INVALID_CURRENCY"),
+                        ({"consumer": {"name": "J", "country": "DE"}}, "COUNTRY_NOT_SUPPORTED")):
+        made = (await client.post("/payment-agreements", agreement("AMAZON_PAY", **wrong))).body
+        assert (made["status"], made["failure"]["failureCode"]) == ("FAILED", code)
+
+
 async def test_the_ends_of_the_calendar_are_instants(client: AgreeingClient):
     """They come back as they were kept, and not as the infinity of a database."""
     for start, told in (("0000-01-01T00:00:00Z", "0001-01-01T00:00:00.000Z"), ("0001-01-01T00:00:00Z", "0001-01-01T00:00:00.000Z")):

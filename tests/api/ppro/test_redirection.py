@@ -326,3 +326,11 @@ async def test_a_shop_that_is_no_longer_allowed_is_not_left_for(one: Process, cl
     assert await returning.way(*name) == Ending(how)
     await one.directory.change(client.identifier, {"return_origins": ""})
     assert isinstance(await returning.way(*name), Return) and await returning.how(*name) == how
+
+
+async def test_a_consumer_is_not_said_to_have_cancelled_what_the_merchant_gave_up(one: Process, client: Client):
+    charge = await made(client)
+    assert (await client.post(f"/payment-charges/{charge['id']}/discards", {})).body["status"] == "DISCARDED"
+    returning = Returning(one.reading, one.directory, client.service.names, is_live=False)
+    merchant_id = one.directory.merchant(client.identifier).merchant_id
+    assert await returning.how(merchant_id, client.service.names.read("charge", charge["id"])) == "declined"

@@ -5,6 +5,7 @@ import pytest
 
 from ringfence.api.ppro.failures import declined, not_asked
 from ringfence.processors.amazon_pay import codes
+from ringfence.processors.mock import WORDS
 
 #: Amazon's word for a declined charge or refund, and for a session that was canceled, and what it is at this door.
 TABLE = """
@@ -41,3 +42,12 @@ def test_every_reason_has_a_failure(reason: str):
     outcome = codes.declined(reason)
     failure = declined(outcome.response_code, outcome.advice, outcome.provider_code)
     assert failure.code and failure.message and failure.provider_code == reason
+
+
+@pytest.mark.parametrize(("response_code", "code", "message"), [
+    ("05", "GENERIC_DECLINE", "Payment Authorization Failed"),
+    ("51", "INSUFFICIENT_FUNDS", "Payment Authorization Failed, insufficient funds")])
+def test_the_mock_method_says_no_in_its_own_words(response_code: str, code: str, message: str):
+    """Those of section 18.2."""
+    failure = declined(response_code, theirs=WORDS[response_code])
+    assert (failure.by, failure.code, failure.message) == ("PROVIDER_DECLINE", code, message)
