@@ -194,9 +194,9 @@ async def test_some_of_a_crowd_are_answered_at_once(here: Shop, one: Process, mo
 
 async def test_a_used_order_number_holds_nobody_else_up(here: Shop, one: Process):
     """Of a batch with one used number all others are paid, whether used numbers were expected or not."""
-    assert (await here.purchase("USED-1"))["response_code"] == "14000"
+    assert (await here.purchase("TAKEN-1"))["response_code"] == "14000"
     for again in range(2):
-        answers = await asyncio.gather(*(here.purchase(name) for name in ("USED-1", *(f"UNUSED-{again}-{n}" for n in range(6)))))
+        answers = await asyncio.gather(*(here.purchase(name) for name in ("TAKEN-1", *(f"FREE-{again}-{n}" for n in range(6)))))
         assert [answer["response_code"] for answer in answers] == ["13007"] + ["14000"] * 6
     assert one.engine.waiting == (0, 0)
 

@@ -13,7 +13,7 @@ from ringfence.engine.addresses import rules_for
 from ringfence.engine.feed import Policy
 from ringfence.engine.webhooks import Failed, One, Range, Refused
 from ringfence.storage import jobs
-from tests.background.receiver import NOTIFIER, OK, REFUSED, Receiver, receiving
+from tests.background.receiver import NOTIFIER, OK, REFUSED, SECONDS, Receiver, receiving
 from tests.engine.composition import DAY, Process, Shop, Time, process, shop
 
 pytestmark = pytest.mark.anyio
@@ -67,7 +67,7 @@ async def test_endpoints_and_deliveries_are_shown_with_what_came_of_them(one: In
     await one.here.purchase("A-3", 900)
     await one.follower.run()
     (endpoint,) = await webhooks.endpoints(one.process.pool)
-    assert (endpoint.url, endpoint.door, endpoint.policy) == (one.receiver.url, "aps", Policy((), frozenset({302}), 10, False, 2.0))
+    assert (endpoint.url, endpoint.door, endpoint.policy) == (one.receiver.url, "aps", Policy((), frozenset({302}), 10, False, SECONDS))
     assert (endpoint.waiting, endpoint.given_up, endpoint.delivered_at) == (1, 1, one.process.now.now)
     assert await webhooks.endpoints(one.process.pool, 99) == []
     (given_up,) = await webhooks.deliveries(one.process.pool, state="given_up", merchant=1)
@@ -137,7 +137,7 @@ async def test_a_range_is_told_again_at_another_address(one: Installation):
         await one.tell()
         assert len(other.heard) == 2
     assert [(endpoint.url, endpoint.policy) for endpoint in await webhooks.endpoints(one.process.pool)] == [
-        (one.receiver.url, Policy((), frozenset({302}), 10, False, 2.0)), (other.url, Policy((), frozenset({302}), 10, False, 2.0))]
+        (one.receiver.url, Policy((), frozenset({302}), 10, False, SECONDS)), (other.url, Policy((), frozenset({302}), 10, False, SECONDS))]
 
 
 async def test_what_makes_no_sense_is_refused_and_changes_nothing(one: Installation):

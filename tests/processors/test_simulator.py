@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 
@@ -641,11 +641,12 @@ async def test_a_reversal_that_races_its_original_always_wins(issuer: Issuer):
     real = one._book
 
     class Book:
-        def append(self, entry: Entry) -> None:
+        def append_all(self, entries: Sequence[Entry]) -> None:
+            (entry,) = entries
             two._memory.reverse(message, scenario_named("0000"), False, lambda effect, response, minor, alarm: Entry(
                 entry.wall, 1, message.key, message.operation_id, message.payment_id, "merchant-1", A, effect, minor, "AED", response,
                 entry.at, entry.day))
-            real.append(entry)
+            real.append_all(entries)
 
         def close(self) -> None:
             real.close()
@@ -769,7 +770,7 @@ async def test_a_folder_that_is_full_makes_the_issuer_silent(issuer: Issuer):
     simulator = issuer.worker()
 
     class Full:
-        def append(self, entry: Entry) -> None:
+        def append_all(self, entries: Sequence[Entry]) -> None:
             raise OSError(28, "No space left on device")
 
         def close(self) -> None:

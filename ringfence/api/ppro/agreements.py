@@ -77,7 +77,7 @@ def _wrong(asked: Mapping[str, Any]) -> list[Problem]:
     problems, method, initial = [], asked["paymentMethod"], asked.get("initialPaymentCharge")
     if method in BY_ACCOUNT:
         problems += [Problem("startDate", REQUIRED)] if "startDate" not in asked else []
-        problems += [Problem("consumer.name", REQUIRED)] if "name" not in asked["consumer"] else []
+        problems += [Problem("consumer.name", REQUIRED)] if not asked["consumer"].get("name") else []
     if method == CARD and "instrument" not in asked and "instrumentId" not in asked:
         problems.append(Problem("instrument", REQUIRED))
     if asked.get("amountType") in (AmountType.EXACT, AmountType.MAX) and "amount" not in asked:

@@ -255,6 +255,11 @@ _OF_CARD: dict[str, Any] = {"anyOf": [
     {"properties": {"paymentMethod": {"not": {"const": "CARD"}}}}]}
 
 
+_WITH_NAME: dict[str, Any] = {"required": ["name"], "properties": {"name": {"type": "string", "minLength": 1}}}
+_OF_ACCOUNT: dict[str, Any] = {"if": {"required": ["paymentMethod"], "properties": {"paymentMethod": {"const": "AMAZON_PAY"}}},
+                               "then": {"properties": {"consumer": _WITH_NAME}}}
+
+
 def _charge_of_card(read: dict[str, Any], path: str, problems: Problems) -> None:
     _one_instrument(read, path, problems)
     if read["paymentMethod"] == "CARD" and "instrument" not in read and "instrumentId" not in read:
@@ -268,7 +273,7 @@ CHARGE = Object("PaymentChargeRequest", {
     "instrumentId": Row(Text(100)), "instrument": Row(INSTRUMENT), "instrumentUpdateDetails": Row(INSTRUMENT_UPDATE), "order": Row(ORDER),
     "merchantPaymentChargeReference": CHARGE_REFERENCE, "authenticationSettings": Row(Listed(AUTHENTICATION, 10)), "autoCapture": Row(Flag()),
     "webhooksUrl": WEBHOOKS_URL, **CITED, "labels": LABELS,
-}, _charge_of_card, {"allOf": [_AT_MOST_ONE, _UPDATED, _OF_CARD]})
+}, _charge_of_card, {"allOf": [_AT_MOST_ONE, _UPDATED, _OF_CARD, _OF_ACCOUNT]})
 
 _CODE: dict[str, Any] = {"required": ["details"], "properties": {"details": {
     "type": "object", "required": ["verificationCode"], "properties": {"verificationCode": {"pattern": "^[0-9]{6}$"}}}}}
@@ -349,7 +354,7 @@ _LIMITED: dict[str, Any] = {"if": {"required": ["amountType"], "properties": {"a
                             "then": {"required": ["amount"], "properties": {"amount": _GIVEN}}}
 _BY_ACCOUNT: dict[str, Any] = {"if": {"required": ["paymentMethod"], "properties": {"paymentMethod": {"const": "AMAZON_PAY"}}},
                                "then": {"required": ["startDate"], "properties": {
-                                   "startDate": _GIVEN, "consumer": {"required": ["name"], "properties": {"name": _GIVEN}}}}}
+                                   "startDate": _GIVEN, "consumer": _WITH_NAME}}}
 
 AGREEMENT = Object("PaymentAgreementRequest", {
     "paymentMethod": METHOD, "consumer": Row(CONSUMER, True), "startDate": Row(Moment()), "endDate": Row(Moment()), "amount": Row(MONEY),

@@ -401,6 +401,7 @@ async def test_a_wallet_that_does_not_answer_is_told_again(one: Process, client:
 @pytest.mark.parametrize(("fields", "status", "message"), [
     ({"startDate": None}, 400, "startDate is required"),
     ({"consumer": {"country": "US"}}, 400, "consumer.name is required"),
+    ({"consumer": {"country": "US", "name": ""}}, 400, "consumer.name is required"),
     ({"consumer": None}, 400, "consumer is required"),
     ({"amountType": "EXACT"}, 400, "amount is required"),
     ({"amount": {"value": 1, "currency": "XQX"}}, 400, "amount.currency is not a currency of ISO 4217"),
