@@ -24,7 +24,7 @@ from ringfence.engine.rates import Rates, Taken
 log = logging.getLogger(__name__)
 
 PREFIX = "/v1"
-BEARER = "Bearer "
+BEARER = "bearer"
 KEY = b"request-idempotency-key"
 JSON_BYTES = Answer._field_defaults["content_type"]
 REFERENCE = 512
@@ -243,8 +243,8 @@ def _reference(headers: Mapping[bytes, bytes]) -> tuple[Header, ...]:
 
 
 def _bearer(headers: Mapping[bytes, bytes]) -> str:
-    given = headers.get(b"authorization", b"").decode("latin-1")
-    return given.removeprefix(BEARER).strip() if given.startswith(BEARER) else ""
+    scheme, _, key = headers.get(b"authorization", b"").decode("latin-1").partition(" ")
+    return key.strip() if scheme.lower() == BEARER else ""
 
 
 def _limits(taken: Taken, rate: int) -> tuple[Header, ...]:

@@ -45,6 +45,13 @@ async def test_who_asks_wrongly_is_told_so(client: Client, name: str):
         assert answered.headers["allow"] == "GET, POST"
 
 
+async def test_the_scheme_of_a_key_is_written_in_any_case(client: Client):
+    """HTTP says so (RFC 9110, section 11.1)."""
+    for scheme in ("bearer", "BEARER"):
+        key = client.headers["authorization"].removeprefix("Bearer ")
+        assert (await client.send("GET", "/v1/payment-charges/x", headers={"authorization": f"{scheme} {key}"})).status == 404
+
+
 BODIES: dict[str, tuple[bytes, str, int]] = {
     # what is wrong          body                                                                path of the field            status
     "nothing":              (b"",                                                                "body",                      400),
