@@ -117,7 +117,8 @@ class AnswersAtOnce(Protocol):
     """What a processor may offer that sometimes need not wait for anybody."""
 
     def answer_at_once(self, messages: Sequence[Ask]) -> Sequence[Outcome | None]:
-        """An outcome for each message, in order, exactly as ``ask`` would give it; ``None`` where it must be asked."""
+        """An outcome for each message, in order, exactly as ``ask`` would give it; ``None`` where it must be asked, and wherever
+        a payer would have to do something (``Challenge``)."""
 
 
 TOGETHER = 64
