@@ -1,4 +1,4 @@
-"""A PostgreSQL cluster that is made and migrated once for each test process, and copied for whoever needs one of its own.
+"""A PostgreSQL cluster that is made and migrated once for each run of tests, and copied for whoever needs one of its own.
 
 Making one takes a second of processor time and several waits for the disk.  What a first start does is the matter of the tests of
 ``up`` and of ``PrivatePostgres``, which begin with nothing.
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import fcntl
 import functools
 import os
 import shutil
@@ -21,6 +22,8 @@ from ringfence.storage.postgres import PrivatePostgres
 
 #: Bytes free in memory that data folders of tests ask for; a run takes a tenth.
 MEMORY_NEEDED = 4 << 30
+SHARED = "RINGFENCE_TEST_CLUSTERS"
+"""The variable with the folder where the processes of a run share what they make."""
 
 
 def memory() -> Path | None:
@@ -38,16 +41,34 @@ def put_cluster(data: Path) -> None:
     subprocess.run(["cp", "-a", *(str(made / name) for name in ("postgres", "postgres.password")), str(data)], check=True)
 
 
+def share() -> None:
+    """What this process makes is for those that it starts, too."""
+    if SHARED not in os.environ:
+        os.environ[SHARED] = _folder()
+
+
+def _folder() -> str:
+    folder = tempfile.mkdtemp(prefix="ringfence-test-", dir=memory())
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
 @functools.cache
 def _made(forced: str | None) -> Path:
-    """A data folder with a cluster, one for each choice of programs."""
-    folder = Path(tempfile.mkdtemp(prefix="ringfence-test-", dir=memory()))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    server = PrivatePostgres(folder, log=folder / "postgres.log")
-    try:
-        asyncio.run(migrated(server.start()))
-    finally:
-        server.stop()
+    """A data folder with a cluster, one for each choice of programs; who comes first makes it, and the others wait."""
+    kind = "own" if forced is None else forced.strip("/").replace("/", "-")
+    folder = Path(os.environ.get(SHARED) or _folder()) / kind
+    with folder.with_suffix(".lock").open("w") as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        if not (done := folder.with_suffix(".made")).exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            server = PrivatePostgres(folder, log=folder / "postgres.log")
+            try:
+                asyncio.run(migrated(server.start()))
+            finally:
+                server.stop()
+            done.touch()
     return folder
 
 

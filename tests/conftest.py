@@ -2,7 +2,7 @@
 
 * ``postgres``: one server for the whole session (per xdist worker); ``postgres.address`` reaches it, ``postgres.bin`` holds its
   programs.
-* ``database``: the address of a new, migrated, empty database, for one test.  ``module_database``: the same for one module.
+* ``database``: the address of a migrated, empty database, for one test.  ``module_database``: the same for one module.
 
 Which PostgreSQL that is: a private one of the wheel; with ``RINGFENCE_TEST_POSTGRES=/usr/lib/postgresql/15/bin`` a private one
 of that bin folder; with ``RINGFENCE_TEST_DATABASE_URL`` a server elsewhere, on which databases are made and dropped.
@@ -11,25 +11,24 @@ Asynchronous tests use anyio's plugin on asyncio with uvloop, as the service doe
 """
 from __future__ import annotations
 
-import asyncio
 import gc
-import itertools
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from ringfence.storage.binaries import FORCED
-from ringfence.storage.database import connect
 from ringfence.storage.postgres import PrivatePostgres
-from tests.clusters import memory, migrated, put_cluster
+from tests import clusters, databases
+from tests.clusters import memory, put_cluster
+from tests.databases import Server
+from tests.kept import Kept
 from tests.web import browsers
 
 # What is quick and explains most comes first; then the longest files, and what starts services and waits for them, so that it waits
@@ -45,17 +44,19 @@ settings.load_profile("the same")
 OPEN = "local all all trust\n"
 """``pg_hba.conf`` of the server that tests share, in a folder that only they and root enter: proving who one is takes either side half the
 time of a connection, and tests make some thousands.  What a service's own server asks for is the matter of the tests of ``PrivatePostgres``."""
-
-_numbers = itertools.count(1)
+UNTOUCHED = "autovacuum = off\n"
+"""``local.conf`` of that server: statistics of a database that was empty when they were taken would make plans for the test that fills it."""
 
 NOT_LOOKED = pytest.StashKey[int]()
 """How many browser tests did not run."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Where a browser is required, nothing runs without one."""
+    """Where a browser is required, nothing runs without one.  The process that hands tests out shares what is made with those that run them."""
     if browsers.is_required() and (lacking := browsers.missing()):
         raise pytest.UsageError(f"browser tests are required here, and {lacking}")
+    if config.getoption("numprocesses", None):
+        clusters.share()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -99,16 +100,6 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         terminalreporter.write_line(f"{count} browser tests did not run: {browsers.missing()}", yellow=True)
 
 
-class Server(NamedTuple):
-    """A server for tests: the address of its maintenance database, and the folder of its programs."""
-
-    address: str
-    bin: Path
-    template: str                                       # the name of a migrated database to copy
-    tell: Callable[[str], None]                         # runs a statement in the maintenance database
-    cluster: Path | None = None                         # where it lies, if on this machine
-
-
 @pytest.fixture(scope="session")
 def anyio_backend() -> tuple[str, dict[str, bool]]:
     return "asyncio", {"use_uvloop": True}
@@ -130,86 +121,55 @@ def postgres() -> Iterator[Server]:
             patch.setenv(FORCED, forced)
         elsewhere = os.environ.get("RINGFENCE_TEST_DATABASE_URL")
         if elsewhere:
-            with _counter(elsewhere) as tell, _template(elsewhere, tell) as template:
-                yield Server(elsewhere, PrivatePostgres(Path(), log=Path()).bin(), template, tell)
+            with databases.counter(elsewhere) as tell, databases.template(elsewhere, tell) as template:
+                server = Server(elsewhere, PrivatePostgres(Path(), log=Path()).bin(), template, tell, [])
+                yield server
+                for one in server.shelf:
+                    one.drop()
             return
         folder = Path(tempfile.mkdtemp(prefix="ringfence-test-", dir=memory()))
-        server = PrivatePostgres(folder / "data", log=folder / "postgres.log")
+        private = PrivatePostgres(folder / "data", log=folder / "postgres.log")
         try:
             put_cluster(folder / "data")
             (folder / "data" / "postgres" / "pg_hba.conf").write_text(OPEN)
-            address = server.start()
-            with _counter(address):                     # the first connection to a database writes down what it has; copies have it then
+            (folder / "data" / "postgres" / "local.conf").write_text(UNTOUCHED)
+            address = private.start()
+            with databases.counter(address):            # the first connection to a database writes down what it has; copies have it then
                 pass
-            maintenance = _beside(address, "postgres")
-            with _counter(maintenance) as tell:
-                yield Server(maintenance, server.bin(), urlsplit(address).path[1:], tell, folder / "data" / "postgres")
+            maintenance = databases.beside(address, "postgres")
+            with databases.counter(maintenance) as tell:
+                server = Server(maintenance, private.bin(), urlsplit(address).path[1:], tell, [], folder / "data" / "postgres")
+                yield server
+                for one in server.shelf:
+                    one.close()
         finally:
-            server.stop()
+            private.stop()
             shutil.rmtree(folder, ignore_errors=True)
 
 
+@pytest.fixture(scope="module")
+async def kept() -> AsyncIterator[Kept]:
+    """Connections that one test of a module leaves to the next; ``process`` in ``tests.engine.composition`` takes them."""
+    async with Kept() as connections:
+        yield connections
+
+
 @pytest.fixture
-def database(postgres: Server) -> Iterator[str]:
-    with _copy(postgres) as address:
+def database(postgres: Server, request: pytest.FixtureRequest) -> Iterator[str]:
+    connections: Kept | None = request.getfixturevalue("kept") if request.node.get_closest_marker("anyio") else None
+    is_new = request.node.get_closest_marker("new_database")
+    with databases.new(postgres) if is_new else databases.borrowed(postgres, connections) as address:
         yield address
 
 
 @pytest.fixture(scope="module")
 def module_database(postgres: Server) -> Iterator[str]:
-    with _copy(postgres) as address:
+    with databases.borrowed(postgres, None) as address:
         yield address
 
 
 @pytest.fixture
 def empty_database(postgres: Server) -> Iterator[str]:
     """The address of a new database without any table."""
-    with _copy(postgres._replace(template="template0")) as address:
+    with databases.new(postgres._replace(template="template0")) as address:
         yield address
-
-
-@contextmanager
-def _copy(server: Server) -> Iterator[str]:
-    name = _new_name()
-    server.tell(f"CREATE DATABASE {name} TEMPLATE {server.template} STRATEGY file_copy")        # writing it to the log takes thrice the work
-    try:
-        yield _beside(server.address, name)
-    finally:
-        server.tell(f"DROP DATABASE {name} WITH (FORCE)")
-
-
-@contextmanager
-def _template(address: str, tell: Callable[[str], None]) -> Iterator[str]:
-    name = _new_name()
-    tell(f"CREATE DATABASE {name} TEMPLATE template0")
-    try:
-        asyncio.run(migrated(_beside(address, name)))
-        yield name
-    finally:
-        tell(f"DROP DATABASE {name} WITH (FORCE)")
-
-
-def _new_name() -> str:
-    """A database name that no other worker or run on the same server has."""
-    return f"ringfence_test_{os.environ.get('PYTEST_XDIST_WORKER', 'alone')}_{os.getpid()}_{next(_numbers)}"
-
-
-def _beside(address: str, name: str) -> str:
-    """The address of another database on the same server."""
-    parts = urlsplit(address)
-    return f"{parts.scheme}://{parts.netloc}/{name}?{parts.query}"
-
-
-@contextmanager
-def _counter(address: str) -> Iterator[Callable[[str], None]]:
-    """Runs statements in that database, all through one connection: making one takes as long as what is asked of it."""
-    with asyncio.Runner() as loop:
-        connection = loop.run(connect(address, application_name="ringfence tests"))
-
-        async def told(statement: str) -> None:
-            await connection.execute(statement)
-
-        try:
-            yield lambda statement: loop.run(told(statement))
-        finally:
-            loop.run(connection.close())

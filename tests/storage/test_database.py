@@ -78,6 +78,7 @@ async def test_what_an_array_is_is_asked_once_in_a_process(database: str, monkey
 
 
 @pytest.mark.anyio
+@pytest.mark.new_database
 async def test_a_claim_looks_its_tokens_up(database: str):
     """Whatever the planner thinks of the table of tokens: an intent's own is found by its key, and the others are not read."""
     connection = await connect(database, application_name="test")
