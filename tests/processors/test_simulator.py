@@ -9,6 +9,7 @@ import sys
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
+from threading import Thread
 
 import pytest
 from hypothesis import given
@@ -655,6 +656,41 @@ async def test_a_reversal_that_races_its_original_always_wins(issuer: Issuer):
     assert told(await one.ask(message)) == "declined 79"
     assert standing(issuer.folder)[message.payment_id].held == 0
     assert [entry.effect for entry in read_book(issuer.folder) if entry.effect is not Effect.NOTHING] == [Effect.APPROVED, Effect.REVERSED]
+
+
+async def test_a_line_written_after_its_message_was_answered_again_moves_nothing(issuer: Issuer):
+    """A worker stands still before its line; recovery repeats the message at another one, which answers it: it moved once."""
+    one, two = issuer.worker(0), issuer.worker(1)
+    message = issuer.payment("0000", one).message(P, 1000)
+    real = one._book
+    again: list[Outcome] = []
+
+    class Book:
+        def append_all(self, entries: Sequence[Entry]) -> None:
+            again.append(asyncio.run_coroutine_threadsafe(two.ask(message._replace(repeat=True)), elsewhere).result())
+            real.append_all(entries)
+
+        def close(self) -> None:
+            real.close()
+
+    elsewhere = asyncio.new_event_loop()
+    thread = Thread(target=elsewhere.run_forever)
+    thread.start()
+    one._book = Book()      # type: ignore[assignment]
+    try:
+        first = await one.ask(message)
+    finally:
+        elsewhere.call_soon_threadsafe(elsewhere.stop)
+        thread.join()
+        elsewhere.close()
+    assert again == [first]
+    assert sorted(entry.effect for entry in read_book(issuer.folder)) == [Effect.APPROVED, Effect.LATE]
+    assert double_effects(issuer.folder) == []
+    assert standing(issuer.folder)[message.payment_id].captured == 1000
+    assert totals(issuer.folder, message.at.date()) == {("merchant-1", "AED", "purchase"): (1, 1000)}
+    assert await two.reverse(message)
+    assert standing(issuer.folder)[message.payment_id].captured == 0
+    assert totals(issuer.folder, message.at.date()) == {}
 
 
 async def test_a_torn_last_line_is_passed_over_and_the_next_start_goes_on(issuer: Issuer):

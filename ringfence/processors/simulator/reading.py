@@ -10,10 +10,17 @@ from datetime import date
 from pathlib import Path
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
 from ringfence.core.commands import Kind
 from ringfence.processors.processor import RETURN
 from ringfence.processors.simulator.accounts import book_lines
 from ringfence.processors.simulator.book import Effect, Entry, read_line
+
+SHARED = "accounts"
+"""What ``lines`` calls the half that all workers share."""
+
+_ALREADY_ANSWERED = "written after the same message had been answered to its repeat"
 
 
 def lines(folder: Path) -> Iterator[tuple[str, bytes]]:
@@ -24,12 +31,25 @@ def lines(folder: Path) -> Iterator[tuple[str, bytes]]:
                 if line.endswith(b"\n") and len(line) > 1:
                     yield path.name, line[:-1]
     for line in book_lines(folder):
-        yield "accounts", line
+        yield SHARED, line
 
 
 def read_book(folder: Path) -> list[Entry]:
-    """All effects in the order of their wall time."""
-    entries = [entry for _, line in lines(folder) if (entry := read_line(line)) is not None]
+    """All effects in the order of their wall time.
+
+    A worker that the machine stopped between its look at the past and its line writes that line although its message was meanwhile sent
+    again and answered by another one, from the half they share.  The issuer knows one message a key: the answer in the shared half is the
+    one that moved, and such a line is ``LATE``.  (The two answers are the same: only messages to cards without state have the short way.)
+    """
+    shared, own = [], []
+    for name, line in lines(folder):
+        if (entry := read_line(line)) is not None:
+            (shared if name == SHARED else own).append(entry)
+    answered = {entry.key for entry in shared if entry.effect is Effect.APPROVED}
+    entries = [
+        replace(entry, effect=Effect.LATE, alarm=_ALREADY_ANSWERED) if entry.effect is Effect.APPROVED and entry.key in answered else entry
+        for entry in own
+    ] + shared
     entries.sort(key=lambda entry: entry.wall)     # stable: the order within a file stays
     return entries
 
@@ -37,20 +57,24 @@ def read_book(folder: Path) -> list[Entry]:
 def totals(folder: Path, day: date) -> dict[tuple[str, str, str], tuple[int, int]]:
     """(merchant, currency, kind) -> (count, minor units) of what was approved on a business day and not undone."""
     wanted, undoing = f'"day":"{day.isoformat()}"'.encode(), b'"effect":"reversed"'
-    undone, approved = set(), []
-    for _, line in lines(folder):
-        if wanted not in line and undoing not in line:
+    undone, answered, approved = set(), set(), []
+    for name, line in lines(folder):
+        is_shared = name == SHARED
+        if not is_shared and wanted not in line and undoing not in line:
             continue
         entry = read_line(line)
         if entry is None:
             continue
         if entry.effect is Effect.REVERSED:
             undone.add(entry.key)
-        elif entry.effect is Effect.APPROVED and entry.day == day:
-            approved.append((entry.key, (entry.merchant, entry.currency, str(entry.kind)), entry.minor))
+        elif entry.effect is Effect.APPROVED:
+            if is_shared:
+                answered.add(entry.key)
+            if entry.day == day:
+                approved.append((entry.key, is_shared, (entry.merchant, entry.currency, str(entry.kind)), entry.minor))
     sums: dict[tuple[str, str, str], tuple[int, int]] = {}
-    for key, row, minor in approved:
-        if key not in undone:
+    for key, is_shared, row, minor in approved:
+        if key not in undone and (is_shared or key not in answered):        # as ``read_book`` says
             count, total = sums.get(row, (0, 0))
             sums[row] = (count + 1, total + minor)
     return sums
