@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import datetime, timedelta
-from itertools import zip_longest
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from itertools import repeat, zip_longest
+from time import perf_counter
+from typing import NamedTuple
 
 import asyncpg
 
-from ringfence.core.outcomes import Approved, Silence, Unknown
+from ringfence.core.outcomes import Approved, Outcome, Silence, Unknown
 from ringfence.core.refusals import Refusal
 from ringfence.engine.batcher import CommitFailed
 from ringfence.engine.batches import LATER, PROCESSING, BatchDoor, File, Prepared
@@ -25,6 +28,9 @@ from ringfence.engine.engine import Engine
 from ringfence.engine.intent_lane import IntentBatch, TokenChanged
 from ringfence.engine.intents import Ended, Reserved, Result
 from ringfence.engine.lane import Lane
+from ringfence.engine.sheet import Sheet, may_begin
+from ringfence.engine.whole import Also, whole_of
+from ringfence.storage import alike
 from ringfence.storage import batches as rows
 from ringfence.storage.alike import NotAlike
 from ringfence.storage.batches import Line, Order, Stretch
@@ -32,36 +38,58 @@ from ringfence.storage.borrowing import borrowed
 
 log = logging.getLogger(__name__)
 
-CHUNK = 1_000
-"""Rows in one commit."""
+CHUNK, MOST = 1_000, 3_000
+"""Rows in one commit, and in one where a processor answers them in no time."""
+QUICK, SLOW = 1 / 16, 1 / 4
+"""How much of the time there is for asking may have been spent, for larger commits from then on; and how much is too much."""
 HANDS = 2
 """Chunks in hand together: while one waits for the database, the other is worked out."""
 ROUND_SECONDS = 2.0
 """How long files are carried on until somebody looks which there are."""
 FRESH_TOKENS = 3
 """How often a token that keeps changing is read again before its rows are refused."""
+MIXED = 8
+"""Commits of a file that had to be taken back for a row that was turned down, before each of its rows is asked to begin with."""
 _NOBODY_KNOWS = Unknown(Silence.OWNER_GONE)
 
 Commit = Callable[[Sequence[Ended]], Awaitable[Sequence[Result]]]
+CommitWhole = Callable[[Sheet, Sequence[Outcome], datetime, datetime, Also | None], Awaitable[None]]
+
+
+class _Sheet(NamedTuple):
+    """What became of rows of one sort: how many were approved, how many nobody knows of, whether that is noted, what was said of others, and
+    how many seconds were spent with asking."""
+
+    approved: int
+    unknown: int
+    is_noted: bool
+    others: Sequence[Ended]
+    asking: float = 0.0
+
+
+_NO_SHEET = _Sheet(0, 0, False, ())
 
 
 class Carrier:
     """Carries out rows in one process."""
 
     def __init__(
-        self, lane: Lane, outcomes: Commit, engine: Engine, live: Engine, pool: asyncpg.Pool, doors: Mapping[str, BatchDoor], *,
-        now: Callable[[], datetime], ask_seconds: float, chunk: int = CHUNK, hands: int = HANDS,
+        self, lane: Lane, outcomes: Commit, whole: CommitWhole, engine: Engine, live: Engine, pool: asyncpg.Pool, doors: Mapping[str, BatchDoor], *,
+        now: Callable[[], datetime], ask_seconds: float, chunk: int = CHUNK, most: int = 0, hands: int = HANDS,
         is_stopping: Callable[[], bool] = lambda: False, done: Callable[[], object] = lambda: None,
     ) -> None:
-        """``lane`` commits intents, ``outcomes`` what became of them, both of this carrier alone; ``engine`` asks, and ``live`` goes first.
+        """``lane`` commits intents, ``outcomes`` and ``whole`` what became of them, all of this carrier alone; ``engine`` asks, and ``live``
+        goes first.
 
-        ``now``: business time.  ``ask_seconds``: how long a chunk may take to be asked and to have its outcomes written.  ``done`` is told
-        when nothing is left to be taken.
+        ``now``: business time.  ``ask_seconds``: how long a chunk may take to be asked and to have its outcomes written.  ``chunk``: its rows,
+        which may grow to ``most``.  ``done`` is told when nothing is left to be taken.
         """
+        self._whole = whole
         self._lane, self._outcomes, self._engine, self._live, self._pool, self._doors = lane, outcomes, engine, live, pool, doors
-        self._now, self._ask, self._chunk, self._hands = now, timedelta(seconds=ask_seconds), chunk, hands
+        self._now, self._ask, self._hands = now, timedelta(seconds=ask_seconds), hands
+        self._size, self._least, self._most = chunk, chunk, max(chunk, most)
         self._is_stopping, self._done = is_stopping, done
-        self._mixed: set[int] = set()           # batches with rows that were turned down
+        self._mixed: Counter[int] = Counter()   # by batch: commits in which a row was turned down
         self._taking, self._ending = asyncio.Lock(), asyncio.Lock()         # a lane commits one after the other
 
     async def run(self) -> int:
@@ -101,39 +129,91 @@ class Carrier:
         """One chunk of a file, from its lines to its outcomes; how many rows it had, 0 where nothing is left to be taken."""
         await give_way(self._live)
         async with self._taking:
-            taken = await self._take(file)
+            size, taken = self._size, await self._take(file)
         if taken is None:
             return 0
-        approved, unknown = taken.made, 0
+        asking = 0.0
+        sheet = await self._carry_sheet(file, taken) if taken.sheet is not None else _NO_SHEET
+        if sheet.is_noted:
+            self._pace(len(taken.lines) == size, sheet.asking)
+            return len(taken.lines)
+        approved, unknown, ended = taken.made + sheet.approved, sheet.unknown, sheet.others
         if taken.reserved:
             await give_way(self._live)
-            outcomes = await self._engine.ask_many(taken.reserved)
+            began = perf_counter()
+            outcomes = await self._engine.together.ask(taken.reserved)
+            asking = perf_counter() - began
+            ended = [*ended, *map(self._engine.ended, taken.reserved, outcomes)]
+        if ended:
             await give_way(self._live)
             async with self._ending:
-                results = await self._committed(list(map(self._engine.ended, taken.reserved, outcomes)))
-            for one, result in zip(taken.reserved, results, strict=True):
+                results = await self._committed(ended)
+            for (one, _, _), result in zip(ended, results, strict=True):
                 if type(result.outcome) is Approved and result.outcome.minor == one.operation.minor:
                     approved += 1                   # with a card whose cardholder paid before: nothing is to be forgotten or undone
                 else:
                     unknown += type(result.outcome) is Unknown
                     self._engine.after(one, result)
+        self._pace(len(taken.lines) == size, asking + sheet.asking)
         failed = len(taken.lines) - approved - unknown
         if taken.lines:
             await self._note(file, taken.stretch.part, approved, failed, unknown)
         return len(taken.lines) or 1
 
+    def _pace(self, is_full: bool, seconds: float) -> None:
+        """Take more lines where those that were asked for took no time, fewer where asking took its time."""
+        spent = seconds / self._ask.total_seconds()
+        if spent > SLOW:
+            self._size = max(self._least, self._size // 2)
+        elif is_full and spent < QUICK:
+            self._size = min(self._most, self._size * 2)
+
+    async def _carry_sheet(self, file: File, taken: _Taking) -> _Sheet:
+        """Ask for rows of one sort, and end together those that were approved whole."""
+        sheet, asked = taken.sheet, (taken.deadline, taken.asked_at)
+        assert sheet is not None
+        await give_way(self._live)
+        began = perf_counter()
+        outcomes = await self._engine.together.ask_sheet(sheet, *asked)
+        asking, whole = perf_counter() - began, whole_of(sheet, outcomes)
+        others = [
+            self._engine.ended(sheet.reserved(place, *asked), outcomes[place])
+            for place in sorted(set(range(len(outcomes))).difference(whole))] if len(whole) < len(outcomes) else []
+        if not whole:
+            return _Sheet(0, 0, False, others, asking)
+        together = sheet if not others else sheet.only(whole)
+        said = outcomes if not others else [outcomes[place] for place in whole]
+        note = None
+        if len(whole) == len(taken.lines) and file.waves == 1:
+            stretch = rows.Whole(taken.lines[0].line, taken.lines[-1].line, sheet.model.command.currency, len(whole), sum(sheet.minors))
+            note = partial(rows.note_whole, merchant_id=file.merchant_id, batch_id=file.batch_id, stretch=stretch)
+        await give_way(self._live)
+        try:
+            async with self._ending:
+                await self._whole(together, said, *asked, note)
+        except CommitFailed:
+            return _Sheet(0, len(whole), False, others, asking)
+        except (NotAlike, asyncpg.UniqueViolationError):        # each goes its own way
+            pass
+        except Exception:
+            log.exception("%d rows of batch %d could not be ended together", len(whole), file.batch_id)
+        else:
+            return _Sheet(len(whole), 0, note is not None, others, asking)
+        others += [self._engine.ended(together.reserved(place, *asked), outcome) for place, outcome in enumerate(said)]
+        return _Sheet(0, 0, False, others, asking)
+
     async def _take(self, file: File) -> _Taking | None:
         """Take the next lines; where they cannot be stored together, fewer and fewer, until the one to blame is alone and is refused."""
-        size, refuses = self._chunk, False
+        size, refuses, alike = self._size, False, not file.forced and self._mixed[file.batch_id] < MIXED
         while True:
-            alike = not file.forced and file.batch_id not in self._mixed
             taking = _Taking(self._engine, file, self._doors[file.door], self._now(), self._ask, size, refuses, alike)
             try:
                 return await self._lane.run(taking.commit, taking.committed)
             except CommitFailed:
                 raise
             except NotAlike:                    # nothing was stored: the next try asks each row
-                self._mixed.add(file.batch_id)
+                self._mixed[file.batch_id] += 1
+                alike = False
             except Exception:
                 if refuses:
                     raise
@@ -169,6 +249,8 @@ class _Taking:
         self.stretch = Stretch(0, 0, 0, 0)
         self.lines: list[Line] = []
         self.reserved: list[Reserved] = []
+        self.sheet: Sheet | None = None
+        self.asked_at, self.deadline = now, now             # the deadline is that of the try that is committed
         self._noted: list[tuple[int, int | None, int | None, str | None, str, str]] = []
 
     async def commit(self, connection: asyncpg.Connection) -> _Taking | None:
@@ -180,13 +262,15 @@ class _Taking:
                 return None
             self.stretch = stretch
             self.lines = await rows.rows(connection, merchant_id, batch_id, stretch, self._size)
-            self.reserved, self._noted = [], []
+            self.reserved, self._noted, self.sheet = [], [], None
             if self.lines:
                 orders = await self._orders(connection)
                 if self._refuses:
                     self._noted = [self._refused(line, Refusal.SERVICE_UNAVAILABLE) for line in self.lines]
                 else:
-                    await self._store(connection, self.lines, orders, FRESH_TOKENS)
+                    others = await self._store_alike(connection) if self._alike else self.lines
+                    if others:
+                        await self._store(connection, others, orders, FRESH_TOKENS)
                 self._noted.sort()
                 await rows.note_taken(connection, merchant_id, batch_id, self._noted)
             full = len(self.lines) == self._size
@@ -206,6 +290,18 @@ class _Taking:
         line, _, operation_id, code, _, _ = self._noted[0]
         row = await connection.fetchrow(rows.SQL.first_taken, *self._file[:2], line)
         return self if row is not None and tuple(row) == (operation_id, code) else None
+
+    async def _store_alike(self, connection: asyncpg.Connection) -> Sequence[Line]:
+        """Store the rows that are of one sort; the others."""
+        sheet, others = await self._door.alike(self._file, self.lines)
+        if sheet is None or not may_begin(sheet, self._now):
+            return self.lines
+        self.deadline = datetime.now(UTC) + self._ask
+        await alike.claim_sheet(
+            connection, sheet.reserved(0, self.deadline, self._now).row, list(sheet.rows()), self._now, self.deadline)
+        self.sheet = sheet
+        self._noted += zip(sheet.lines, sheet.ids, sheet.ids, repeat(None), sheet.masked, sheet.expiries, strict=False)
+        return others
 
     async def _store(
         self, connection: asyncpg.Connection, lines: Sequence[Line], orders: Mapping[int | str, Order], tries: int,

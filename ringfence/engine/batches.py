@@ -11,7 +11,8 @@ import logging
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
-from itertools import islice
+from itertools import chain, islice
+from operator import itemgetter
 from typing import NamedTuple
 
 import asyncpg
@@ -19,10 +20,11 @@ import asyncpg
 from ringfence.core.commands import Kind
 from ringfence.core.refusals import Refusal
 from ringfence.engine.intents import Intent, processor_key
+from ringfence.engine.sheet import Sheet
 from ringfence.processors.processor import Original
 from ringfence.storage import batches as rows
 from ringfence.storage import database
-from ringfence.storage.batches import FaultRow, File, Line, Order, Told, Total
+from ringfence.storage.batches import FaultRow, File, Line, Order, Told, Total, Whole
 from ringfence.storage.borrowing import borrowed
 
 __all__ = ["BatchDoor", "Batches", "File", "Line", "Order", "Prepared", "Told", "Total"]
@@ -62,11 +64,13 @@ class BatchDoor(NamedTuple):
 
     ``order_key(reference)`` is the key that begins an order.  ``prepare(file, lines, orders, fresh)`` says what each row means, in their
     order; ``orders`` by number and by key, ``fresh``: tokens are read again.  ``code(kind, refusal)`` is how a refusal is said.
+    ``alike(file, lines)`` gives the rows that are of one sort as a sheet, and the others.
     """
 
     order_key: Callable[[str], str]
     prepare: Callable[[File, Sequence[Line], Mapping[int | str, Order], bool], Awaitable[list[Prepared]]]
     code: Callable[[str, Refusal], str]
+    alike: Callable[[File, Sequence[Line]], Awaitable[tuple[Sheet | None, Sequence[Line]]]]
 
 
 class Contents(NamedTuple):
@@ -95,7 +99,7 @@ class Batches:
         self._connect, self._pool, self.now, self.new_id, self._doors, self._nudge = connect, pool, now, new_id, doors, nudge
         self._uploads = asyncio.Semaphore(at_once)
         self._settled: dict[int, tuple[int, int]] = {}      # by batch: a wave, and the first line of it that may not have ended
-        self._counted: dict[int, dict[int, list[Total]]] = {}       # by batch, by the first line of pages whose rows have all ended
+        self._counted: dict[int, dict[tuple[int, int], list[Total]]] = {}       # by batch, by first and last line, where all rows have ended
 
     # -- handing in
 
@@ -177,18 +181,23 @@ class Batches:
 
     async def told(self, file: File) -> AsyncIterator[list[Told]]:
         """Rows with what became of them, a page at a time; while one is put into words, the next ones are on their way."""
-        async def page_from(line: int) -> list[Told]:
+        async def page(first: int, last: int, stretch: Whole | None) -> list[Told]:
             async with borrowed(self._pool) as connection:
-                return await rows.results(connection, *file[:2], line, min(line + PAGE - 1, file.last_line))
+                if stretch is not None:
+                    return await rows.results_of_whole(connection, *file[:2], stretch)
+                return await rows.results(connection, *file[:2], first, last)
 
-        left = iter(range(2, file.last_line + 1, PAGE))
-        coming = deque(asyncio.ensure_future(page_from(line)) for line in islice(left, AHEAD))
+        async with borrowed(self._pool) as connection:
+            whole = await rows.whole(connection, *file[:2])
+        pages: list[tuple[int, int, Whole | None]] = [(*one, None) for one in _between(whole, file.last_line)]
+        left = iter(sorted([*pages, *((one.first_line, one.last_line, one) for one in whole)], key=itemgetter(0)))
+        coming = deque(asyncio.ensure_future(page(*one)) for one in islice(left, AHEAD))
         try:
             while coming:
-                page = await coming[0]
+                told = await coming[0]
                 coming.popleft()
-                coming.extend(asyncio.ensure_future(page_from(line)) for line in islice(left, 1))
-                yield page
+                coming.extend(asyncio.ensure_future(page(*one)) for one in islice(left, 1))
+                yield told
         finally:
             for one in coming:
                 one.cancel()
@@ -235,7 +244,11 @@ class Batches:
             try:
                 return await self._look(await rows.open_files(connection))
             finally:
-                await database.unlock(connection, LOCKS, LOOKING)
+                try:
+                    await database.unlock(connection, LOCKS, LOOKING)
+                except BaseException:
+                    connection.terminate()              # the lock dies with it: the pool does not look for what is left behind
+                    raise
 
     async def _look(self, files: Sequence[File]) -> int:
         moved = 0
@@ -321,25 +334,28 @@ class Batches:
         return True
 
     async def _sums(self, file: File) -> list[Total] | None:
-        """What the rows came to; ``None`` while any has not ended.  Pages whose rows have all ended are counted once."""
-        counted = self._counted.setdefault(file.batch_id, {})
-        left = iter([line for line in range(2, file.last_line + 1, PAGE) if line not in counted])
+        """What the rows came to; ``None`` while any has not ended.  Pages whose rows have all ended are counted once, and stretches that
+        were noted with their outcomes are not counted again."""
+        async with borrowed(self._pool) as connection:
+            whole = await rows.whole(connection, *file[:2])
+        pages, counted = _between(whole, file.last_line), self._counted.setdefault(file.batch_id, {})
+        left = iter([page for page in pages if page not in counted])
 
         async def count() -> None:
-            for line in left:
+            for page in left:
                 async with borrowed(self._pool) as connection:
-                    page = await rows.sums(connection, *file[:2], line, min(line + PAGE - 1, file.last_line))
-                if not any(one.ended == "unknown" or (one.ended == "waiting" and file.state == PROCESSING) for one in page):
-                    counted[line] = page
+                    found = await rows.sums(connection, *file[:2], *page)
+                if not any(one.ended == "unknown" or (one.ended == "waiting" and file.state == PROCESSING) for one in found):
+                    counted[page] = found
 
         await asyncio.gather(*(count() for _ in range(AHEAD)))
-        if any(line not in counted for line in range(2, file.last_line + 1, PAGE)):
+        if any(page not in counted for page in pages):
             return None
         sums: Counter[tuple[str, str, str, str]] = Counter()
-        for page in counted.values():
-            for kind, currency, many, minor, ended in page:
-                sums[kind, currency, ended, "rows"] += many
-                sums[kind, currency, ended, "minor"] += minor
+        noted = [Total(Kind.PURCHASE, one.currency, one.rows, one.minor, "approved") for one in whole]
+        for kind, currency, many, minor, ended in chain(noted, *(counted[page] for page in pages)):
+            sums[kind, currency, ended, "rows"] += many
+            sums[kind, currency, ended, "minor"] += minor
         return [
             Total(kind, currency, many, sums[kind, currency, ended, "minor"], ended)
             for (kind, currency, ended, what), many in sorted(sums.items()) if what == "rows"]
@@ -363,6 +379,15 @@ def original_of(order: Order) -> Original:
 
 class _Refused(Exception):
     """Takes back what the transaction did."""
+
+
+def _between(whole: Sequence[Whole], last_line: int) -> list[tuple[int, int]]:
+    """The lines of a file that stand in none of these stretches, in pages: first and last line of each."""
+    ends = [1, *(one.last_line for one in whole)]
+    begins = [*(one.first_line for one in whole), last_line + 1]
+    return [
+        (line, min(line + PAGE, begin) - 1)
+        for end, begin in zip(ends, begins, strict=True) for line in range(end + 1, begin, PAGE)]
 
 
 def _parts(count: int) -> int:

@@ -11,8 +11,9 @@ from operator import itemgetter
 
 import asyncpg
 
+from ringfence.core.chain import Link
 from ringfence.core.ledger import Transferred
-from ringfence.storage.payments import SQL, Finished, OperationRow
+from ringfence.storage.payments import SQL, BalanceRow, Finished, OperationRow
 
 
 class NotAlike(Exception):
@@ -56,6 +57,34 @@ async def claim(
                 raise NotAlike
     except asyncpg.UniqueViolationError as taken:
         raise NotAlike from taken
+
+
+async def claim_sheet(
+    connection: asyncpg.Connection, model: OperationRow, own: Sequence[tuple], asked_at: datetime, ask_deadline: datetime,
+) -> None:
+    """The same for rows that are of one sort to begin with: ``model`` says what they share; each its own, as ``own_operation`` has it, and
+    each has a token."""
+    tokens = dict([row[7:9] for row in own])
+    try:
+        if await connection.fetchval(SQL.tokens_stand, model.merchant_id, list(tokens), list(tokens.values())) != len(tokens):
+            raise NotAlike
+        await connection.execute(SQL.claim_sheet, own, asked_at, ask_deadline, *_SHARED(model))
+    except asyncpg.UniqueViolationError as taken:
+        raise NotAlike from taken
+
+
+def shared_if_whole(first: tuple) -> tuple | None:
+    """What a row of the type ``first_outcome`` shares with its sort; ``None`` where it is not that of a purchase approved whole."""
+    minor, authorized, captured, used, posted = _AMOUNTS(first)
+    whole = minor == authorized == captured == used == posted and _ALWAYS(first) == _IS_WHOLE
+    return _OUTCOME_SHARED(first) if whole else None
+
+
+async def finish_whole(
+    connection: asyncpg.Connection, shared: tuple, own: Sequence[tuple], balances: Sequence[BalanceRow], link: Link, now: datetime,
+) -> None:
+    """Store a batch of purchases that were approved whole, of one sort: payment, minor units, approval code, scheme and processor reference."""
+    await connection.execute(SQL.finish_alike, [], own, now, link.batch_id, *shared, balances, [link])
 
 
 async def finish(connection: asyncpg.Connection, finished: Finished, now: datetime) -> None:

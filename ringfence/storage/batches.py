@@ -121,6 +121,16 @@ class Stretch(NamedTuple):
     wave: int
 
 
+class Whole(NamedTuple):
+    """Lines that have all ended as purchases approved whole: the first, the last, how many they are, and minor units together."""
+
+    first_line: int
+    last_line: int
+    currency: str
+    rows: int
+    minor: int
+
+
 class Told(NamedTuple):
     """A row and what became of it; ``payment_id`` ``None`` where nobody has taken it, or it was refused."""
 
@@ -267,6 +277,31 @@ async def note_taken(
     await connection.execute(
         SQL.note_taken, merchant_id, batch_id, lines[0], lines[-1], lines, payments, None if operations == payments else operations,
         codes if any(codes) else None, cards, expiries)
+
+
+async def note_whole(connection: Connection, merchant_id: int, batch_id: int, stretch: Whole) -> None:
+    """Store in the commit of their outcomes that a stretch of lines needs not be asked about again."""
+    await connection.execute(SQL.note_whole, merchant_id, batch_id, *stretch)
+
+
+async def whole(connection: Connection, merchant_id: int, batch_id: int) -> list[Whole]:
+    """Such stretches, in the order of their lines."""
+    return [Whole(*row) for row in await connection.fetch(SQL.whole, merchant_id, batch_id)]
+
+
+async def results_of_whole(connection: Connection, merchant_id: int, batch_id: int, stretch: Whole) -> list[Told]:
+    """The rows of such a stretch, with what became of them."""
+    taken = await connection.fetchrow(SQL.taken_of_whole, merchant_id, batch_id, stretch.first_line)
+    if taken is None:                   # erased, with its rows
+        return []
+    found = await connection.fetch(SQL.rows_of_whole, merchant_id, batch_id, *stretch[:2])
+    if len(found) != stretch.rows:      # some of its rows are erased
+        known = {line: more for line, *more in zip(*taken, strict=True)}
+        taken = list(zip(*[(row[0], *known[row[0]]) for row in found], strict=True)) or ((),) * 4
+    currency = stretch.currency
+    return [
+        tuple.__new__(Told, (line, "purchase", minor, currency, reference, None, payment_id, payment_id, None, card, expiry, "approved", minor, None))
+        for (line, minor, reference), payment_id, card, expiry in zip(found, *taken[1:], strict=True)]
 
 
 async def sums(connection: Connection, merchant_id: int, batch_id: int, first: int, last: int) -> list[Total]:

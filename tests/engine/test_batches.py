@@ -6,11 +6,13 @@ import json
 from datetime import timedelta
 
 import pytest
+from msgspec.structs import replace
 
 from ringfence.api.aps.batch import Limits
 from ringfence.background import abandoned
 from ringfence.core.outcomes import Declined, Silence, Unknown
-from ringfence.engine import batches
+from ringfence.engine import batch_carrier, batches
+from ringfence.engine.intents import Ended
 from tests.engine.batching import HEADER, clerk, paid_once, purchase
 from tests.engine.composition import approve
 from tests.engine.recovering import try_due
@@ -86,6 +88,7 @@ async def test_rows_of_one_order_run_in_the_order_of_the_file(one, here):
     await one.prove()
 
 
+@pytest.mark.new_database
 async def test_a_wave_of_few_rows_is_looked_at_in_few_pages(one, here, monkeypatch):
     """Ten rows of one order in a longer file: whether each has ended is asked of the pages that it stands in, not of the file."""
     looked, sums = [], batches.rows.sums
@@ -110,6 +113,104 @@ async def test_a_wave_of_few_rows_is_looked_at_in_few_pages(one, here, monkeypat
         # The first wave, then each of ten waves in a page or two, at last the sums of all.
         assert looked[:len(pages)] == pages and sorted(looked[-len(pages):]) == pages
         assert looked[len(pages):-len(pages)] == [26, 34, 26, 26, 26, 30, 30, 30, 30, 34]
+    await one.prove()
+
+
+async def test_a_row_on_a_sheet_is_the_intent_it_is_by_itself(one, here):
+    """Whatever its cells hold; and what is of another sort, or no purchase, is left to go its own way."""
+    async with clerk(one) as desk:
+        token, other = await paid_once(here, "gold"), await paid_once(here, "silver")
+        header = "command,merchant_reference,amount,currency,customer_email,eci,token_name,language,order_description"
+        await desk.handed_in(here, "M-1", [
+            f"PURCHASE,b,1000,AED,a@shop.example,RECURRING,{token},en,plain", f"PURCHASE,a,7,AED,b@shop.example,,{other},,Größe 5' x 3'",
+            f"PURCHASE,d,9,KWD,b@shop.example,RECURRING,{other},ar,other", "PURCHASE,e,9,AED,b@shop.example,RECURRING,nobody,ar,other",
+            "CAPTURE,b,500,AED,,,,en,", f'PURCHASE,c,31,AED,a@shop.example,RECURRING,{token},en,"a b"'], header)
+        door, file = desk.carrier._doors["aps"], await desk.desk.named(here.account.merchant_id, "M-1")
+        lines = [batches.Line(*row) for row in await one.pool.fetch(
+            "SELECT line, kind, reference, fort_id, minor, currency, cells FROM batch_rows ORDER BY line")]
+        sheet, others = await door.alike(file, lines)
+        assert sheet.references == ["a", "b", "c"] and sheet.lines == [3, 2, 7] and {line.line for line in others} == {4, 5, 6}
+        alone = await door.prepare(file, [lines[1], lines[0], lines[5]], {}, False)
+        for place, prepared in enumerate(alone):
+            mine = sheet.intent(place)
+            assert replace(mine, payment_id=1, command=mine.command._replace(operation_id=1)) == replace(
+                prepared.intent, payment_id=1, command=prepared.intent.command._replace(operation_id=1))
+            assert (sheet.masked[place], sheet.expiries[place]) == (prepared.card_number, prepared.expiry_date)
+        assert sheet.ids == sorted(sheet.ids)
+
+
+async def test_what_ended_whole_is_not_counted_again(one, here, monkeypatch):
+    """Of three stretches one holds a decline: only that one is asked about row by row, and the sums come to the totals."""
+    looked, sums = [], batches.rows.sums
+
+    async def counted(connection, merchant_id, batch_id, first, last):
+        looked.append((first, last))
+        return await sums(connection, merchant_id, batch_id, first, last)
+
+    monkeypatch.setattr(batches.rows, "sums", counted)
+
+    def mostly(message):
+        return Declined("51") if message.minor == 666 else approve(message)
+
+    async with clerk(one, chunk=4) as desk:
+        token = await paid_once(here, "gold")
+        one.processor.say(*[mostly] * 12)
+        await desk.let_go(here, "M-1", [purchase(f"o-{number}", token, 666 if number == 5 else 100 + number) for number in range(12)])
+        await desk.work()
+        file = await desk.desk.named(here.account.merchant_id, "M-1")
+        assert await one.value("SELECT array_agg(ARRAY[first_line, last_line, rows, minor] ORDER BY first_line) FROM batch_whole") == [
+            [2, 5, 4, 406], [10, 13, 4, 438]]
+        assert looked == [(6, 9)] and file.agrees and await desk.desk.progress(file) == (11, 1, 0)
+        assert {(sum.ended, sum.rows, sum.minor) for sum in file.sums} == {("approved", 11, 1161), ("declined", 1, 666)}
+        told = await desk.results(here, "M-1")
+        assert [row["response_code"] for row in told.values()] == [*["14000"] * 5, told[7]["response_code"], *["14000"] * 6]
+        assert told[7]["status"] == "13" and list(told) == list(range(2, 14))
+        assert [row["merchant_reference"] for row in told.values()] == [f"o-{number}" for number in range(12)]
+        assert {row["fort_id"] for row in told.values()} == {
+            str(row[0]) for row in await one.pool.fetch("SELECT payment_id FROM operations WHERE source = 'batch'")}
+    await one.prove()
+
+
+@pytest.mark.parametrize(("quick", "slow", "sizes"), [(1.0, 2.0, [4, 8, 16, 16, 6]), (0.0, 2.0, [4] * 12 + [2]), (1.0, 0.0, [4] * 12 + [2])])
+async def test_commits_grow_where_answers_take_no_time(one, here, monkeypatch, quick, slow, sizes):
+    """Up to what they may; where asking takes its time they stay small, so that every answer is in time."""
+    monkeypatch.setattr(batch_carrier, "QUICK", quick)
+    monkeypatch.setattr(batch_carrier, "SLOW", slow)
+    async with clerk(one, chunk=4, most=16) as desk:
+        token = await paid_once(here, "gold")
+        await desk.let_go(here, "M-1", [purchase(f"o-{number}", token) for number in range(50)])
+        await desk.work()
+        assert await one.value("SELECT array_agg(rows ORDER BY first_line) FROM batch_whole") == sizes
+    await one.prove()
+
+
+@pytest.mark.parametrize("failure", [RuntimeError("poison"), None])
+async def test_rows_that_cannot_end_together_end_one_by_one(one, here, failure):
+    """Where their commit raises, or some attempt has its outcome already: each is told as it ended, once."""
+    async with clerk(one) as desk:
+        token = await paid_once(here, "gold")
+        whole = desk.carrier._whole
+
+        async def refused(sheet, outcomes, *more):
+            if failure is not None:
+                raise failure
+            # Somebody ends one of them first: what its owner heard is late then.
+            await desk.carrier._outcomes([Ended(sheet.reserved(1, *more[:2]), Unknown(Silence.OWNER_GONE))])
+            await whole(sheet, outcomes, *more)
+
+        desk.carrier._whole = refused
+        await desk.let_go(here, "M-1", [purchase(f"o-{number}", token) for number in range(5)])
+        await desk.carrier.run()
+        assert await one.value("SELECT count(*) FROM batch_whole") == 0
+        file = await desk.desk.named(here.account.merchant_id, "M-1")
+        if failure is not None:
+            await desk.work()
+            assert await desk.desk.progress(file) == (5, 0, 0)
+            assert {row["response_code"] for row in (await desk.results(here, "M-1")).values()} == {"14000"}
+        else:
+            await desk.desk.look()
+            assert await desk.desk.progress(file) == (4, 0, 1)
+            assert (await desk.ask(here, "GET_BATCH_RESULTS", "M-1"))[0] == "71140"     # one is unknown
     await one.prove()
 
 
@@ -384,8 +485,6 @@ async def test_only_its_own_merchant_sees_a_batch(one, here):
 
 async def test_a_row_that_cannot_be_stored_is_refused_alone(one, here, monkeypatch):
     """Whatever is wrong with it: the rows around it are carried out."""
-    from ringfence.engine import batch_carrier
-
     real = batch_carrier.IntentBatch
 
     class Poisoned(real):
@@ -394,7 +493,15 @@ async def test_a_row_that_cannot_be_stored_is_refused_alone(one, here, monkeypat
                 raise ValueError("poison")
             super().__init__(intents, *rest, **how)
 
+    whole = batch_carrier.alike.claim_sheet
+
+    async def poisoned(connection, model, own, *rest):
+        if any(row[2] == "poison" for row in own):
+            raise ValueError("poison")
+        await whole(connection, model, own, *rest)
+
     monkeypatch.setattr(batch_carrier, "IntentBatch", Poisoned)
+    monkeypatch.setattr(batch_carrier.alike, "claim_sheet", poisoned)
     async with clerk(one, chunk=64) as desk:
         token = await paid_once(here, "gold")
         await desk.let_go(here, "M-1", [purchase("poison" if number == 5 else f"o-{number}", token) for number in range(12)])

@@ -66,6 +66,7 @@ async def counts(one: Process) -> tuple[int, int]:
         " FROM operations WHERE kind = 'void'"))
 
 
+@pytest.mark.new_database
 async def test_five_thousand_holds_are_released_quickly_and_hold_up_nobody(one: Process, sweeping: Sweeper, capsys: pytest.CaptureFixture):
     """Each once, in chunks; a merchant with one hold is among the first.  How long it took and how late the loop was is printed."""
     many, few = await shop(one, "Many"), await shop(one, "Few")
@@ -220,6 +221,7 @@ async def test_a_sweep_ends_where_outcomes_cannot_be_stored(one: Process, sweepi
     assert await sweeping.sweep() == 60 - asked
 
 
+@pytest.mark.new_database
 async def test_the_oldest_holds_are_read_from_the_index(one: Process, database: str):
     """Without statistics too, a chunk reads neither the whole table nor all that is due before it sorts."""
     connection = await storage.connect(database, application_name="test")

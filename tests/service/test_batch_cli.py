@@ -133,19 +133,23 @@ def carried_out(sandbox: Sandbox, reference: str) -> dict[str, Any]:
 @pytest.mark.timeout(600)
 def test_workers_that_are_killed_lose_no_row_and_repeat_none(sandbox: Sandbox, token: str, tmp_path: Path):
     """Both of them in the middle, one after the other: what was under way ends by reversal, and the proof agrees."""
-    file = written(tmp_path, *(row(f"K-{number}", token) for number in range(6_000)))
-    submitting = subprocess.Popen([sys.executable, "-m", "ringfence.cli", "batch", "submit", file, "--reference", "KILLED", "--yes", "--json",
-                                   "--data", str(sandbox.data)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    done = 0
-    for _ in range(2):
-        while (stands := carried_out(sandbox, "KILLED")).get("progress", {}).get("done", 0) <= done or not (killed := workers(sandbox)):
-            time.sleep(0.01)                                # rows are carried out meanwhile
-        done = stands["progress"]["done"]
-        assert stands["state"] == "processing", "it was over before anybody was killed"
-        os.kill(killed[0], signal.SIGKILL)
-    submitting.communicate()                                # it may have asked the worker that died
+    file = written(tmp_path, *(row(f"K-{number}", token) for number in range(12_000)))
+    assert sandbox.command("simulator", "set", "--latency", "0.5").returncode == Exit.OK      # however fast the machine is, it is not over before
+    try:
+        submitting = subprocess.Popen([sys.executable, "-m", "ringfence.cli", "batch", "submit", file, "--reference", "KILLED", "--yes", "--json",
+                                       "--data", str(sandbox.data)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        done = 0
+        for _ in range(2):
+            while (stands := carried_out(sandbox, "KILLED")).get("progress", {}).get("done", 0) <= done or not (killed := workers(sandbox)):
+                time.sleep(0.01)                            # rows are carried out meanwhile
+            done = stands["progress"]["done"]
+            os.kill(killed[0], signal.SIGKILL)
+            assert stands["state"] == "processing", "it was over before anybody was killed"
+        submitting.communicate()                            # it may have asked the worker that died
+    finally:
+        sandbox.command("simulator", "set", "--latency", "0")
     while carried_out(sandbox, "KILLED").get("state") != "done":
         time.sleep(0.1)                                     # what was under way ends in other processes
     told = list(csv.DictReader(sandbox.command("batch", "results", "KILLED").stdout.splitlines()))
-    assert len(told) == 6_000 and {one["response_code"] for one in told} <= {"14000", "13666"}
+    assert len(told) == 12_000 and {one["response_code"] for one in told} <= {"14000", "13666"}
     assert sandbox.command("proof").returncode == Exit.OK

@@ -13,13 +13,13 @@ from ringfence.storage import payments as rows
 from ringfence.storage.alike import NotAlike
 from ringfence.storage.database import connect
 from ringfence.storage.payments import BalanceRow, Finished, OperationRow
+from tests.storage.storing import stored
 
 pytestmark = pytest.mark.anyio
 
 NOW = datetime(2026, 1, 5, 7, 9, 19, tzinfo=UTC)
 DAY = date(2026, 1, 5)
 LATER = datetime(2100, 1, 1, tzinfo=UTC)         # a deadline that does not lie behind the transaction's beginning
-TABLES = ("operations", "outcomes", "payments", "transfers", "balances", "events", "batches")
 
 
 @pytest.fixture
@@ -60,16 +60,6 @@ MIXES = {
     "of no sort": [DECLINED, AUTHORIZED, UNKNOWN, IN_PART],
     "one": [whole(1)],
 }
-
-
-async def stored(connection: asyncpg.Connection, store) -> dict[str, list[tuple]]:
-    """What a function stores, by table; it is taken back."""
-    transaction = connection.transaction()
-    await transaction.start()
-    await store()
-    found = {table: sorted(map(repr, await connection.fetch(f"SELECT * FROM {table}"))) for table in TABLES}
-    await transaction.rollback()
-    return found
 
 
 @pytest.mark.parametrize("mix", MIXES)

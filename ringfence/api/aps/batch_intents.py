@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from hashlib import blake2b
+from operator import attrgetter
 from typing import NamedTuple
 
 import msgspec
@@ -27,6 +28,7 @@ from ringfence.core.refusals import Refusal
 from ringfence.engine.batches import BatchDoor, File, Line, Order, Prepared, Told, original_of
 from ringfence.engine.engine import may_initiate
 from ringfence.engine.intents import CardInHand, Intent
+from ringfence.engine.sheet import Sheet, may_be_of_one_sort
 from ringfence.engine.vault import StoredCard, Token, stored_card
 
 __all__ = ["batch_door", "code_of"]
@@ -44,6 +46,7 @@ PURCHASE, RECURRING = OPERATIONS["command", "PURCHASE"], "RECURRING"
 COMMANDS = {kind: OPERATIONS["command", name] for name, kind in KINDS.items()}
 _ENCODE = msgspec.json.Encoder().encode
 _prepared, _command = (partial(tuple.__new__, kind) for kind in (Prepared, Command))
+_REFERENCE = attrgetter("reference")
 _INITIATION, _CHANNEL = INITIATIONS[RECURRING]
 
 
@@ -53,21 +56,39 @@ def batch_door(
     """This door's words for its rows.  ``account_of``: under which account a file was handed in, ``None`` where that is no longer there."""
     readings: dict[int, _Reading] = {}
 
-    async def prepare(file: File, lines: Sequence[Line], orders: Mapping[int | str, Order], fresh: bool) -> list[Prepared]:
+    async def reading_of(file: File) -> _Reading | None:
         account = await account_of(file)
         if account is None or not account.merchant.active:
-            return [Prepared(None, _failure(line.kind) + "015") for line in lines]
+            return None
         reading = readings.pop(file.batch_id, None)
         if reading is None or not reading.is_of(account):
             reading = _Reading(service, account, file)
         readings[file.batch_id] = reading               # the last one
         if len(readings) > FILES:
             del readings[next(iter(readings))]
+        return reading
+
+    async def alike(file: File, lines: Sequence[Line]) -> tuple[Sheet | None, Sequence[Line]]:
+        reading = await reading_of(file)
+        if reading is None or reading.has_modes:
+            return None, lines
+        purchases = sorted((line for line in lines if line.kind == Kind.PURCHASE), key=_REFERENCE)
+        cells = [line.cells.split(SEAM) for line in purchases]
+        await reading.load({reading.token_name(one) for one in cells}, fresh=False)
+        sheet, others = reading.sheet(purchases, cells)
+        if len(purchases) < len(lines):
+            others = sorted([*others, *(line for line in lines if line.kind != Kind.PURCHASE)])
+        return sheet, others
+
+    async def prepare(file: File, lines: Sequence[Line], orders: Mapping[int | str, Order], fresh: bool) -> list[Prepared]:
+        reading = await reading_of(file)
+        if reading is None:
+            return [Prepared(None, _failure(line.kind) + "015") for line in lines]
         cells = [line.cells.split(SEAM) if line.kind == Kind.PURCHASE else [] for line in lines]
         if wanted := {reading.token_name(one) for one in cells if one}:
             await reading.load(wanted, fresh=fresh)
         if links is not None and any(line.kind == LINK for line in lines):
-            told = await links(account, [(reading.given(line), f"batch:{file.batch_id}:{line.line}") for line in lines])
+            told = await links(reading.account, [(reading.given(line), f"batch:{file.batch_id}:{line.line}") for line in lines])
             return [Prepared(None, one) for one in told]
         if all(cells):
             return reading.purchases(lines, cells)
@@ -76,7 +97,7 @@ def batch_door(
             return [await _by_its_rules(service, line, one) for line, one in zip(lines, prepared, strict=True)]
         return prepared
 
-    return BatchDoor(order_key, prepare, code)
+    return BatchDoor(order_key, prepare, code, alike)
 
 
 async def _by_its_rules(service: Service, line: Line, prepared: Prepared) -> Prepared:
@@ -125,17 +146,18 @@ class _Shown(NamedTuple):
     processor: str
     tail: bytes                             # the end of the details of its rows
     mark: str                               # what the content of a row ends in
+    is_lasting: bool = False                # the token is there to stay: no payment has to prove it
 
 
 class _Reading:
     """Rows of one file: what all of them share is worked out once."""
 
     def __init__(self, service: Service, account: Account, file: File) -> None:
-        self._service, self._account, self._file = service, account, file
+        self._service, self.account, self._file = service, account, file
         self._names: list[str] = file.columns
         at = {name: place for place, name in enumerate(self._names)}
         self._token, self._option = at.get("token_name", 0), at.get("payment_option")
-        self._mode = "recurring_mode" in at
+        self.has_modes = "recurring_mode" in at             # rows may differ in who begins them
         self._shown: dict[str, tuple[Token | None, _Shown]] = {}
         caller = {"merchant_identifier": account.credential.merchant_identifier, "access_code": account.credential.access_code}
         self._base = {**caller, "language": file.language}
@@ -152,7 +174,7 @@ class _Reading:
 
     def is_of(self, account: Account) -> bool:
         """Whether that is the account it was read for, as it is now."""
-        return self._account == account
+        return self.account == account
 
     def token_name(self, cells: Sequence[str]) -> str:
         """The token a row is paid with."""
@@ -160,7 +182,7 @@ class _Reading:
 
     async def load(self, wanted: set[str], *, fresh: bool) -> None:
         """Know the tokens that rows name."""
-        vault, merchant_id = self._service.vault, self._account.merchant.merchant_id
+        vault, merchant_id = self._service.vault, self.account.merchant.merchant_id
         known = {name: None if fresh else vault.cached_token(merchant_id, name) for name in sorted(wanted)}
         asked = [name for name, token in known.items() if token is None or may_initiate(token)]     # only the good news may come from the cache
         known.update(zip(asked, await asyncio.gather(*(vault.token(merchant_id, name, fresh=True) for name in asked)), strict=True))
@@ -172,7 +194,7 @@ class _Reading:
                 self._shown[name] = token, self._show(token)
 
     def _show(self, token: Token | None) -> _Shown:
-        settings = self._account.settings
+        settings = self.account.settings
         if token is None or not token.active:
             refusal = code(Kind.PURCHASE, Refusal.TOKEN_NOT_FOUND if token is None else Refusal.TOKEN_INACTIVE)
             return _Shown(CardInHand(None), refusal, "", {}, "", "", "", b"", "")
@@ -185,8 +207,8 @@ class _Reading:
             fields["card_holder_name"] = token.holder
         card = CardInHand(None, token.expiry, stored=stored, token=token, holder=token.holder)
         return _Shown(card, self._refusal(token, settings), stored.brand, fields, masked, token.expiry,
-                      self._service.route(self._account.merchant, stored.brand), b"," + _ENCODE({CARD: fields})[1:],
-                      f"|{stored.card_id}")
+                      self._service.route(self.account.merchant, stored.brand), b"," + _ENCODE({CARD: fields})[1:],
+                      f"|{stored.card_id}", not token.in_flow)
 
     def _refusal(self, token: Token, settings: Settings) -> str:
         """The code that every recurring payment with this token gets now; "" for none."""
@@ -203,12 +225,12 @@ class _Reading:
     def purchases(self, lines: Sequence[Line], rows: Sequence[Sequence[str]]) -> list[Prepared]:
         """Recurring payments, as ``payments.pay`` would begin each; ``rows`` are the cells of the lines."""
         shown_of, token_at, option_at = self._shown, self._token, self._option
-        merchant, actor, new_id = self._account.merchant, self._account.actor, self._service.engine.new_id
+        merchant, actor, new_id = self.account.merchant, self.account.actor, self._service.engine.new_id
         merchant_id, identifier, magic = merchant.merchant_id, merchant.identifier, merchant.settings.magic_amounts
-        asked, head, template, in_file_order = self._asked.copy, self._head, self._template, self._repeats_all and not self._mode
+        asked, head, template, in_file_order = self._asked.copy, self._head, self._template, self._repeats_all and not self.has_modes
         prepared: list[Prepared] = []
         for line, cells in zip(lines, rows, strict=True):
-            card, refusal, brand, _, masked, expiry, processor, tail, mark = shown = shown_of[cells[token_at]][1]
+            card, refusal, brand, _, masked, expiry, processor, tail, mark, _ = shown = shown_of[cells[token_at]][1]
             if not refusal and option_at is not None and (option := cells[option_at]) and option != brand:
                 refusal = f"{PURCHASE.failure}110"
             if refusal:
@@ -223,7 +245,7 @@ class _Reading:
                 details = head + (template % tuple(cells)).encode() + tail      # what follows, in fewer steps
             else:
                 given = cells_of(self._names, text)
-                details = _ENCODE({**self._payment, **_echoed(given, PURCHASE.echoes), CARD: shown.fields})
+                details = self._details(given, shown)
                 if given.get("recurring_mode") == "UNSCHEDULED":
                     initiation = Initiation.UNSCHEDULED
             prepared.append(_prepared((Intent(
@@ -233,10 +255,63 @@ class _Reading:
             ), None, masked, expiry)))
         return prepared
 
+    def _details(self, given: Mapping[str, str], shown: _Shown) -> bytes:
+        return _ENCODE({**self._payment, **_echoed(given, PURCHASE.echoes), CARD: shown.fields})
+
+    def sheet(self, lines: Sequence[Line], rows: Sequence[Sequence[str]]) -> tuple[Sheet | None, list[Line]]:
+        """The rows that are of one sort with the first that can be, and the others; given in the order of their references.
+
+        What stands in the sheet is what ``purchases`` makes of each, in fewer steps; a test compares them.
+        """
+        shown_of, token_at, option_at = self._shown, self._token, self._option
+        sort, others = ("", ""), list[Line]()
+        mine: list[Line] = []
+        cells: list[Sequence[str]] = []
+        shown: list[_Shown] = []
+        model: Intent | None = None
+        for line, row in zip(lines, rows, strict=True):
+            one = shown_of[row[token_at]][1]
+            if one.refusal or (option_at is not None and row[option_at] not in ("", one.brand)):
+                others.append(line)
+            elif (line.currency, one.processor) == sort and one.is_lasting:
+                mine.append(line)
+                cells.append(row)
+                shown.append(one)
+            elif model is not None or (model := self._model(line, row)) is None:
+                others.append(line)
+            else:
+                sort = line.currency, one.processor
+                mine, cells, shown = [line], [row], [one]
+        if model is None:
+            return None, others
+        new_id, asked, names, head, template = self._service.engine.new_id, self._asked.copy, self._names, self._head, self._template
+
+        def content(text: str) -> bytes:                    # as ``_content`` says
+            digest = asked()
+            digest.update(text.encode())
+            return digest.digest()
+
+        return Sheet(
+            model, [line.line for line in mine], [model.payment_id, *(new_id() for _ in mine[1:])], [line.minor for line in mine],
+            [line.reference or "" for line in mine], [order_key(line.reference or "") for line in mine],
+            [content(line.cells + one.mark) for line, one in zip(mine, shown, strict=True)],
+            [head + (template % tuple(row)).encode() + one.tail if self._as_they_stand(line, row) else self._details(cells_of(names, line.cells), one)
+             for line, row, one in zip(mine, cells, shown, strict=True)],
+            [one.card for one in shown], [one.masked for one in shown], [one.expiry for one in shown]), others
+
+    def _model(self, line: Line, cells: Sequence[str]) -> Intent | None:
+        """The intent of a row, where others can be like it."""
+        [first] = self.purchases((line,), (cells,))
+        return first.intent if first.intent is not None and may_be_of_one_sort(first.intent) else None
+
+    def _as_they_stand(self, line: Line, cells: Sequence[str]) -> bool:
+        """Whether the details of a row may hold its cells as they are."""
+        return self._repeats_all and "" not in cells and '"' not in line.cells and "\\" not in line.cells
+
     def later(self, line: Line, orders: Mapping[int | str, Order]) -> Prepared:
         """A capture, void or refund, as ``maintenance.operate`` would ask for it."""
         kind = Kind(line.kind)
-        operation, account, service = COMMANDS[kind], self._account, self._service
+        operation, account, service = COMMANDS[kind], self.account, self._service
         given = self.given(line)
         order = orders.get(line.fort_id) if line.fort_id is not None else orders.get(order_key(line.reference or ""))
         if order is None or (line.fort_id is not None and given.get("merchant_reference", order.reference) != order.reference):

@@ -106,6 +106,9 @@ class Lines:
         if max(map(len, lines)) > LONGEST:
             place = next(place for place, line in enumerate(lines) if len(line) > LONGEST)
             raise self._too_long(self.read + 1 + place)
+        if b'"' not in block and b"\r" not in block:
+            self.read += len(lines)
+            return [line.split(",") if line else [] for line in lines]          # as the reader does where nothing is quoted
         try:
             rows = list(csv.reader(lines, strict=True))
         except csv.Error:

@@ -71,7 +71,8 @@ class _Plan(NamedTuple):
 
     operation: Operation
     kind: str
-    fits: Callable[[str], object]
+    fits: Callable[[str], object]                           # a row's cells, joined by newlines
+    columns: Sequence[Callable[[str], object]] = ()         # some cells of each column, a newline behind each
 
 
 def accepted_of(operation: Operation) -> frozenset[str]:
@@ -137,6 +138,14 @@ class Rows:
     def take(self, first_line: int, rows: Sequence[Sequence[str]]) -> list[str]:
         """Rows as they are kept, one text for each that is right, in the form of COPY (tab-separated): line, kind, reference, fort_id,
         minor units, currency, cells.  Empty lines are passed over.  Raises ``BadFile`` for a file of another sort."""
+        kept = self._take_by_columns(first_line, rows)
+        if kept is None:
+            kept = self._take_in_turn(first_line, rows)
+        if len(self.totals) > 1 and LINK in (kinds := {kind for kind, _ in self.totals}) and len(kinds) > 1:
+            raise BadFile(FILE, 0, "a file of payment links holds nothing else")
+        return kept
+
+    def _take_in_turn(self, first_line: int, rows: Sequence[Sequence[str]]) -> list[str]:
         kept: list[str] = []
         width, command_at, plans, currencies, totals = self._width, self._command, self._plans, self._currencies, self.totals
         amount_at, currency_at, reference_at, fort_at = self._amount, self._currency, self._reference, self._fort_id
@@ -170,9 +179,35 @@ class Rows:
                         continue
             if row:
                 self._blame(line, row)
-        if len(totals) > 1 and LINK in (kinds := {kind for kind, _ in totals}) and len(kinds) > 1:
-            raise BadFile(FILE, 0, "a file of payment links holds nothing else")
         return kept
+
+    def _take_by_columns(self, first_line: int, rows: Sequence[Sequence[str]]) -> list[str] | None:
+        """The same for rows of one kind that are all right, looked at column by column: in most, few values are different.  ``None`` where
+        they are not, or somebody must look closer."""
+        if set(map(len, rows)) != {self._width}:
+            return None
+        columns = list(zip(*rows, strict=True))
+        commands = set(columns[self._command])
+        plan = self._plans.get(commands.pop()) if len(commands) == 1 else None
+        if plan is None or plan.kind not in _BY_COLUMNS or self._reference is None or (self._fort_id is not None and any(columns[self._fort_id])):
+            return None
+        for column, fits in zip(columns, plan.columns, strict=True):
+            if not fits("\n".join(set(column)) + "\n"):
+                return None
+        references, minors, currencies = columns[self._reference], list(map(int, columns[self._amount])), columns[self._currency]   # type: ignore[index]
+        cells = list(map(SEAM.join, rows))
+        if min(minors) <= 0 or not self._currencies.issuperset(currencies) or not all(references) or "\\" in "".join(cells):
+            return None
+        self.count += len(rows)
+        for currency in set(currencies):
+            total = self.totals.setdefault((plan.kind, currency), [0, 0])
+            total[0] += currencies.count(currency)
+            total[1] += sum(minor for minor, one in zip(minors, currencies, strict=True) if one == currency)
+        head, tail = self._prefix, f"\t{NULL}\t"
+        kind = f"\t{plan.kind}\t"
+        return [
+            f"{head}{line}{kind}{reference}{tail}{minor}\t{currency}\t{cell}\n"
+            for line, (reference, minor, currency, cell) in enumerate(zip(references, minors, currencies, cells, strict=True), first_line)]
 
     def _plan_of_links(self, plan: _Plan) -> _Plan:
         """Links are also held to what only their values together, and the time, can say."""
@@ -239,6 +274,8 @@ class Rows:
 
 
 NEWLINE, NULL = "\n", "\\N"
+_BY_COLUMNS = (Kind.PURCHASE, Kind.CAPTURE, Kind.REFUND)
+"""Kinds of which every row has an amount and a currency, and whose cells are right each by itself."""
 
 
 def _plan(columns: Columns, operation: Operation, kind: str) -> _Plan:
@@ -255,7 +292,9 @@ def _plan(columns: Columns, operation: Operation, kind: str) -> _Plan:
         else:
             rule = re.escape(RECURRING.eci) if name == "eci" else FIELDS[name].rule
             rules.append(rule if name in mandatory else f"(?:{rule})?")
-    return _Plan(operation, kind, re.compile("\n".join(rules)).fullmatch)
+    # What matched a cell is not tried again when a later one does not.
+    by_column = [re.compile(f"(?>(?:{rule})\n)*+").fullmatch for rule in rules]
+    return _Plan(operation, kind, re.compile("\n".join(rules)).fullmatch, by_column)
 
 
 def cells_of(columns: Sequence[str], kept: str) -> dict[str, str]:

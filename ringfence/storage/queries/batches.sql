@@ -40,7 +40,9 @@ SELECT line, column_name, message FROM batch_faults WHERE merchant_id = $1 AND b
 
 -- progress --
 -- How far a batch has come: rows by how they ended, as those who carried them out noted it.
-SELECT coalesce(sum(approved), 0)::integer, coalesce(sum(failed), 0)::integer, coalesce(sum(unknown), 0)::integer
+SELECT coalesce(sum(approved), 0)::integer
+       + (SELECT coalesce(sum(w.rows), 0)::integer FROM batch_whole w WHERE w.merchant_id = $1 AND w.batch_id = $2),
+       coalesce(sum(failed), 0)::integer, coalesce(sum(unknown), 0)::integer
 FROM batch_progress WHERE merchant_id = $1 AND batch_id = $2;
 
 -- open_files --
@@ -161,6 +163,22 @@ INSERT INTO batch_taken VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10);
 -- Operation and code of the line with which a commit began that took lines, if it was one.
 SELECT (coalesce(operation_ids, payment_ids))[1], codes[1] FROM batch_taken WHERE merchant_id = $1 AND batch_id = $2 AND first_line = $3;
 
+-- note_whole --
+-- Lines from $3 to $4 have all ended as purchases approved whole: $6 of them, of $7 minor units together.
+INSERT INTO batch_whole VALUES ($1, $2, $3, $4, $5, $6, $7);
+
+-- whole --
+-- Stretches of which nothing needs to be asked any more.
+SELECT first_line, last_line, currency, rows, minor FROM batch_whole WHERE merchant_id = $1 AND batch_id = $2 ORDER BY first_line;
+
+-- taken_of_whole --
+-- Lines, payments, masked cards and expiries of such a stretch.
+SELECT lines, payment_ids, card_numbers, expiry_dates FROM batch_taken WHERE merchant_id = $1 AND batch_id = $2 AND first_line = $3;
+
+-- rows_of_whole --
+-- Its rows as they were handed in, as far as they are still kept.
+SELECT line, minor, reference FROM batch_rows WHERE merchant_id = $1 AND batch_id = $2 AND line BETWEEN $3 AND $4 ORDER BY line;
+
 -- note_progress --
 -- How rows of a stretch ended.
 INSERT INTO batch_progress AS p VALUES ($1, $2, $3, $4, $5, $6)
@@ -249,7 +267,11 @@ WHERE merchant_id = $1 AND batch_id = $2 AND state IN ('processing', 'cancelling
 -- forget --
 -- Rows of batches that ended before $1 (business time), at most $2 of them, are erased, and once none is left, which operations they
 -- were; what they came to stays.
-WITH told AS (
+WITH whole AS (
+    DELETE FROM batch_whole w USING batch_files f
+    WHERE f.merchant_id = w.merchant_id AND f.batch_id = w.batch_id AND f.state IN ('done', 'cancelled') AND f.ended_at < $1
+      AND NOT EXISTS (SELECT FROM batch_rows q WHERE q.merchant_id = f.merchant_id AND q.batch_id = f.batch_id)
+), told AS (
     DELETE FROM batch_taken k USING batch_files f
     WHERE f.merchant_id = k.merchant_id AND f.batch_id = k.batch_id AND f.state IN ('done', 'cancelled') AND f.ended_at < $1
       AND NOT EXISTS (SELECT FROM batch_rows q WHERE q.merchant_id = f.merchant_id AND q.batch_id = f.batch_id)

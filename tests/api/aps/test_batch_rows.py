@@ -137,3 +137,38 @@ def test_what_the_pattern_takes_keeps_every_rule(row):
         assert row["command"] in ("PURCHASE", "CAPTURE", "REFUND", "VOID_AUTHORIZATION")
     else:
         assert made.faults or not any(row.values())
+
+
+CELLS = {
+    "command": ["PURCHASE"] * 6 + ["CAPTURE", "REFUND", "purchase", ""], "merchant_reference": ["R-1", "R-2", "a.b_c", "", "R 1", "R" * 41, "R-1\\"],
+    "amount": ["1", "0100", "9999999999", "0", "", "-1", "1.0", "١"], "currency": ["AED", "KWD", "XXX", "aed", ""],
+    "customer_email": ["a@b.co", "x.y@z.example", "", "a@", "a b@c.de"], "eci": ["RECURRING", "", "MOTO"], "token_name": ["gold", "A" * 100, "", "A" * 101],
+    "fort_id": ["", "", "", "12345678901234567"], "order_description": ["", "shoes", "Gr\u00f6\u00dfe 5", "a\\b", "a\tb"],
+}
+
+
+@given(st.data())
+def test_by_columns_as_in_turn(data: st.DataObject):
+    """Whatever stands in a piece, it is read as each of its rows alone: what is kept, the sums, and what is to blame."""
+    mostly = data.draw(st.integers(0, 3))
+    drawn = [
+        [data.draw(st.sampled_from(CELLS[name])) if data.draw(st.integers(0, 30)) < mostly else GOOD.get(name, "") for name in NAMES]
+        for _ in range(data.draw(st.integers(0, 6)))]
+    drawn += [[]] * data.draw(st.sampled_from([0, 0, 0, 1]))
+    names = NAMES if data.draw(st.booleans()) else [name for name in NAMES if name != "fort_id"]
+    pieces = [row if len(names) == len(NAMES) else [cell for name, cell in zip(NAMES, row, strict=False) if name != "fort_id"] for row in drawn]
+    together, alone = Rows(columns_of(names), Settings(), "1\t2\t"), Rows(columns_of(names), Settings(), "1\t2\t")
+    kept = together.take(7, pieces)
+    assert kept == alone._take_in_turn(7, pieces)
+    assert (together.count, together.wrong, together.totals, together.faults) == (alone.count, alone.wrong, alone.totals, alone.faults)
+
+
+def test_most_rows_are_read_by_columns():
+    """A good piece is, and one bad cell sends it the other way."""
+    piece = [[GOOD.get(name, "") if name != "merchant_reference" else f"R-{number}" for name in NAMES] for number in range(300)]
+    made = Rows(columns_of(NAMES), Settings())
+    assert len(made._take_by_columns(2, piece)) == 300 and made.totals == {("purchase", "AED"): [300, 300_000]}
+    for bad in ({"amount": "0"}, {"currency": "XXX"}, {"customer_email": "a@"}, {"command": "CAPTURE"}, {"token_name": ""}):
+        made = Rows(columns_of(NAMES), Settings())
+        assert made._take_by_columns(2, [*piece, [(GOOD | bad).get(name, "") for name in NAMES]]) is None
+        assert made.count == 0 and not made.totals
