@@ -49,11 +49,12 @@ class Watch:
 
     async def sweep(self) -> int:
         """Raise what is due, and hand on what was refused; how much that was."""
-        done = 0
-        for merchant in self._directory.merchants():
-            while (raised := await self._alarms(merchant.merchant_id)) == AT_ONCE:
+        done, now = 0, self._now()
+        everybody = [merchant.merchant_id for merchant in self._directory.merchants()]
+        for merchant_id in await rows.waiting(self._pool, everybody, now, now - LOOKS_BACK):
+            while (raised := await self._alarms(merchant_id)) == AT_ONCE:
                 done += raised
-            done += raised + await self._refused(merchant.merchant_id)
+            done += raised + await self._refused(merchant_id)
         return done
 
     async def _alarms(self, merchant_id: int) -> int:

@@ -85,6 +85,8 @@ class Background:
         self._pause, self._sequential, self._count, self._note_set_aside = pause, sequential, count, note_set_aside
         self._jobs: dict[Job, _Held] = {}
         self._turns: dict[Chore, _Held] = {}
+        self._ours: dict[str, float] = {}       # chore -> until when it is certainly ours (monotonic)
+        self._others: set[str] = set()          # chores that were another's when we looked last
         self._looks = {one.name: asyncio.Event() for one in (*chores, *queues)}
         self._stopping = asyncio.Event()
         self._loops: list[asyncio.Task[None]] = []
@@ -97,6 +99,7 @@ class Background:
         else:
             self._loops = [_task(self._again(chore), chore.name) for chore in self._chores]
             self._loops += [_task(self._work(queue), queue.name) for queue in self._queues]
+            self._loops.append(_task(self._scout(), "what is due"))
         self._renewing = _task(self._renew_always(), "leases")
 
     @property
@@ -140,15 +143,25 @@ class Background:
         began = time.monotonic()
         if not chore.alone:
             return await self._guarded(chore.name, chore.run()) or 0
-        if not await self._guarded(chore.name, rows.turn(self._pool, chore.name, self._holder, TURN_SECONDS)):
+        if chore.name in self._others or not await self._has_turn(chore.name, began):
             return 0
         task = _task(self._guarded(chore.name, chore.run()), chore.name)
-        self._turns[chore] = _Held(task, TURN_SECONDS, began)
+        self._turns[chore] = _Held(task, TURN_SECONDS, self._ours[chore.name] - TURN_SECONDS)
         try:
             await asyncio.wait([task])
             return 0 if task.cancelled() else task.result() or 0
         finally:
             del self._turns[chore]
+
+    async def _has_turn(self, name: str, began: float) -> bool:
+        """Whether a chore is this process's now.  The database is asked when half of our lease is over, and where nobody had one."""
+        if self._ours.get(name, 0.0) - began > TURN_SECONDS / 2:
+            return True
+        self._ours.pop(name, None)
+        taken = await self._guarded(name, rows.turn(self._pool, name, self._holder, TURN_SECONDS))
+        if taken:
+            self._ours[name] = began + TURN_SECONDS
+        return bool(taken)
 
     async def _guarded(self, name: str, work: Awaitable[Any]) -> Any:
         """The result of the work; ``None`` where it broke, which is logged."""
@@ -169,7 +182,18 @@ class Background:
         while not self._stopping.is_set():
             look.clear()
             after = await self._take(queue, after)
-            await self._looked(look, self._pause)
+            await look.wait()
+
+    async def _scout(self) -> None:
+        """Look whether anything is due, for all queues at once, and which chores are done elsewhere."""
+        names, alone = [queue.name for queue in self._queues], any(chore.alone for chore in self._chores)
+        while not self._stopping.is_set():
+            if names:
+                for name in await self._guarded("what is due", rows.due(self._pool, names, self._now())) or ():
+                    self._looks[name].set()
+            if alone:
+                self._others = await self._guarded("what others do", rows.others(self._pool, self._holder)) or set()
+            await self._looked(self._stopping, self._pause)
 
     async def _take(self, queue: Queue, after: int) -> int:
         """Claim as many jobs as there are hands free, and start them; the merchant that was served last."""
@@ -308,6 +332,7 @@ class Background:
             began = time.monotonic()
             ours = await self._in_time(rows.turn(self._pool, chore.name, self._holder, TURN_SECONDS), patience)
             if ours is not None:
+                self._ours[chore.name] = began + TURN_SECONDS if ours else 0.0
                 self._keep(chore.name, held, ours, began)
         for held in {id(held): held for held in (*self._jobs.values(), *self._turns.values())}.values():
             if held.until <= time.monotonic():

@@ -87,9 +87,8 @@ async def is_settled(
     if await drops(now):
         return False
     async with borrowed(pool) as connection:
-        for source in SOURCES:
-            if source.due and await rows.is_due(connection, source, merchants, now):
-                return False
+        if await rows.is_due(connection, merchants, now):
+            return False
         if heads:
             followed = await feed.followed(connection)
             return all(followed.get(lane, 0) >= number for lane, number in heads.items()) and not await door_events.waiting(connection, 1)

@@ -96,6 +96,11 @@ async def claim(
     return jobs
 
 
+async def due(pool: Connection, queues: Sequence[str], now: datetime) -> list[str]:
+    """Those of these queues that have jobs due by ``now`` (business time) and in nobody's hands."""
+    return [row[0] for row in await pool.fetch(SQL.due, queues, now)]
+
+
 async def claim_one(pool: Connection, queue: str, merchant_id: int, subject: int, *, holder: str, lease: float) -> Job | None:
     """Take this job, whenever it is due; ``None`` while another holds it, or where it is gone."""
     row = await pool.fetchrow(SQL.claim_one, merchant_id, queue, subject, holder, lease)
@@ -171,6 +176,11 @@ async def wake(connection: Connection, rows: Sequence[JobRow]) -> None:
 async def turn(pool: Connection, chore: str, holder: str, lease: float) -> bool:
     """Whether this holder does the chore now, for ``lease`` seconds (wall time); call it again to go on."""
     return bool(await pool.fetchval(SQL.turn, chore, holder, lease))
+
+
+async def others(pool: Connection, holder: str) -> set[str]:
+    """The chores that others than this holder do now."""
+    return {row[0] for row in await pool.fetch(SQL.others, holder)}
 
 
 async def rest(pool: Connection, chore: str, holder: str) -> None:

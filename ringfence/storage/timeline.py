@@ -21,7 +21,8 @@ class Source(NamedTuple):
     """One kind of what becomes due.
 
     ``count`` and ``next`` are queries over a span of time (``next`` empty: another source has the same instants).  ``due``: a query
-    whether something is due that is not done yet; empty where nobody does anything about it.  ``of`` is their last parameter.
+    whether something is due that is not done yet; empty where nobody does anything about it.  ``of`` is their last parameter (of ``jobs_due``, one of
+    several in it).
     """
 
     what: str
@@ -59,6 +60,8 @@ SOURCES = (
     Source("retention runs", SQL.daily, "", SQL.daily_due, ("retention",)),
 )
 
+QUEUES = [name for source in SOURCES if source.due == SQL.jobs_due for name in source.of]
+
 
 async def span(
     connection: Connection, source: Source, merchants: Sequence[int], now: datetime, until: datetime
@@ -73,6 +76,11 @@ async def next_at(connection: Connection, source: Source, merchants: Sequence[in
     return await connection.fetchval(source.next, merchants, now, until, *source.of)
 
 
-async def is_due(connection: Connection, source: Source, merchants: Sequence[int], now: datetime) -> bool:
-    """Whether anything of a source is due by ``now`` and not done."""
-    return await connection.fetchval(source.due, merchants, now, *source.of)
+async def is_due(connection: Connection, merchants: Sequence[int], now: datetime) -> bool:
+    """Whether anything of any source is due by ``now`` and not done; the queues, which are most of them, are asked together."""
+    if await connection.fetchval(SQL.jobs_due, merchants, now, QUEUES):
+        return True
+    for source in SOURCES:
+        if source.due and source.due != SQL.jobs_due and await connection.fetchval(source.due, merchants, now, *source.of):
+            return True
+    return False

@@ -152,6 +152,11 @@ async def give_up(connection: Connection, merchant_id: int, number: int, now: da
     await connection.execute(SQL.give_up, merchant_id, number, now)
 
 
+async def waiting(connection: Connection, merchants: Sequence[int], now: datetime, since: datetime) -> list[int]:
+    """Those of these merchants for whom ``alarming`` at ``now`` or ``rejected`` behind ``since`` finds anything."""
+    return [row[0] for row in await connection.fetch(SQL.waiting, merchants, now, since)]
+
+
 async def alarming(connection: asyncpg.Connection, merchant_id: int, now: datetime, most: int) -> list[TripRow]:
     """Within a transaction: the next trips whose alarm is due, that nobody else has in hand."""
     return [TripRow(*row) for row in await connection.fetch(SQL.alarming, merchant_id, now, most)]

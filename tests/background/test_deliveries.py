@@ -329,6 +329,7 @@ async def test_the_results_of_many_attempts_share_their_commits(desk: Desk, rece
     assert sum(commits) == 300 and len(commits) < 100
 
 
+@pytest.mark.new_database
 async def test_a_result_is_stored_by_its_key_however_much_waits(desk: Desk):
     """A backlog of thousands is not read for every attempt: the index of what waits would find a delivery, too, by reading it all."""
     await desk.put(await desk.endpoint("http://127.0.0.1:9/"), [(payment, 1) for payment in range(5_000)])

@@ -224,10 +224,28 @@ async def test_a_renewal_does_not_wait_for_a_transaction_that_ends_the_job(db: a
     assert await left(db) == [(1, 2)]
 
 
+async def test_a_queue_is_due_where_a_merchant_has_a_job_that_is_and_that_nobody_holds(db: asyncpg.Pool):
+    """Behind the first merchant too; not what is due later, in hand, or set aside."""
+    asked = ["a", "b", "c", "d", "e"]
+    assert await jobs.due(db, asked, NOW) == []
+    await jobs.wake(db, [
+        JobRow(1, "a", 1, 0, NOW + SECOND), JobRow(9, "a", 1, 0, NOW), JobRow(1, "b", 1, 0, NOW + SECOND), JobRow(2, "c", 1, 0, NOW),
+        JobRow(2, "d", 1, 0, NOW), JobRow(2, "f", 1, 0, NOW)])
+    assert await jobs.due(db, asked, NOW) == ["a", "c", "d"]
+    (held,) = await claim(db, queue="c")
+    (failed,) = await claim(db, queue="d")
+    assert await jobs.failed(db, failed, None, "never again")
+    assert await jobs.due(db, asked, NOW) == ["a"]
+    assert await jobs.due(db, asked, NOW + SECOND) == ["a", "b"]
+    assert await jobs.later(db, held, NOW)
+    assert await jobs.due(db, ["c"], NOW) == ["c"]
+
+
 async def test_a_chore_is_one_holders_until_its_lease_ends_or_it_rests(db: asyncpg.Pool):
     """Its holder may go on; another's turn comes afterwards."""
     assert await jobs.turn(db, "follower", "a", 60.0)
     assert not await jobs.turn(db, "follower", "b", 60.0)
+    assert (await jobs.others(db, "a"), await jobs.others(db, "b")) == (set(), {"follower"})
     assert await jobs.turn(db, "follower", "a", 0.0)
     assert await jobs.turn(db, "follower", "b", 60.0)
     await jobs.rest(db, "follower", "a")                 # not a's any more
@@ -246,6 +264,7 @@ async def test_how_far_a_chore_has_come_never_goes_back(db: asyncpg.Pool):
     assert not await jobs.turn(db, "dropped", "b", 60.0)
 
 
+@pytest.mark.new_database
 async def test_a_claim_reads_few_rows_of_many(db: asyncpg.Pool):
     """With 100,000 jobs of 50 merchants, a fifth of them due: a few hundred rows, by the index, with and without statistics."""
     await db.execute(

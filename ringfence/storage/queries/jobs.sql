@@ -23,6 +23,23 @@ UPDATE jobs j SET tries = j.tries + 1, holder = $3::text, leased_until = now() +
 FROM chosen c WHERE (j.merchant_id, j.queue, j.subject) = (c.merchant_id, c.queue, c.subject)
 RETURNING j.merchant_id, j.queue, j.subject, j.payment_id, j.due_at, j.deadline_at, j.tries, j.nudges, j.note, j.holder, j.failures;
 
+-- due --
+-- Which of these queues have jobs that are due by $2 and in nobody's hands; merchant by merchant, as ``claim`` finds them.
+SELECT q.queue FROM unnest($1::text[]) AS q (queue)
+WHERE EXISTS (
+    WITH RECURSIVE waiting AS (
+        (SELECT merchant_id FROM jobs WHERE queue = q.queue AND due_at < 'infinity' ORDER BY merchant_id LIMIT 1)
+        UNION ALL
+        SELECT (SELECT j.merchant_id FROM jobs j WHERE j.queue = q.queue AND j.merchant_id > w.merchant_id AND j.due_at < 'infinity'
+                ORDER BY j.merchant_id LIMIT 1)
+        FROM waiting w WHERE w.merchant_id IS NOT NULL
+    )
+    SELECT FROM waiting w CROSS JOIN LATERAL (
+        SELECT FROM jobs j
+        WHERE j.queue = q.queue AND j.merchant_id = w.merchant_id AND j.due_at <= $2::timestamptz AND j.due_at < 'infinity'
+          AND j.leased_until <= now()
+        LIMIT 1) d);
+
 -- claim_one --
 -- Take one job, whenever it is due; nothing is returned while another has it in hand, or where it is gone.
 UPDATE jobs SET tries = tries + 1, holder = $4::text, leased_until = now() + make_interval(secs => $5::float8)
@@ -139,6 +156,10 @@ INSERT INTO sweeps AS s (job, holder, leased_until) VALUES ($1::text, $2::text, 
 ON CONFLICT (job) DO UPDATE SET holder = excluded.holder, leased_until = excluded.leased_until
 WHERE s.holder = excluded.holder OR s.leased_until <= now()
 RETURNING true;
+
+-- others --
+-- The chores that others than this holder do now.
+SELECT job FROM sweeps WHERE holder <> $1::text AND leased_until > now();
 
 -- rest --
 -- Leave a chore to whoever comes next.

@@ -61,11 +61,11 @@ CROSS JOIN LATERAL (
     LIMIT 1) h;
 
 -- jobs_due --
--- Whether a job of a queue ($3) is due; one in hand counts until it is given back.
+-- Whether a job of any of these queues ($3) is due; one in hand counts until it is given back.
 SELECT EXISTS (
     SELECT FROM unnest($1::integer[]) AS m (merchant_id)
     JOIN jobs j ON j.merchant_id = m.merchant_id
-    WHERE j.queue = $3::text AND j.due_at <= $2 AND j.due_at < 'infinity');
+    WHERE j.queue = ANY ($3::text[]) AND j.due_at <= $2 AND j.due_at < 'infinity');
 
 -- deadlines --
 -- Doubts that a person should look at from then on.

@@ -102,6 +102,14 @@ UPDATE trips SET level = $3, level_behind = $4 WHERE merchant_id = $1 AND number
 -- Nothing was held, and nothing will be.
 UPDATE trips SET cancelled_at = $3 WHERE merchant_id = $1 AND number = $2 AND cancelled_at IS NULL;
 
+-- waiting --
+-- Which of these merchants ($1) have a trip whose alarm is due at $2, or a capture that clearing refused behind $3 and nobody has heard of.
+SELECT m.merchant_id FROM unnest($1::integer[]) AS m (merchant_id)
+WHERE EXISTS (SELECT FROM trips t WHERE t.merchant_id = m.merchant_id AND t.alarm_at <= $2::timestamptz)
+   OR EXISTS (SELECT FROM notices n JOIN trip_payments p USING (merchant_id, payment_id)
+              WHERE n.merchant_id = m.merchant_id AND n.noticed = 'capture_rejected' AND n.noticed_at > $3::timestamptz AND p.rejected_at IS NULL)
+ORDER BY m.merchant_id;
+
 -- alarming --
 -- The next trips whose alarm is due, each locked by whoever raises it.
 SELECT merchant_id, store, name, number, payment_id, holds, card_id, shopper, company, people, card_read, currency, hold, started_at, expires_at,
