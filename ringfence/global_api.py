@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Any
 import asyncpg
 
 from ringfence.api.aps.door import order_key
-from ringfence.api.ppro import agreements, charges, dispute_requests, instruments, openapi, operations, redirection
+from ringfence.api.ppro import (
+    agreements,
+    charge_list,
+    charges,
+    dispute_requests,
+    instrument_requests,
+    instruments,
+    openapi,
+    operations,
+    redirection,
+)
 from ringfence.api.ppro.app import GlobalApi
 from ringfence.api.ppro.door import DOOR, Disputes, Endpoint, Service
 from ringfence.api.ppro.mandates import PREFIX, describing
@@ -34,7 +44,7 @@ from ringfence.engine.rates import Rates
 from ringfence.engine.reading import Reading
 from ringfence.engine.redirects import Redirects
 from ringfence.engine.vault import Vault
-from ringfence.processors.processor import HasAccounts, Processor
+from ringfence.processors.processor import HasAccounts, KnowsPayers, Processor
 from ringfence.processors.simulator import stand_in
 from ringfence.redirecting import confirming, sending_away, ways_to_agree
 
@@ -42,8 +52,8 @@ if TYPE_CHECKING:
     from ringfence.main import Foundation
 
 _SERVED = (
-    *charges.ENDPOINTS, *operations.ENDPOINTS, *redirection.ENDPOINTS, *instruments.ENDPOINTS, *agreements.ENDPOINTS,
-    *dispute_requests.ENDPOINTS)
+    *charges.ENDPOINTS, *charge_list.ENDPOINTS, *operations.ENDPOINTS, *redirection.ENDPOINTS, *instrument_requests.ENDPOINTS,
+    *agreements.ENDPOINTS, *dispute_requests.ENDPOINTS)
 ENDPOINTS: tuple[Endpoint, ...] = (*_SERVED, openapi.endpoint(_SERVED))
 """All that is served below ``/v1``."""
 
@@ -69,7 +79,8 @@ def ppro_service(
             pool, new_id=new_id, now=now, describe=describing(names), tell=telling, close=closing(processors, directory, of_cards)),
         route=routing(processors, of_cards), house=of_cards, now=now, is_live=is_live,
         disputes=disputes, base_url=base_url, give_up=giving_up(challenges, redirects), redirects=redirects,
-        send_away=sending_away(redirects), ways_to_agree=ways_to_agree(redirects, directory), confirm=confirming(redirects),
+        send_away=sending_away(redirects), ways_to_agree=ways_to_agree(redirects, directory),
+        payer_email=payers(processors, directory, of_cards), confirm=confirming(redirects),
         not_to_be_called=lambda url: problem(url, rules),
         keys_elsewhere=lambda reference: (order_key(reference),), stand_in=None if is_live else stand_in)
 
@@ -131,6 +142,18 @@ def closing(processors: Mapping[str, Processor], directory: Directory, of_cards:
         return not isinstance(wallet, HasAccounts) or merchant is None or await wallet.close_account(merchant.identifier, account)
 
     return close
+
+
+def payers(processors: Mapping[str, Processor], directory: Directory, of_cards: str) -> Callable[[int, str, str], Awaitable[str]]:
+    """Asks a wallet whose account it is."""
+    route = routing(processors, of_cards)
+
+    async def payer_email(merchant_id: int, method: str, account: str) -> str:
+        merchant = directory.by_id(merchant_id)
+        wallet = processors.get((merchant and route(merchant, method, "")) or "")
+        return await wallet.payer_email(merchant.identifier, account) if merchant is not None and isinstance(wallet, KnowsPayers) else ""
+
+    return payer_email
 
 
 def global_api(base: Foundation) -> GlobalApi:

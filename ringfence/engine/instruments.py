@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import asyncpg
 
 from ringfence.engine.keys import Keyring, open_text, seal_text
+from ringfence.engine.token_making import Made, Presented, make
 from ringfence.engine.vault import Also, StoredCard, Vault
 from ringfence.storage import cards as card_rows
 from ringfence.storage import instruments as rows
@@ -29,6 +30,19 @@ class Account(NamedTuple):
 
     def __repr__(self) -> str:
         return f"Account({self.kind})"
+
+    __str__ = __repr__
+
+
+class Beside(NamedTuple):
+    """What is kept of a card's instrument beside its token."""
+
+    instrument_id: int
+    kind: str
+    details: dict[str, Any]
+
+    def __repr__(self) -> str:
+        return f"Beside({self.instrument_id}, {self.kind})"
 
     __str__ = __repr__
 
@@ -62,10 +76,25 @@ class Instruments:
 
     async def put_card(
         self, merchant_id: int, token_name: str, card: StoredCard, expiry: str, holder: str, also: Also | None = None,
+        beside: Beside | None = None,
     ) -> bool:
-        """Put another card behind a token; false where there is no active one of that name."""
-        changed = await self._changed(
-            lambda connection: rows.put_card(connection, merchant_id, token_name, card.card_id, expiry, holder), also)
+        """Put another card behind a token; false where there is no active one of that name.
+
+        What is ``beside`` the token is replaced too, and a token that never was is made now; false also where that is gone.
+        """
+        sealed, now = self._sealed(merchant_id, beside.details) if beside else b"", self._now()
+
+        async def put(connection: asyncpg.Connection) -> bool:
+            if beside and not await rows.replace(connection, merchant_id, beside.instrument_id, beside.kind, sealed, now):
+                return False
+            if await rows.put_card(connection, merchant_id, token_name, card.card_id, expiry, holder):
+                return True
+            if not beside:
+                return False
+            made = await make(connection, Presented(merchant_id, card.card_id, token_name, expiry, holder), now, lambda: token_name)
+            return isinstance(made, Made)
+
+        changed = await self._changed(put, also)
         self._vault.forget(merchant_id, token_name)
         return changed
 

@@ -108,7 +108,7 @@ def _outcome(message: Ask, result: str, due: datetime) -> Outcome:
     if result == "reversed":
         return _UNDONE
     if message.at < due:
-        return Unknown(Silence.PENDING)
+        return Unknown(Silence.PENDING, within=(due - message.at).total_seconds())
     if result != "00":
         return Declined(result, provider_code=WORDS[result])
     first, code = message.original, f"{message.operation_id % 1_000_000:06d}"

@@ -113,6 +113,14 @@ class HasAccounts(Protocol):
 
 
 @runtime_checkable
+class KnowsPayers(Protocol):
+    """What a wallet may offer beside: who gave a merchant leave to charge an account."""
+
+    async def payer_email(self, merchant: str, account: str) -> str:
+        """His e-mail address, "" where the other side does not say.  Returns within seconds, and never raises for what the network did."""
+
+
+@runtime_checkable
 class AnswersAtOnce(Protocol):
     """What a processor may offer that sometimes need not wait for anybody."""
 

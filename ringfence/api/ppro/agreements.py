@@ -29,7 +29,6 @@ from ringfence.api.ppro.mandates import (
     settled,
 )
 from ringfence.core.agreement import AmountType
-from ringfence.core.card import Pan
 from ringfence.core.mock_method import read_descriptor
 from ringfence.core.money import CURRENCIES
 from ringfence.core.redirection import Recurrence, recurrence_of
@@ -42,7 +41,6 @@ _ENCODE = msgspec.json.Encoder().encode
 _DECODE = msgspec.json.Decoder().decode
 NOMINAL_CURRENCY = "USD"
 """Of a nominal authorization, where the agreement names no amount."""
-_SECRET = frozenset({"number", "cvv", "tokenNumber", "cryptogram"})
 
 
 # ---------------------------------------------------------------------------------------------------------------- making
@@ -94,10 +92,7 @@ async def _content(service: Service, caller: Caller, asked: Mapping[str, Any]) -
     """What is compared under a key: the request, a card's number having become its record."""
     content = {name: value for name, value in asked.items() if name != "instrument"}
     if (instrument := asked.get("instrument")) is not None:
-        details = instrument.get("details", {})
-        content["instrument"] = [instrument["type"], {name: value for name, value in details.items() if name not in _SECRET}]
-        if (number := details.get("number") or details.get("tokenNumber")) is not None:
-            content["card"] = (await service.vault.keep(caller.merchant.merchant_id, Pan(number))).card_id
+        content["instrument"] = await instruments.compared(service, caller, instrument)
     return content
 
 
@@ -147,7 +142,7 @@ async def _begun(service: Service, caller: Caller, asked: Mapping[str, Any], row
     if method == CARD:
         held = await _held(service, caller, asked, row)
         if held is None:
-            await refused("INSTRUMENT_NOT_FOUND")
+            await refused(await instruments.why_none(service, caller, asked.get("instrumentId", "")))
             return None
         is_nominal = not is_charged and (_is_authenticated(asked) or not _stored(held).first_reference)
         if not is_charged and not is_nominal:
@@ -190,7 +185,7 @@ def _stored(held: Held) -> Any:
 
 def _is_authenticated(asked: Mapping[str, Any]) -> bool:
     """Whether the cardholder's authentication was asked for, or comes with the request."""
-    return any(authentication.settings_of(asked, kind) is not None for kind in ("3DS", "EXTERNAL_3DS"))
+    return authentication.settings_of(asked, "3DS") is not None or authentication.result_of(asked) is not None
 
 
 def _first(service: Service, caller: Caller, asked: Mapping[str, Any], row: AgreementRow, held: Held | None) -> Wish:

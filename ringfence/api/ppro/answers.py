@@ -19,13 +19,16 @@ Header = tuple[bytes, bytes]
 REPLAYED: Header = (b"request-idempotency", b"true")
 
 
+JSON_BYTES = b"application/json"
+
+
 class Answer(NamedTuple):
     """What is sent.  An empty body is none at all (204)."""
 
     status: int
     body: bytes
     headers: tuple[Header, ...] = ()
-    content_type: bytes = b"application/json"
+    content_type: bytes = JSON_BYTES
 
     @property
     def is_success(self) -> bool:
@@ -66,7 +69,7 @@ def invalid(problems: Sequence[Problem]) -> Answer:
     """Fields that are wrong: 400 where the form of one is, else 422.  The first one stands in the message."""
     status = min(one.status for one in problems)
     first = next(one for one in problems if one.status == status)
-    joint = " is " if first.problem == "required" else " "
+    joint = " is " if first.problem.startswith("required") else " "
     return error(status, f"{first.path}{joint}{first.problem}", problems)
 
 

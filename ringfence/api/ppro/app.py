@@ -5,18 +5,19 @@ Plain ASGI.  Decides nothing about payments.  (PPRO Global API, sections 1, 3 to
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Coroutine, Iterable, Mapping
 from functools import partial
 from http import HTTPStatus
 from time import perf_counter
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
 from zlib import crc32
 
-from ringfence.api.http import BodyTooLarge, CallerGone, Learn, Prepared, Receive, Scope, Send, read_body
+from ringfence.api.http import Asking, BodyTooLarge, CallerGone, Learn, Prepared, Receive, Scope, Send, read_body
 from ringfence.api.ppro import answers
-from ringfence.api.ppro.answers import Answer, Header
+from ringfence.api.ppro.answers import JSON_BYTES, Answer, Header
 from ringfence.api.ppro.door import JSON, LONGEST_KEY, Caller, Endpoint, Request, Service
+from ringfence.api.ppro.kinds import Problem
 from ringfence.engine.lane import CONNECTION_LOST
 from ringfence.engine.metrics import CRASHES, PPRO_SECONDS, REQUESTS_PPRO, Counters
 from ringfence.engine.rates import Rates, Taken
@@ -26,7 +27,8 @@ log = logging.getLogger(__name__)
 PREFIX = "/v1"
 BEARER = "bearer"
 KEY = b"request-idempotency-key"
-JSON_BYTES = Answer._field_defaults["content_type"]
+LONGEST_NAME = 100
+"""Characters of a parameter's name that are told."""
 REFERENCE = 512
 """Characters of a Request-Reference that are given back."""
 
@@ -126,32 +128,51 @@ class GlobalApi:
         reference, service = _reference(headers), self._service
         usual = _usual_head(standing.rate, reference)
 
-        async def handle(body: bytes, source_ip: str, key: str) -> tuple[bytes, bytes]:
+        def whole(answer: Answer, counted: tuple[Taken, int] | None) -> tuple[bytes, bytes]:
+            if counted is not None and answer.status == 200 and not answer.headers and answer.content_type is JSON_BYTES:
+                return answer.body, usual % (len(answer.body), counted[0].left)
+            limits = () if counted is None else _limits(*counted)
+            return answer.body, _head(answer.status, _headers(answer, *limits, *reference))
+
+        async def awaited(coming: Awaitable[Answer], counted: tuple[Taken, int]) -> tuple[bytes, bytes]:
+            try:
+                return whole(await coming, counted)
+            except Exception as broken:
+                return whole(self._broken(broken, "POST", path), None)
+
+        def begin(body: bytes, source_ip: str, key: str, asking: Asking) -> Coroutine[Any, Any, tuple[bytes, bytes]] | None:
             nonlocal version, standing, usual
             if version != directory.version:
                 version, standing = directory.version, self._standing("POST", path, headers)
                 usual = b"" if isinstance(standing, Answer) else _usual_head(standing.rate, reference)
-            limits: tuple[Header, ...] = ()
             if isinstance(standing, Answer):
-                answer = standing
-            else:
-                try:
-                    taken, refusal = self._counted(standing, key)
-                    answer = refusal or await standing.endpoint.handle(
-                        service, Request("POST", path, standing.variables, {}, body, key, standing.callers, source_ip, standing.content_type))
-                    if answer.status == 200 and not answer.headers and answer.content_type is JSON_BYTES:
-                        return answer.body, usual % (len(answer.body), taken.left)
-                    limits = _limits(taken, standing.rate)
-                except Exception as broken:
-                    answer = self._broken(broken, "POST", path)
-            return answer.body, _head(answer.status, _headers(answer, *limits, *reference))
+                return _said(*whole(standing, None))
+            try:
+                taken, refusal = self._counted(standing, key)
+                counted = taken, standing.rate
+                if refusal is not None:
+                    return _said(*whole(refusal, counted))
+                request = _asked(("POST", path, standing.variables, {}, body, key, standing.callers, source_ip, standing.content_type))
+                if standing.endpoint.begin is None:
+                    return awaited(standing.endpoint.handle(service, request), counted)
 
-        return Prepared(handle, _whole_head, self._body_limit, REQUESTS_PPRO, PPRO_SECONDS, KEY)
+                def hear(told: Answer | Awaitable[Answer]) -> None:
+                    if isinstance(told, Answer):
+                        asking.answered(*whole(told, counted))
+                    else:
+                        asking.goes_on(awaited(told, counted))
+
+                coming = standing.endpoint.begin(service, request, hear)
+                return None if coming is None else awaited(coming, counted)
+            except Exception as broken:
+                return _said(*whole(self._broken(broken, "POST", path), None))
+
+        return Prepared(begin, _whole_head, self._body_limit, REQUESTS_PPRO, PPRO_SECONDS, KEY)
 
     def _broken(self, why: Exception, method: str, path: str) -> Answer:
         """What is said where something broke on the way to an answer."""
         if isinstance(why, BodyTooLarge):
-            return answers.error(413, "the body is too large")._replace(headers=((b"connection", b"close"),))
+            return answers.error(413, why.problem)._replace(headers=((b"connection", b"close"),))
         if isinstance(why, CONNECTION_LOST):
             log.warning("%s %s waits for the database: %s", method, path, why)
             return answers.error(503, answers.AWAY)
@@ -173,7 +194,9 @@ class GlobalApi:
             return refusal, limits
         body = await read_body(
             scope, receive, self._body_limit if standing.endpoint.takes in ("", JSON) else self._file_limit)
-        query = dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)) if scope["query_string"] else {}
+        query = _query(scope["query_string"]) if scope["query_string"] else {}
+        if isinstance(query, Answer):
+            return query, limits
         client = scope.get("client")
         return await standing.endpoint.handle(
             self._service, _request(method, path, standing, query, body, key, client[0] if client else "")), limits
@@ -224,10 +247,27 @@ class GlobalApi:
         return taken, standing.refusal
 
 
+_asked = partial(tuple.__new__, Request)         # all fields at once, at a third of the price of a call
+
+
+async def _said(body: bytes, head: bytes) -> tuple[bytes, bytes]:
+    return body, head
+
+
 def _request(
     method: str, path: str, standing: Standing, query: Mapping[str, str], body: bytes, key: str, source_ip: str = "",
 ) -> Request:
     return Request(method, path, standing.variables, query, body, key, standing.callers, source_ip, standing.content_type)
+
+
+def _query(written: bytes) -> dict[str, str] | Answer:
+    """The parameters behind the path; each once, for nobody could say which of two counts."""
+    found: dict[str, str] = {}
+    for name, value in parse_qsl(written.decode("latin-1"), keep_blank_values=True):
+        if name in found:
+            return answers.invalid([Problem(name[:LONGEST_NAME], "must be given once")])
+        found[name] = value
+    return found
 
 
 def _first_of_each(headers: Headers) -> dict[bytes, bytes]:

@@ -32,6 +32,12 @@ def settings_of(asked: Mapping[str, Any], kind: str) -> Mapping[str, Any] | None
     return next((one.get("settings", {}) for one in given if one["type"] == kind), None) if given else None
 
 
+def result_of(asked: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The result of the merchant's own 3DS server; ``None`` where there is none, or only the reason why there is none (out of scope, exempt)."""
+    external = settings_of(asked, "EXTERNAL_3DS")
+    return external if external is not None and "authenticationStatus" in external else None
+
+
 def return_url(asked: Mapping[str, Any]) -> str | None:
     """Where the browser shall go behind the payer's authentication."""
     return next((found["returnUrl"] for kind in ("3DS", "REDIRECT") if (found := settings_of(asked, kind)) and found.get("returnUrl")), None)
@@ -52,14 +58,17 @@ def echoed(asked: Mapping[str, Any]) -> list[dict[str, Any]]:
 def demand_of(
     merchant: Merchant, asked: Mapping[str, Any], brand: str, initiation: Initiation, channel: str, proof: Evidence | None,
 ) -> Demand | None:
-    """Whether a charge by card is to be authenticated, and how; ``None``: its payer is never asked."""
+    """Whether a charge by card is to be authenticated, and how; ``None``: its payer is never asked.
+
+    The reason why there is no result from elsewhere stands in for none where one is compulsory.
+    """
     if asked["paymentMethod"] != "CARD" or initiation is not CARDHOLDER or channel != "ecommerce":
         return None
     is_compulsory = brand in COMPULSORY or merchant.settings.three_d_secure == "required"
     if not is_compulsory and proof is None and "authenticationSettings" not in asked:
         return None
     language = "ar" if asked.get("consumer", {}).get("locale", "").startswith("ar") else "en"
-    external, here = settings_of(asked, "EXTERNAL_3DS"), settings_of(asked, "3DS")
+    external, here = result_of(asked), settings_of(asked, "3DS")
     if external is not None:
         return FLEXIBLE[language]._replace(external=_evidence(external))
     if proof is not None:

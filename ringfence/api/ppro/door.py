@@ -103,6 +103,11 @@ class Away(NamedTuple):
     currency: str = ""
 
 
+async def nobody_tells(merchant_id: int, method: str, account: str) -> str:
+    """There is no wallet to ask."""
+    return ""
+
+
 async def nobody_is_sent_away(merchant: Merchant, agreement_id: int, away: Away) -> bool:
     """There is nowhere to go."""
     return False
@@ -146,18 +151,23 @@ class Service(NamedTuple):
     redirects: Redirects | None = None      # consumers who must go somewhere first
     send_away: Callable[[Merchant, int, Away], Awaitable[bool]] = nobody_is_sent_away   # by agreement; whether it could be done
     ways_to_agree: Callable[[int, int, tuple[str, ...], datetime], list[dict[str, Any]]] = no_ways  # authenticationMethods, without a charge
+    payer_email: Callable[[int, str, str], Awaitable[str]] = nobody_tells       # whose account at a wallet it is, "" where it does not say
     confirm: Callable[[int, int, str], Awaitable[bool]] = nothing_to_confirm    # a code for a payment or an agreement; whether one was awaited
     stand_in: Callable[[str], tuple[str, bool]] | None = None   # sandbox: the test number that any number stands for, and whether it has news
 
 
 Handler = Callable[[Service, Request], Awaitable[Answer]]
+Hear = Callable[[Answer | Awaitable[Answer]], None]
+"""Takes an answer, or what is to be awaited for it."""
+Beginner = Callable[[Service, Request, Hear], Awaitable[Answer] | None]
+"""A handler of what may be answered by itself, later, by a call; else it gives what is to be awaited, and calls nobody."""
 
 
 class Endpoint(NamedTuple):
     """One endpoint.  ``path`` has its open parts in braces.
 
     ``names_merchant``: it asks for Merchant-Id; ``group``: what shares a rate limit; ``takes``: the content type of its body, "" for no body;
-    ``is_open``: it asks for no key.
+    ``is_open``: it asks for no key; ``begin``: the same as ``handle`` for whoever is told.
     """
 
     method: str
@@ -167,6 +177,7 @@ class Endpoint(NamedTuple):
     group: str = "payment-charges"
     takes: str = ""
     is_open: bool = False
+    begin: Beginner | None = None
 
 
 JSON = "application/json"

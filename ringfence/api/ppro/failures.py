@@ -178,6 +178,9 @@ NOT_ASKED: dict[str, Failure] = {
 OURS = "ppro:"
 """Before the code of what this door turned down itself, as an operation that nobody was asked about keeps it."""
 
+WITHOUT_NUMBER = "WITHOUT_NUMBER"
+"""A rule that has no code of the API to itself."""
+_CODES = {WITHOUT_NUMBER: "INVALID_INPUT_DATA"}
 #: What this door turns down when a charge is made.
 RULES: dict[str, str] = {
     "INVALID_CURRENCY": "The currency is not supported by this payment method",
@@ -187,6 +190,7 @@ RULES: dict[str, str] = {
     "INVALID_PAYMENT_METHOD": "This payment method is not available",
     "INSTRUMENT_NOT_FOUND": "There is no such instrument",
     "INVALID_INPUT_DATA": "This payment method needs more than was given",
+    WITHOUT_NUMBER: "The number of the network token was never given",
     "AGREEMENT_INACTIVE": "The payment agreement is not active",
     "AGREEMENT_REVOKED": "The payment agreement was revoked",
     "PAYMENT_METHOD_TIMEOUT": "The payment method did not answer in time",
@@ -204,5 +208,5 @@ def not_asked(why: str) -> Failure:
     """What a ``NotAsked`` is told as."""
     if why.startswith(OURS):
         code = why.removeprefix(OURS)
-        return _ours(code, RULES.get(code, code))
+        return _ours(_CODES.get(code, code), RULES.get(code, code))
     return NOT_ASKED.get(why, PROCESSING)

@@ -155,8 +155,16 @@ ORDER = Object("Order", {
 # -------------------------------------------------------------------------------------------------------- authentication
 
 ECI = Row(Text(2, 1, "[0-9]{1,2}"))
+_GIVEN: dict[str, Any] = {"not": {"type": "null"}}
+
+
+def _result_or_why_none(read: dict[str, Any], path: str, problems: Problems) -> None:
+    if "authenticationStatus" not in read and "outOfScope" not in read and "exemptionReason" not in read.get("challenge", {}):
+        problems.append(Problem(f"{path}.authenticationStatus", f"{REQUIRED} without outOfScope or challenge.exemptionReason"))
+
+
 EXTERNAL_3DS = Object("External3DSSettings", {
-    "authenticationStatus": Row(Text(words=("SUCCESS", "ATTEMPT_ACKNOWLEDGED", "FAILED", "AUTHENTICATION_UNAVAILABLE")), True),
+    "authenticationStatus": Row(Text(words=("SUCCESS", "ATTEMPT_ACKNOWLEDGED", "FAILED", "AUTHENTICATION_UNAVAILABLE"))),
     "authenticationStatusReason": Row(Text(words=tuple("""
         CARD_AUTHENTICATION_FAILED UNKNOWN_DEVICE UNSUPPORTED_DEVICE EXCEEDS_AUTHENTICATION_FREQUENCY_LIMIT EXPIRED_CARD INVALID_CARD_NUMBER
         INVALID_TRANSACTION NO_CARD_RECORD SECURITY_FAILURE STOLEN_CARD SUSPECTED_FRAUD TRANSACTION_NOT_PERMITTED_TO_CARDHOLDER
@@ -174,7 +182,11 @@ EXTERNAL_3DS = Object("External3DSSettings", {
             "CARDHOLDER_CANCELLED", "REQUESTOR_CANCELLED", "TRANSACTION_ABANDONED", "TRANSACTION_TIMEOUT_ACS_OTHER",
             "TRANSACTION_TIMEOUT_ACS_CREQ_NOT_RECEIVED", "TRANSACTION_ERROR", "UNKNOWN")))})),
     "outOfScope": Row(Object("OutOfScope", {"reason": Row(Text(words=("MIT", "MOTO", "ONE_LEG_OUT", "ANONYMOUS")))})),
-})
+}, _result_or_why_none, {"anyOf": [
+    *({"required": [name], "properties": {name: _GIVEN}} for name in ("authenticationStatus", "outOfScope")),
+    {"required": ["challenge"], "properties": {"challenge": {
+        "type": "object", "required": ["exemptionReason"], "properties": {"exemptionReason": _GIVEN}}}}]})
+"""A result, or why nobody was authenticated: strong authentication does not apply, or the merchant claims an exemption."""
 
 RETURN_URL = Row(Text(2000, 1))
 _SETTINGS = {
@@ -210,6 +222,19 @@ RAW_CARD = Object("RawCard", {
 NETWORK_TOKEN = Object("CardNetworkToken", {
     "brand": BRAND._replace(required=True), "holderName": Row(Text(512, 1), True), "expiryMonth": Row(MONTH, True),
     "expiryYear": Row(YEAR, True), "tokenNumber": Row(NUMBER, True), "eci": ECI, "cryptogram": Row(Text(100, secret=True))})
+_OF_NUMBER = ("holderName", "expiryMonth", "expiryYear")
+
+
+def _whole_or_none(read: dict[str, Any], path: str, problems: Problems) -> None:
+    if "tokenNumber" in read:
+        problems += [Problem(f"{path}.{name}", f"{REQUIRED} with tokenNumber") for name in _OF_NUMBER if name not in read]
+
+
+NETWORK_TOKEN_TO_KEEP = Object(
+    "CardNetworkTokenToKeep", {name: row._replace(required=name == "brand") for name, row in NETWORK_TOKEN.rows.items()}, _whole_or_none,
+    {"if": {"required": ["tokenNumber"], "properties": {"tokenNumber": _GIVEN}},
+     "then": {"required": [*_OF_NUMBER], "properties": dict.fromkeys(_OF_NUMBER, _GIVEN)}})
+"""One that is not paid with at once, whose number may come later; see ``instruments``."""
 
 _INSTRUMENTS = {
     "RAW_CARD": RAW_CARD,
@@ -225,7 +250,7 @@ _VALIDATE = {"validate": Row(Object("InstrumentValidation", {
     "currency": CURRENCY, "taxIdentification": TEXT}))}
 INSTRUMENT = Tagged("Instrument", "details", _INSTRUMENTS | {"CARD_NETWORK_TOKEN": NETWORK_TOKEN})
 INSTRUMENT_REQUEST = Tagged("InstrumentRequest", "details", _INSTRUMENTS | {
-    "CARD_NETWORK_TOKEN": NETWORK_TOKEN, "AMAZON_PAY": Object("AmazonPayAccount", {"consumerEmail": Row(EMAIL)}),
+    "CARD_NETWORK_TOKEN": NETWORK_TOKEN_TO_KEEP, "AMAZON_PAY": Object("AmazonPayAccount", {"consumerEmail": Row(EMAIL)}),
     "KLARNA_ACCOUNT": Object("KlarnaAccount", _texts("authorizedPaymentMethod", "billingCategory")), "TWINT_WALLET": Object("TwintWallet", {}),
 }, _VALIDATE, beside_of=("RAW_CARD",))
 INSTRUMENT_UPDATE = Tagged("InstrumentUpdate", "details", {"RAW_CARD": Object("FreshSecurityCode", {"cvv": CVV._replace(required=True)})})
@@ -245,7 +270,6 @@ def _one_instrument(read: dict[str, Any], path: str, problems: Problems) -> None
         problems.append(Problem(f"{where}instrumentUpdateDetails", "needs instrumentId"))
 
 
-_GIVEN: dict[str, Any] = {"not": {"type": "null"}}
 _AT_MOST_ONE: dict[str, Any] = {"not": {"required": ["instrument", "instrumentId"], "properties": {"instrument": _GIVEN, "instrumentId": _GIVEN}}}
 _UPDATED: dict[str, Any] = {"if": {"required": ["instrumentUpdateDetails"], "properties": {"instrumentUpdateDetails": _GIVEN}},
                             "then": {"required": ["instrumentId"], "properties": {"instrumentId": _GIVEN}}}

@@ -357,7 +357,7 @@ class Tagged:
             return None
         found: dict[str, Any] = {"type": tag}
         kind, one = self.of[tag], value.get(self.member)
-        if one is None and (self.optional or not any(row.required for row in kind.rows.values())):
+        if one is None and (self.optional or _may_be_empty(kind)):
             one = {}
         if one is None:
             problems.append(Problem(f"{where}{self.member}", REQUIRED))
@@ -385,8 +385,15 @@ class Tagged:
         yield from (row.kind for row in self.beside.values())
 
     def _one(self, tag: str, kind: Object | Anything) -> dict[str, Any]:
-        needed = any(row.required for row in kind.rows.values())
+        needed = not _may_be_empty(kind)
         member = kind.schema() if needed else nullable(kind.schema())
         beside = {name: nullable(row.kind.schema()) if tag in self.beside_of else {"type": "null"} for name, row in self.beside.items()}
         return {"type": "object", "properties": {"type": {"const": tag}, self.member: member, **beside},
                 "required": ["type", self.member] if needed else ["type"]}
+
+
+def _may_be_empty(kind: Object | Anything) -> bool:
+    """Whether an object without any member will do."""
+    problems: Problems = []
+    kind.read({}, "", problems)
+    return not problems

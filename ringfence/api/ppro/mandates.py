@@ -195,12 +195,17 @@ async def activated(service: Service, row: AgreementRow, account: str) -> Agreem
     """The payer has agreed; what later charges are paid with has an instrument from now on."""
     instrument = row.instrument
     if not instrument:
-        email = _DECODE(row.details).get("consumer", {}).get("email")
-        details = {"consumerEmail": email} if row.method in BY_ACCOUNT and email else {}
+        details = await _details(service, row, account) if row.method in BY_ACCOUNT else {}
         await service.instruments.keep(row.merchant_id, row.instrument_id, row.method, details)
         instrument = service.names.make(INSTRUMENT, row.instrument_id)
     return await service.agreements.happened(
         row.merchant_id, row.agreement_id, What.AGREED, account=account, instrument=instrument) or row
+
+
+async def _details(service: Service, row: AgreementRow, account: str) -> dict[str, str]:
+    """What is told of an account at a wallet: whose it is, as the wallet says; where it does not, as the merchant said."""
+    email = await service.payer_email(row.merchant_id, row.method, account) or _DECODE(row.details).get("consumer", {}).get("email")
+    return {"consumerEmail": email} if email else {}
 
 
 async def _give_back(service: Service, row: AgreementRow, view: View) -> None:

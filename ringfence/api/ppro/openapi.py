@@ -84,7 +84,7 @@ _INSTRUMENTS: dict[tuple[str, str], Row] = {
     ("GET", f"{INSTRUMENTS}/{{instrumentId}}"): Row("Read an instrument", "PaymentInstrument", refuses=("404",)),
     ("PUT", f"{INSTRUMENTS}/{{instrumentId}}"): Row(
         "Replace the details of an instrument", "PaymentInstrument", tables.INSTRUMENT_REQUEST, refuses=("404", "409"),
-        note="Its type stays as it is."),
+        note="Its type stays as it is, and so does a token number where none is given."),
     ("DELETE", f"{INSTRUMENTS}/{{instrumentId}}"): Row("Forget an instrument", "", refuses=("404",), status="204"),
 }
 
@@ -186,12 +186,12 @@ _HEADERS: dict[str, Schema] = {
 }
 _LIMITS = {"X-RateLimit-Remaining": "Remaining", "X-RateLimit-Burst-Capacity": "Burst", "X-RateLimit-Replenish-Rate": "Replenish"}
 _REFUSALS = {
-    "400": ("MalformedRequest", "the body is no JSON object, or a field has the wrong form; `extensions.fields` names it"),
+    "400": ("MalformedRequest", "no JSON object, a field of the wrong form, or a parameter that stands twice; `extensions.fields` names it"),
     "403": ("Forbidden", "this key does not act for the merchant in Merchant-Id"),
     "404": ("NotFound", "there is no such object of this merchant"),
     "405": ("MethodNotAllowed", "this method is not possible here"),
     "409": ("Conflict", "the key of this request is in use, or was used for another one; or what is asked does not fit what is there"),
-    "413": ("TooLarge", "the body is too large"),
+    "413": ("TooLarge", "the body is too large; the message says how large it may be"),
     "415": ("UnsupportedContentType", "another content type is asked for"),
     "422": ("Unprocessable", "well-formed, and makes no sense"),
     "429": ("TooManyRequests", "more requests than the limit allows"),
@@ -240,9 +240,7 @@ def _described(one: Endpoint, row: Row) -> Schema:
 def _statuses(one: Endpoint, row: Row) -> Iterator[str]:
     found = {"405", "503", *row.refuses}
     if not one.is_open:
-        found |= {"401", "403", "413", "429"}
-    if (one.names_merchant and not one.is_open) or row.query:
-        found.add("400")
+        found |= {"400", "401", "403", "413", "429"}
     if one.takes:
         found |= {"400", "415", "422"}
     yield from sorted(found)

@@ -12,7 +12,7 @@ from ringfence.core.outcomes import Approved, Declined, NotAsked, Outcome, Silen
 from ringfence.processors.amazon_pay import codes
 from ringfence.processors.amazon_pay.accounts import Account
 from ringfence.processors.amazon_pay.client import AGAIN, CERTAIN, Failed, Said, Trouble
-from ringfence.processors.amazon_pay.objects import Thing
+from ringfence.processors.amazon_pay.objects import CAPTURE, Thing
 from ringfence.processors.amazon_pay.wire import Charge, Price, Session
 from ringfence.processors.processor import Ask
 
@@ -29,8 +29,10 @@ _SILENCE = {
 
 
 def key_of(thing: Thing) -> str:
-    """The idempotency key of a message at Amazon: 32 characters, the same after a crash."""
-    return sha256(f"{thing.merchant}\0{thing.key}".encode()).hexdigest()[:32]
+    """The idempotency key of a message at Amazon: 32 characters, the same after a crash.  One that was asked for as a new charge may go on as the
+    capture of a hold, which is another question."""
+    beside = "\0capture" if thing.kind == CAPTURE else ""
+    return sha256(f"{thing.merchant}\0{thing.key}{beside}".encode()).hexdigest()[:32]
 
 
 def differs(account: Account, message: Ask, session: Session) -> str | None:

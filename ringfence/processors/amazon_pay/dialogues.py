@@ -16,11 +16,13 @@ from ringfence.processors.amazon_pay import codes
 from ringfence.processors.amazon_pay.accounts import Account
 from ringfence.processors.amazon_pay.answers import NO_ANSWER, NOT_BELIEVABLE, PENDING, differs, key_of, of_charge, refused
 from ringfence.processors.amazon_pay.client import AGAIN, CERTAIN, Client, Failed, Said
-from ringfence.processors.amazon_pay.objects import CANCEL, CAPTURE, CHARGE, REFUND, SESSION, Objects, Thing
+from ringfence.processors.amazon_pay.objects import CANCEL, CAPTURE, CHARGE, REFUND, SESSION, TOO_MUCH, Objects, Thing, is_held
 from ringfence.processors.amazon_pay.wire import Price, Session, charge_of, is_id, price, refund_of, session_of
 from ringfence.processors.processor import Ask
 
 ALREADY_UNDONE = Declined("79")
+HOLD_PATIENCE = timedelta(seconds=2)
+"""How long a capture waits for a hold of the rest that is under way, and what it needs itself (wall time)."""
 INITIATORS = {Initiation.RECURRING: "MITR", Initiation.UNSCHEDULED: "MITU", Initiation.CARDHOLDER: "CITU"}
 CHANNELS = {"ecommerce": "Web", "moto": "Phone", "store": "PointOfSale"}
 
@@ -141,10 +143,11 @@ class Dialogues:
     async def capture(self, account: Account, message: Ask) -> Outcome:
         """The capture of the charge that holds, which takes all of its hold with it; where none holds any more, a new charge on the permission."""
         thing = await self.objects.take(self.thing(message, CAPTURE))
-        if thing is None:
-            return await self._capture_anew(account, message)
-        if thing.kind == CHARGE:            # it was begun as a new charge already
-            return await self._capture_anew(account, message)
+        if thing is None or thing.kind == CHARGE:           # nothing holds, or it was begun as a new charge already
+            outcome = await self._capture_anew(account, message)
+            thing = await self._held_meanwhile(message) if type(outcome) is Declined and outcome.provider_code == TOO_MUCH else None
+            if thing is None:
+                return outcome
         body = {"captureAmount": price(message.minor, message.currency)}
         said = await self.client.send(account, "POST", f"/charges/{thing.charge_id}/capture", body, message.deadline, key_of(thing))
         charge = charge_of(said.object) if type(said) is Said and said.is_good else None
@@ -166,6 +169,21 @@ class Dialogues:
             await self.objects.release(thing)
         return outcome
 
+    async def _held_meanwhile(self, message: Ask) -> Thing | None:
+        """The hold of the rest (``engine.holding``) that was taken while a new charge was asked for, which therefore exceeded the permission: the
+        capture of that hold, begun in the new charge's place.  ``None``: no such hold, and the decline stands."""
+        until = min(message.deadline - HOLD_PATIENCE, self.wall() + HOLD_PATIENCE)
+        while True:
+            things = await self.objects.of_payment(message.merchant, message.payment_id)
+            if is_held(things):
+                await self.objects.release(self.thing(message, CHARGE))
+                return await self.objects.take(self.thing(message, CAPTURE))
+            recent = self.wall() - 2 * HOLD_PATIENCE
+            under_way = (one for one in things if one.holds and not (one.charge_id or one.undone or one.state))
+            if self.wall() >= until or not any(one.begun_at is None or one.begun_at > recent for one in under_way):
+                return None
+            await asyncio.sleep(0.1)
+
     async def _capture_anew(self, account: Account, message: Ask) -> Outcome:
         permission = await self._permission_of(message)
         if not permission:
@@ -180,7 +198,17 @@ class Dialogues:
         return await self._posted_charge(account, message, thing, body)
 
     async def _permission_of(self, message: Ask) -> str:
-        things = await self.objects.of_payment(message.merchant, message.payment_id)
+        """The permission, once no capture of a hold is under way any more: until Amazon has it, all that is held counts against the permission,
+        and a new charge would exceed it."""
+        until = min(message.deadline - HOLD_PATIENCE, self.wall() + HOLD_PATIENCE)
+        while True:
+            things = await self.objects.of_payment(message.merchant, message.payment_id)
+            recent, now = self.wall() - 2 * HOLD_PATIENCE, self.wall()
+            if message.repeat or now >= until or not any(
+                    one.kind == CAPTURE and not (one.state or one.undone) and one.operation_id != message.operation_id
+                    and (one.begun_at is None or one.begun_at > recent) for one in things):
+                break
+            await asyncio.sleep(0.05)
         known = next((one.permission_id for one in things if one.permission_id), "")
         return known or (message.original.scheme_reference if message.original else "")
 

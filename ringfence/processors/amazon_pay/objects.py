@@ -5,6 +5,7 @@ whoever goes on after a crash asks under the same key, and about the same object
 """
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
@@ -12,6 +13,8 @@ SESSION, CHARGE, CAPTURE, CANCEL, REFUND = "session", "charge", "capture", "canc
 """What a message became: a session that is completed, a charge of its own, the capture or cancellation of an earlier message's charge, a
 refund of a charge."""
 
+TOO_MUCH = "TransactionAmountExceeded"
+"""Amazon's word where a charge is more than what its permission has left."""
 UNDONE = "undone"
 """How a message stands that was undone, and is known to be."""
 
@@ -37,6 +40,12 @@ class Thing(NamedTuple):
     undone: bool = False
     state: str = ""                 # Amazon's word, as it was read last; or ``UNDONE``
     begun_at: datetime | None = None    # wall time
+
+
+def is_held(things: Sequence[Thing]) -> bool:
+    """Whether one of a payment's charges waits for a capture, and no message has taken it."""
+    taken = {one.charge_id for one in things if one.kind in (CAPTURE, CANCEL)}
+    return any(one.holds and one.charge_id and not one.undone and one.charge_id not in taken for one in things)
 
 
 class ObjectsUnavailable(Exception):

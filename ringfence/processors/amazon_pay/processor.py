@@ -22,7 +22,7 @@ from ringfence.processors.amazon_pay.client import Client, Said
 from ringfence.processors.amazon_pay.dialogues import Dialogues
 from ringfence.processors.amazon_pay.objects import UNDONE, Objects, ObjectsUnavailable
 from ringfence.processors.amazon_pay.undoing import Undoing
-from ringfence.processors.amazon_pay.wire import charge_of, is_id
+from ringfence.processors.amazon_pay.wire import charge_of, email_of, is_id
 from ringfence.processors.processor import Ask, Capabilities
 
 log = logging.getLogger(__name__)
@@ -30,8 +30,8 @@ log = logging.getLogger(__name__)
 FIRST = (Kind.AUTHORIZATION, Kind.PURCHASE)
 PENDING_SECONDS = 86_400.0
 """How long an authorization may stay undecided at Amazon."""
-CLOSE_SECONDS = 8.0
-"""How long a permission may take to be closed (wall time)."""
+CLOSE_SECONDS, PAYER_SECONDS = 8.0, 3.0
+"""How long a permission may take to be closed, and its buyer to be told (wall time)."""
 _PERMISSION = re.compile(r"[A-Z][0-9]{2}-[0-9]{7}-[0-9]{7}", re.ASCII)
 _NOT_SUPPORTED = Declined("40")
 
@@ -108,6 +108,14 @@ class AmazonPay:
         deadline = self._wall() + timedelta(seconds=CLOSE_SECONDS)
         said = await self._client.send(known, "DELETE", f"/chargePermissions/{account}/close", body, deadline)
         return type(said) is Said and (said.is_good or said.reason == "InvalidChargePermissionStatus")
+
+    async def payer_email(self, merchant: str, account: str) -> str:
+        """See ``KnowsPayers``: of a permission's buyer, where the button asked for the scope ``email``."""
+        known = self._accounts(merchant)
+        if known is None or _PERMISSION.fullmatch(account) is None:
+            return ""
+        said = await self._client.get(known, f"/chargePermissions/{account}", self._wall() + timedelta(seconds=PAYER_SECONDS))
+        return email_of(said.object) if type(said) is Said and said.is_good else ""
 
     async def _in_time(self, message: Ask, answer: Any) -> Outcome:
         try:

@@ -12,6 +12,8 @@ from ringfence.core.currencies import CURRENCIES
 from ringfence.core.money import format_decimal
 
 _AMOUNT = re.compile(r"([0-9]{1,12})(?:\.([0-9]{1,4}))?", re.ASCII)
+_EMAIL = re.compile(r"[^@\s\0]+@[^@\s\0]+")
+LONGEST_EMAIL = 254
 _ID = re.compile(r"[A-Za-z0-9._-]{1,100}", re.ASCII)
 
 
@@ -127,6 +129,12 @@ def permission_of(value: Mapping[str, Any]) -> Permission | None:
     codes = tuple(_text(one, "reasonCode") for one in reasons if isinstance(one, Mapping)) if isinstance(reasons, list) else ()
     balance = price_of(_inside(value, "limits").get("amountBalance"))
     return Permission(found, state, codes, _text(value, "chargePermissionType"), balance)
+
+
+def email_of(value: Mapping[str, Any]) -> str:
+    """The e-mail address of the buyer of a session or a permission, "" where none is shown."""
+    found = _text(_inside(value, "buyer"), "email")
+    return found if len(found) <= LONGEST_EMAIL and _EMAIL.fullmatch(found) else ""
 
 
 def is_id(text: str) -> bool:

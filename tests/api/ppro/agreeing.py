@@ -21,6 +21,7 @@ from tests.engine.recovering import claim_due
 
 BACK = "https://shop.example/return"
 REDIRECT = [{"type": "REDIRECT", "settings": {"returnUrl": BACK}}]
+FIRST = {"amount": {"value": 1000, "currency": "USD"}, "merchantPaymentChargeReference": "sub-1"}
 
 
 def agreement(method: str = "CARD", **fields: Any) -> dict[str, Any]:
@@ -40,6 +41,10 @@ class Wallet:
         self.sent: dict[int, Away] = {}
         self.closed: list[tuple[str, str]] = []
         self.is_silent = False
+        self.payers: dict[str, str] = {}
+
+    async def payer_email(self, merchant_id: int, method: str, account: str) -> str:
+        return self.payers.get(account, "")
 
     async def send_away(self, merchant: Merchant, agreement_id: int, away: Away) -> bool:
         self.sent[agreement_id] = away
@@ -60,7 +65,9 @@ class AgreeingClient(Client):
         self.wallet, service = Wallet(), service_of(one)
         service.agreements._close = self.wallet.close
         super().__init__(one, identifier, service=service._replace(
-            route=lambda merchant, method, brand: one.processor.name, renderer=Renderer(service.names, self._ways), send_away=self.wallet.send_away, ways_to_agree=self.wallet.ways))
+            route=lambda merchant, method, brand: one.processor.name, renderer=Renderer(service.names, self._ways),
+            send_away=self.wallet.send_away, ways_to_agree=self.wallet.ways,
+            payer_email=self.wallet.payer_email))
         self.mandates, self._of_cards = Mandates(self.service), service.renderer
 
     def _ways(self, view: View, facts: Facts) -> list[dict[str, Any]]:

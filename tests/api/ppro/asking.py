@@ -26,8 +26,9 @@ from ringfence.engine.metrics import Metrics
 from ringfence.engine.rates import Rates
 from ringfence.global_api import ENDPOINTS, ppro_service
 from tests.api.ppro import described
-from tests.engine.composition import BASE_URL, Process
+from tests.engine.composition import BASE_URL, Asked, Process
 
+BODY_LIMIT = 100_000
 CARD = {"brand": "VISA", "number": "4000009900000004", "cvv": "739", "holderName": "Jane Doe", "expiryMonth": 12, "expiryYear": 2030}
 CONSUMER = {"name": "Jane Doe", "country": "US"}
 
@@ -60,13 +61,14 @@ class Answered(NamedTuple):
 class Client:
     """A merchant's server."""
 
+    goes_the_long_way = False   #: also where the head is known
     is_breaking = False  #: whether the test breaks the service itself, which the description promises never to happen
 
     def __init__(self, one: Process, identifier: str, *, rates: Rates | None = None, service: Service | None = None) -> None:
         self.process, self.identifier = one, identifier
         self.service = service or service_of(one)
         self.rates = rates or Rates(Path(tempfile.mkdtemp()) / "rates", time.time)
-        self.api = GlobalApi(self.service, ENDPOINTS, self.rates, Metrics(1).row(0), body_limit=100_000)
+        self.api = GlobalApi(self.service, ENDPOINTS, self.rates, Metrics(1).row(0), body_limit=BODY_LIMIT)
         self.headers = {
             "authorization": f"Bearer key_sandbox_{identifier}", "merchant-id": f"merch_{identifier:0<21}", "content-type": "application/json"}
 
@@ -76,6 +78,16 @@ class Client:
         """One exchange; a header given as ``None`` is left out."""
         path, _, query = path.partition("?")
         given = {**self.headers, **({"request-idempotency-key": key} if key else {}), **(headers or {})}
+        headers_sent = [(name.encode(), value.encode("latin-1")) for name, value in given.items() if value is not None]
+        learn = self.api.learning().get(path) if method == "POST" and not query and not self.goes_the_long_way else None
+        known = learn(headers_sent) if learn is not None and len(body) <= BODY_LIMIT else None
+        if known is not None:
+            asked = Asked()
+            rest = known.begin(body, "192.0.2.7", given.get("request-idempotency-key") or "", asked)
+            text, of = await (asked.coming if rest is None else rest)
+            first, *lines = known.head(text, of).decode("latin-1").rstrip().split("\r\n")
+            return self._looked_at(
+                method, path, query, body, given, int(first.split()[1]), dict(line.split(": ", 1) for line in lines), text)
         sent: list[Any] = []
 
         async def receive() -> dict[str, Any]:
@@ -86,17 +98,23 @@ class Client:
 
         await self.api({
             "type": "http", "method": method, "path": path, "query_string": query.encode(), "client": ("192.0.2.7", 1),
-            "headers": [(name.encode(), value.encode("latin-1")) for name, value in given.items() if value is not None],
+            "headers": headers_sent,
         }, receive, send)
         told = {name.decode(): value.decode("latin-1") for name, value in sent[0]["headers"]}
         text = b"".join(message.get("body", b"") for message in sent[1:])
+        return self._looked_at(method, path, query, body, given, sent[0]["status"], told, text)
+
+    def _looked_at(
+        self, method: str, path: str, query: str, body: bytes, given: dict[str, str | None], status: int, told: dict[str, str], text: bytes,
+    ) -> Answered:
+        """An answer, held against the description and looked at for secrets."""
         takes = str(given.get("content-type") or "").partition(";")[0]
-        if not (self.is_breaking and sent[0]["status"] == 500):
-            assert described.wrong(method, path, query, body, sent[0]["status"], told, text, takes) == []
+        if not (self.is_breaking and status == 500):
+            assert described.wrong(method, path, query, body, status, told, text, takes) == []
         if path != openapi.PATH:                                # which names what may be sent
             assert CARD["number"].encode() not in text and b'"cvv"' not in text
             assert not re.search(rb'(?<![0-9A-Za-z])739"', text), "a security code; an id may end in its digits"
-        answered = Answered(sent[0]["status"], told, json.loads(text) if text and told["content-type"] == "application/json" else text)
+        answered = Answered(status, told, json.loads(text) if text and told["content-type"] == "application/json" else text)
         if answered.status >= 400 and answered.status != 401:
             assert answered.body["status"] == answered.status and answered.body["failureMessage"] and answered.body["timestamp"].endswith("Z")
         return answered

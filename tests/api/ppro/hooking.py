@@ -23,6 +23,7 @@ from tests.background.receiver import Received, Receiver, receiving
 from tests.engine.composition import BASE_URL, Process, process, shop
 
 RULES = rules_for(False)
+CREATED, AUTHORIZED, CAPTURED = "CHARGE_CREATED", "CHARGE_AUTHORIZATION_SUCCEEDED", "CHARGE_CAPTURE_SUCCEEDED"
 EVER = datetime(2020, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
 ENVELOPE = {"specversion": "1.0.2", "source": "https://www.ppro.com", "datacontenttype": "application/json"}
 

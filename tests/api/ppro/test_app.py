@@ -12,7 +12,7 @@ import pytest
 
 from ringfence.engine.rates import Rates
 from tests.api.ppro.asking import Client, charge
-from tests.engine.composition import Process
+from tests.engine.composition import Asked, Process
 
 pytestmark = pytest.mark.anyio
 
@@ -137,12 +137,14 @@ async def test_the_short_way_says_what_the_long_one_says(one: Process, client: C
     given = {"request-reference": "50 %d % trace"}
     known = client.api.learning()["/v1/payment-charges"]([(name.encode(), value.encode()) for name, value in {**client.headers, **given}.items()])
     assert known is not None
+    client.goes_the_long_way = True
     for place, (body, broken) in enumerate(((charge(), None), (charge(0), None), ({}, None), (charge(), OSError("away")), (charge(), ZeroDivisionError()))):
         if broken is not None:
             monkeypatch.setattr(client, "is_breaking", True)
             monkeypatch.setattr(one.engine, "execute", _raising(broken))
-        text = json.dumps(body).encode()
-        said, of = await known.handle(text, "192.0.2.7", f"short-{place}")
+        text, asked = json.dumps(body).encode(), Asked()
+        rest = known.begin(text, "192.0.2.7", f"short-{place}", asked)
+        said, of = await (asked.coming if rest is None else rest)
         first, *lines = known.head(said, of).decode().split("\r\n")
         headers = dict(line.split(": ", 1) for line in lines if line)
         told = await client.post("/payment-charges", text, headers=given, key=f"long-{place}")
@@ -203,3 +205,29 @@ async def test_twenty_at_once_make_one_charge(one: Process, client: Client):
     again = await asyncio.gather(*(client.post("/payment-charges", charge(), key="race") for _ in range(20)))
     assert made.status == 200 and not made.again and all(answered.again and answered.body == made.body for answered in again)
     assert await one.value("SELECT count(*) FROM operations WHERE payment_id = $1", client.service.names.read("charge", made.body["id"])) == 1
+
+
+DOUBLE = {
+    # what is asked                                                                          whose name is told
+    "/payment-charges?merchantPaymentChargeReference=a&merchantPaymentChargeReference=b":      "merchantPaymentChargeReference",
+    "/payment-charges?merchantPaymentChargeReference=a&merchantPaymentChargeReference=a":      "merchantPaymentChargeReference",
+    "/payment-charges?page=1&agreementId=a&page=":                                             "page",
+    "/disputes?paymentChargeId=a&paymentChargeId=b":                                           "paymentChargeId",
+    "/chargebacks?disputeId=a&disputeId=b":                                                    "disputeId",
+    "/payment-charges/x?nobody=1&nobody=2":                                                    "nobody",
+}
+
+
+@pytest.mark.parametrize("path", DOUBLE)
+async def test_a_parameter_is_given_once(client: Client, path: str):
+    """Which of two counts nobody could say."""
+    answered = await client.get(path)
+    assert answered.status == 400 and answered.body["extensions"]["fields"] == [{"path": DOUBLE[path], "problem": "must be given once"}]
+    assert "x-ratelimit-remaining" in answered.headers
+
+
+async def test_a_body_over_the_limit_is_told_the_limit(client: Client):
+    """And one of exactly the limit is read."""
+    answered = await client.post("/payment-charges", b" " * 100_001)
+    assert answered.status == 413 and answered.body["failureMessage"] == "the body is too large; at most 100000 bytes are taken"
+    assert (await client.post("/payment-charges", b" " * 100_000)).status == 400

@@ -4,11 +4,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from jsonschema_rs import Draft202012Validator
 
 from ringfence.core.card import luhn_valid
 from ringfence.core.outcomes import Declined
 from ringfence.processors.simulator import stand_in
 from ringfence.processors.simulator.scenarios import scenario_code
+from tests.api.ppro import described
 from tests.api.ppro.asking import CARD, Client, charge, raw_card
 from tests.engine.composition import FOREIGN, Process
 
@@ -91,12 +93,14 @@ async def test_an_instrument_is_made_read_replaced_and_deleted(client: Client):
 @pytest.mark.parametrize("asked", [
     {"type": "BANK_ACCOUNT", "details": {"iban": "DE02120300000000202051", "holderName": "Jane Doe"}},
     {"type": "AMAZON_PAY", "details": {"consumerEmail": "jane@shop.example"}}, {"type": "PASSTHROUGH_WALLET"}, {"type": "MOCK"},
-    {"type": "MOCK", "details": {"any": "map", "of": [1, {"more": None}], "NUL": "\0"}},
+    {"type": "MOCK", "details": {"any": "map", "of": [1, {"more": None}], "NUL": "\0", "": ["12"], "number": "4000", "tokenNumber": 7}},
     {"type": "UPI_AUTOPAY", "details": {"uniqueMandateNumber": "u"}}, {"type": "TWINT_WALLET"},
 ], ids=lambda asked: asked["type"])
 async def test_an_account_is_an_instrument_too(one: Process, client: Client, asked: dict[str, Any]):
     """Its details are sealed, and gone with it."""
-    made = (await client.post("/payment-instruments", asked)).body
+    first = await client.post("/payment-instruments", asked, key=str(asked))
+    made = first.body
+    assert (await client.post("/payment-instruments", asked, key=str(asked))).body == made and not first.again
     assert made == {"id": made["id"], "type": asked["type"], "details": asked.get("details", {})}
     path, number = f"/payment-instruments/{made['id']}", client.service.names.read("instr", made["id"])
     assert (await client.get(path)).body == made
@@ -157,6 +161,49 @@ async def test_a_proof_from_elsewhere_goes_to_the_issuer(one: Process, client: C
         assert bool(evidence.cavv) == (carried != "U")
 
 
+NO_RESULT = {
+    # what stands for a result            whether that is enough
+    "out of scope":                      ({"outOfScope": {"reason": "ONE_LEG_OUT"}}, True),
+    "out of scope, and no word why":     ({"outOfScope": {}}, True),
+    "exempt":                            ({"challenge": {"exemptionReason": "LOW_VALUE"}}, True),
+    "nothing":                           ({}, False),
+    "a challenge that says nothing":     ({"challenge": {"preference": "DATA_ONLY"}, "eci": "05"}, False),
+    "null":                              ({"outOfScope": None, "authenticationStatus": None, "challenge": None}, False),
+    "no settings":                       (None, False),
+}
+
+
+@pytest.mark.parametrize(("settings", "is_enough"), NO_RESULT.values(), ids=NO_RESULT)
+async def test_nobody_need_have_been_authenticated_elsewhere(one: Process, client: Client, settings: dict[str, Any] | None, is_enough: bool):
+    """Where strong authentication does not apply there is no result; the issuer is asked without one."""
+    asked = len(one.processor.asked)
+    answered = await client.post("/payment-charges", charge(authenticationSettings=[{"type": "EXTERNAL_3DS", "settings": settings}]))
+    if is_enough:
+        assert answered.body["status"] == "CAPTURED" and one.processor.asked[-1].evidence is None
+    else:
+        assert answered.status == 400 and len(one.processor.asked) == asked
+        assert answered.body["failureMessage"] == (
+            "authenticationSettings[0].settings.authenticationStatus is required without outOfScope or challenge.exemptionReason")
+
+
+async def test_what_is_compulsory_is_not_out_of_scope(one: Process, client: Client):
+    """Where the merchant wants every cardholder authenticated, a word that nobody need be does not do."""
+    asked = len(one.processor.asked)
+    await one.directory.change(client.identifier, {"three_d_secure": "required"})
+    try:
+        scope = {"type": "EXTERNAL_3DS", "settings": {"outOfScope": {"reason": "ANONYMOUS"}}}
+        failed = await client.charge(authenticationSettings=[scope])
+        assert failed["failure"]["failureCode"] == "INVALID_AUTHENTICATION_SETTINGS" and len(one.processor.asked) == asked
+        one.issuers.challenge("c-scope")
+        back = {"type": "3DS", "settings": {"returnUrl": "https://shop.example/back"}}
+        assert (await client.charge(authenticationSettings=[scope, back]))["status"] == "AUTHENTICATION_PENDING"
+        settings = {"outOfScope": {"reason": "MOTO"}}
+        by_mail = await client.charge(paymentMedium="MOTO", authenticationSettings=[{"type": "EXTERNAL_3DS", "settings": settings}])
+        assert by_mail["status"] == "CAPTURED"
+    finally:
+        await one.directory.change(client.identifier, {"three_d_secure": "flexible"})
+
+
 async def test_a_mandate_from_elsewhere_is_cited(one: Process, client: Client):
     """A merchant-initiated charge needs a first payment: ours, or one that the merchant names."""
     card = raw_card("4000009900003300")
@@ -173,3 +220,10 @@ async def test_a_repeat_makes_no_further_instrument(one: Process, client: Client
     assert made[0] == made[1] == made[2] and await one.value("SELECT count(*) FROM tokens") == before + 1
     other = await client.post("/payment-charges", charge(instrument=raw_card("4000009900004400", expiryMonth=11)), key="once more")
     assert other.status == 409
+
+
+@pytest.mark.parametrize(("settings", "is_enough"), NO_RESULT.values(), ids=NO_RESULT)
+def test_the_description_says_the_same_of_results_from_elsewhere(settings: dict[str, Any] | None, is_enough: bool):
+    """Who follows it is not refused, and what it forbids is not taken."""
+    schema = {"$ref": "#/components/schemas/AuthenticationSetting", "components": described.DOCUMENT["components"]}
+    assert Draft202012Validator(schema).is_valid({"type": "EXTERNAL_3DS", **({} if settings is None else {"settings": settings})}) is is_enough

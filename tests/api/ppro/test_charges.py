@@ -33,6 +33,17 @@ async def test_a_charge_captures_by_itself(client: Client):
     assert await client.read(made) == made
 
 
+@pytest.mark.parametrize("said", [
+    Declined("51"), Declined("05", advice="03"), Declined("57", provider_code="HardDeclined"), Declined("05", provider_code="MockDecline"),
+    Declined("14", "", "REF-1", "their own word")], ids=str)
+async def test_a_decline_is_answered_as_it_is_read_later(one: Process, client: Client, said: Declined):
+    """A wallet's own word included."""
+    one.processor.say(said)
+    made = await client.charge(1000)
+    assert made["status"] == "FAILED" and made["failure"]["providerFailureCode"] == (said.provider_code or said.response_code)
+    assert made == await client.read(made)
+
+
 async def test_a_charge_is_captured_in_parts_and_its_rest_given_back(client: Client):
     """While a part is open the charge is CAPTURE_PENDING; all that was captured returned, it is REFUNDED."""
     made = await client.charge(2599, autoCapture=False)

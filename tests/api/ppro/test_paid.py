@@ -8,7 +8,7 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ringfence.api.ppro.charges import begun, paid_by
+from ringfence.api.ppro.charges import first_step, paid_by
 from ringfence.api.ppro.instruments import kept_of
 from ringfence.api.ppro.names import Names
 from ringfence.api.ppro.rendering import Facts, Renderer
@@ -39,7 +39,7 @@ def test_a_charge_is_told_as_its_repeat_will_be(
 ):
     intent = intent_of(payment_id, kind, minor, echo, reference)
     done = Result(outcome=Approved(minor, "123456", scheme_reference, "ref"), at=asked_at + timedelta(milliseconds=took_ms), asked_at=asked_at)
-    paid, first = paid_by(intent, done), begun(intent, done)
+    paid, first = paid_by(intent, done), first_step(intent, done)
     assert paid is not None and first is not None
     assert RENDERER.paid(paid, Facts(echo, reference)) == msgspec.json.encode(RENDERER.as_begun(1, first))
 

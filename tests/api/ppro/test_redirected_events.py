@@ -10,7 +10,7 @@ import pytest
 from ringfence.api.ppro.mandates import Mandates
 from ringfence.core.redirection import Stand
 from ringfence.engine.redirects import Seen
-from tests.api.ppro.agreeing import agreement
+from tests.api.ppro.agreeing import FIRST, agreement
 from tests.api.ppro.hooking import Hooked, hooked
 from tests.api.ppro.test_redirection import amazon
 from tests.engine.recovering import claim_due
@@ -89,9 +89,40 @@ async def test_given_up_by_the_merchant(here: Hooked):
     assert discarded["merchantDiscardReference"] == "d-1"
 
 
-# ------------------------------------------------------------------------------------------------------------- agreements
+@pytest.mark.parametrize(("stand", "told"), [
+    (Stand.APPROVED, {"type": "PAYMENT_CHARGE_CAPTURE_SUCCEEDED", "paymentChargeStatus": "CAPTURED", "captureId": "", "merchantCaptureReference": "order-1001"}),
+    (Stand.CANCELED, {"type": "PAYMENT_CHARGE_AUTHORIZATION_FAILED", "paymentChargeStatus": "FAILED", "authorizationId": "", "failure": {
+        "failureType": "PROVIDER_DECLINE", "failureCode": "CANCELED_BY_CONSUMER", "failureMessage": "The consumer cancelled"}}),
+    (Stand.EXPIRED, {
+        "type": "PAYMENT_CHARGE_DISCARDED", "paymentChargeStatus": "DISCARDED", "authorizationId": "", "discardType": "AUTHENTICATION_TIMEOUT"}),
+], ids=lambda one: str(one) if isinstance(one, Stand) else "")
+async def test_the_golden_webhooks(here: Hooked, stand: Stand, told: dict[str, Any]):
+    """Section 19.5, value for value; ids are supplied, and the wallet's own word stands beside."""
+    made = await away(here)
+    *_, data = await back(here, made, stand)
+    after = await here.client.read(made)
+    ids = {"captureId": [one["id"] for one in after["captures"]], "authorizationId": [one["id"] for one in after["authorizations"]]}
+    data.get("failure", {}).pop("providerFailureCode", None)
+    assert data == {
+        "paymentChargeId": made["id"], "paymentMethod": "AMAZON_PAY", "merchantId": here.client.headers["merchant-id"],
+        "merchantPaymentChargeReference": "order-1001", "amount": {"value": 1000, "currency": "USD"}, **told,
+        **{name: ids[name][0] for name in ids if name in told}}
 
-FIRST = {"amount": {"value": 1000, "currency": "USD"}, "merchantPaymentChargeReference": "sub-1"}
+
+async def test_the_golden_webhook_of_an_agreement(here: Hooked):
+    made = await agreed_with(here)
+    session = f"s-{made['id']}"
+    here.process.wallet.sessions[session] = Seen(Stand.APPROVED, "S01-7654321-0000003")
+    row = await here.process.redirects.find(made["authenticationMethods"][0]["details"]["requestUrl"].rpartition("/")[2])
+    assert row is not None
+    await here.process.redirects.came_back(row, session)
+    *_, active = await here.told()
+    assert (active["subject"], active["data"]) == (made["id"], {
+        "type": "PAYMENT_AGREEMENT_ACTIVE", "paymentAgreementId": made["id"], "paymentAgreementStatus": "ACTIVE", "paymentMethod": "AMAZON_PAY",
+        "merchantId": here.client.headers["merchant-id"]})
+
+
+# ------------------------------------------------------------------------------------------------------------- agreements
 
 
 async def agreed_with(here: Hooked, **fields: Any) -> dict[str, Any]:

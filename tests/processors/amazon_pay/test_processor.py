@@ -8,6 +8,7 @@ import pytest
 
 from ringfence.core.commands import Initiation, Kind
 from ringfence.core.outcomes import Approved, Declined, NotAsked, Reversed, Silence, Unknown
+from ringfence.processors.amazon_pay.objects import Thing
 from ringfence.processors.amazon_pay.signing import Signer
 from tests.amazon_site.site_asking import OTHER_KEY
 from tests.processors.amazon_pay.bench import MERCHANT, World, told
@@ -36,9 +37,12 @@ async def test_a_capture_takes_the_hold_with_it_and_the_next_is_a_charge_of_its_
     assert await payment.charges() == [("Captured", "100.00", "30.00", "0.00"), ("Captured", "20.00", "20.00", "0.00")]
 
 
-async def test_captures_at_one_moment_take_the_hold_once(amazon: World):
-    """Which of them has it is decided where objects are kept."""
+@pytest.mark.parametrize("seconds", [0, 0.5])
+async def test_captures_at_one_moment_take_the_hold_once(amazon: World, seconds: float):
+    """Which of them has it is decided where objects are kept; the others are no charges before it is captured, for it counts against the permission."""
     payment, _ = await amazon.begun("100.00", A)
+    if seconds:
+        await amazon.fault("captureCharge", "delay", seconds)
     outcomes = await asyncio.gather(*(payment.ask(C, 1000 + place) for place in range(4)))
     assert sorted(told(one) for one in outcomes) == ["approved 1000 hold gone", "approved 1001", "approved 1002", "approved 1003"]
     assert len(await payment.charges()) == 4
@@ -166,6 +170,42 @@ async def test_a_capture_that_is_declined_at_once_takes_the_hold_with_it(amazon:
     await amazon.fault("captureCharge", "simulate", "AmazonRejected")
     assert told(await payment.ask(C, 4000)) == "declined 59 AmazonRejected hold gone"
     assert await payment.charges() == [("Declined", "100.00", "0.00", "0.00")]
+
+
+async def test_a_capture_that_meets_the_hold_of_the_rest_takes_it(amazon: World, monkeypatch: pytest.MonkeyPatch):
+    """While the rest is held again a new charge exceeds the permission; it is not declined for what our own hands did."""
+    payment, _ = await amazon.begun("100.00", A)
+    await payment.ask(C, 3000)
+    permission = (await amazon.objects.of_payment(MERCHANT, payment.id))[0].permission_id
+    hold = payment.message(A, 7000, account=permission)._replace(operation_id=payment.id + 5000, key=f"{payment.id}-hold")
+    known, goes_on, know = asyncio.Event(), asyncio.Event(), amazon.objects.know
+
+    async def late(thing: Thing) -> None:
+        if thing.key == hold.key:
+            known.set()
+            await goes_on.wait()
+        await know(thing)
+
+    monkeypatch.setattr(amazon.objects, "know", late)
+    holding = asyncio.create_task(amazon.processor.ask(hold))
+    await known.wait()
+    before = amazon.network.asked
+    capturing = asyncio.create_task(payment.ask(C, 100))
+    while amazon.network.asked == before:
+        await asyncio.sleep(0)
+    goes_on.set()
+    assert told(await capturing) == "approved 100 hold gone" and told(await holding) == "approved 7000"
+    assert await payment.again() == await capturing
+    assert await payment.charges() == [("Captured", "100.00", "30.00", "0.00"), ("Captured", "70.00", "1.00", "0.00")]
+    assert told(await payment.ask(C, 6800)) == "approved 6800"
+
+
+async def test_a_capture_that_exceeds_the_permission_without_a_hold_is_declined(amazon: World):
+    """At once: there is nothing to wait for."""
+    payment, _ = await amazon.begun("100.00", A)
+    await payment.ask(C, 3000)
+    assert told(await payment.ask(C, 7001)).startswith("declined 61 TransactionAmountExceeded")
+    assert told(await payment.ask(C, 7000)) == "approved 7000"
 
 
 async def test_a_refund_is_taken_first_and_final_later(amazon: World):

@@ -119,7 +119,7 @@ class Payment:
     async def ended(self, kind: Kind, minor: int) -> Outcome:
         """Send the next message; where the other side decides later, what it says then."""
         outcome = await self.ask(kind, minor)
-        if outcome == Unknown(Silence.PENDING) and self.bench.later is not None:
+        if isinstance(outcome, Unknown) and outcome.why is Silence.PENDING and self.bench.later is not None:
             await self.bench.later()
             outcome = await self.inquire()
         return outcome
