@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -61,7 +61,7 @@ from ringfence.disputing import Disputes, disputes_of
 from ringfence.engine import addresses, keys, points
 from ringfence.engine.ahead import Ahead
 from ringfence.engine.authenticating import Authenticating, secrets_under
-from ringfence.engine.batch_carrier import HANDS, Carrier
+from ringfence.engine.batch_carrier import HANDS, MOST, Carrier
 from ringfence.engine.batches import CHORE, Batches
 from ringfence.engine.bulk import Expirer
 from ringfence.engine.challenges import Challenges
@@ -180,7 +180,7 @@ async def _foundation(
     pool = await ends.enter_async_context(database.pool(database_url, config.readers, by_key=True, plain=True))
     reporters = await ends.enter_async_context(database.pool(database_url, REPORTERS, application_name="ringfence reports"))
     due = await ends.enter_async_context(database.pool(
-        database_url, JOBBERS, application_name="ringfence jobs", by_key=True, settings=IN_ORDER))
+        database_url, JOBBERS, application_name="ringfence jobs", by_key=True, settings=IN_ORDER, plain=True))
     keyring = await open_keyring(config, pool)
     numbering = Counted(pool, config.seed) if config.frozen_at else Numbering(pool)
     await numbering.take()
@@ -300,7 +300,7 @@ async def _foundation(
         doors=batch_doors, nudge=nudge)
 
     chores = [
-        Chore("directory", lambda: _as_count(directory.refresh()), DIRECTORY_SECONDS, alone=False),
+        Chore("directory", directory.refresh, DIRECTORY_SECONDS, alone=False),
         Chore("worker number", numbering.renew, RENEW_SECONDS, alone=False),
     ]
     queues: list[Queue] = []
@@ -320,9 +320,12 @@ async def _foundation(
                        numbers=INTENT_LANES)
         rows_out = lane("batch outcomes", OUTCOME_LANES)
         ends.push_async_callback(rows_in.close)
+        rows_end = outcome_lane(rows_out, in_bulk=True)
+        counted = CountedOutcomes(rows_end.commit, counters)
         carrier = Carrier(
-            rows_in, CountedOutcomes(outcome_lane(rows_out, in_bulk=True).commit, counters).commit, engine, engine, due, batch_doors, now=clock.now,
+            rows_in, counted.commit, counted.of_whole(rows_end.commit_whole), engine, engine, due, batch_doors, now=clock.now,
             ask_seconds=ask_seconds, is_stopping=lambda: background.is_stopping, hands=1 if config.frozen_at else HANDS,
+            most=0 if config.frozen_at else MOST,
             done=lambda: nudge(CHORE))
         chores += [
             abandoned.chore(due, directory, engine, config.sweep_seconds), expiry.chore(expirer, config.sweep_seconds),
@@ -388,10 +391,6 @@ def _value_date(processors: dict[str, Processor]) -> Callable[[str, datetime], d
 
 def _wall() -> datetime:
     return datetime.now(UTC)
-
-
-async def _as_count(changed: Awaitable[bool]) -> int:
-    return int(await changed)
 
 
 async def _cancelled(task: asyncio.Task[Any]) -> None:

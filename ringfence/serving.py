@@ -92,7 +92,7 @@ def doors(base: Foundation, metrics: Metrics) -> Worker:
     config, directory, clock = base.config, base.directory, base.clock
     service, aps = base.service, base.aps
     returning = Returning(base.reading, directory, is_live=config.is_live, tokenized=_return_of_tokenization(base.vault))
-    by_path = {"/FortAPI/paymentApi": Door(aps.handle, config.body_limit)}
+    by_path = {"/FortAPI/paymentApi": Door(aps.handle, config.body_limit, aps.begin)}
     by_file = aps_batch.BatchApi(
         aps, base.files, base.keyring.content_key, aps_batch.Limits(config.batch_limit, config.batch_rows), links=True)
     reporting = Reporting(base.reporters, clock.now, base.nudge)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Coroutine, Iterable, Mapping
 from time import perf_counter
 from typing import Any
 
@@ -38,6 +38,14 @@ _BROKEN = (b"HTTP/1.1 500 Internal Server Error\r\ncontent-type: text/plain; cha
            b"connection: close\r\n\r\nInternal Server Error")
 
 
+async def _said(answer: bytes, of: Any) -> tuple[bytes, Any]:
+    return answer, of
+
+
+async def _raising(error: Exception) -> tuple[bytes, Any]:
+    raise error
+
+
 class HeadTooLarge(Exception):
     """Raised inside the parser; the answer has been written."""
 
@@ -52,15 +60,27 @@ class _Nobody:
 class Exchange:
     """One request on the short way and its answer: what uvicorn's connection asks of its own ``RequestResponseCycle``."""
 
-    __slots__ = ("body", "disconnected", "door", "keep_alive", "key", "response_complete", "task")
+    __slots__ = ("began", "body", "connection", "disconnected", "door", "keep_alive", "key", "response_complete")
     message_event = _Nobody()
     more_body = False
 
-    def __init__(self, door: Prepared, body: bytes, key: str) -> None:
-        self.door, self.body, self.key = door, body, key
-        self.task: asyncio.Task[None] | None = None
+    def __init__(self, connection: Any, door: Prepared, body: bytes, key: str) -> None:
+        self.connection, self.door, self.body, self.key = connection, door, body, key
         self.disconnected = self.response_complete = False
         self.keep_alive = True
+        self.began = 0.0
+
+    def answered(self, answer: bytes, of: Any) -> None:
+        """See ``Asking``."""
+        self.connection.answered(self, answer, of)
+
+    def goes_on(self, rest: Coroutine[Any, Any, tuple[bytes, Any]]) -> None:
+        """See ``Asking``."""
+        self.connection.goes_on(self, rest)
+
+    def cancel(self, msg: object = None) -> None:
+        """The end of the service waits no longer.  It stands among the tasks that it waits for, as a task does where there is one."""
+        asyncio.get_running_loop().call_soon(self.connection.cut_off, self, asyncio.CancelledError(msg))
 
 
 def connection_class(
@@ -140,7 +160,7 @@ def connection_class(
         def _take(self, door: Prepared, body: bytes, key: str) -> None:
             """Answer a body, now or when the answers before it have left."""
             self.waiting_since = self.idle_since = None
-            previous, exchange = self.cycle, Exchange(door, body, key)
+            previous, exchange = self.cycle, Exchange(self, door, body, key)
             self.cycle = exchange  # type: ignore[assignment]
             if previous is None or previous.response_complete:
                 self._start(exchange)
@@ -197,30 +217,74 @@ def connection_class(
         # -- what is answered --
 
         def _start(self, exchange: Exchange) -> None:
-            exchange.task = self.loop.create_task(self._answer(exchange))
-            self.tasks.add(exchange.task)           # so that the end of the service waits for it; it takes itself out again
+            """Carry a body to the door."""
+            door, body, exchange.body = exchange.door, exchange.body, b""       # an idle connection remembers no card
+            exchange.began = perf_counter()
+            try:
+                rest = door.begin(body, self._source_ip, exchange.key, exchange)
+            except Exception as error:
+                rest = _raising(error)
+            if rest is None:
+                self.tasks.add(exchange)            # type: ignore[arg-type]  # so that the end of the service waits for it
+            else:
+                self._await(exchange, rest)
 
-        async def _answer(self, exchange: Exchange) -> None:
-            """Carry a body to the door and its answer back, in one write."""
-            body, exchange.body = exchange.body, b""        # an idle connection remembers no card
-            door, answer, of = exchange.door, b"", None     # a head is made of something: nothing is an exception
-            began = perf_counter()
+        def _await(self, exchange: Exchange, rest: Awaitable[tuple[bytes, Any]]) -> None:
+            self.tasks.add(self.loop.create_task(self._answer(exchange, rest)))     # it takes itself out again
+
+        async def _answer(self, exchange: Exchange, rest: Awaitable[tuple[bytes, Any]]) -> None:
+            """Carry back the answer that the door is working on, in one write."""
+            answer, of = b"", None                  # a head is made of something: nothing is an exception
             try:
                 try:
-                    answer, of = await door.handle(body, self._source_ip, exchange.key)
-                except BaseException as error:              # as uvicorn: also a task that the end of the service cancels answers
-                    if isinstance(error, Exception):
-                        counters.add(CRASHES)
-                    self.logger.error("Exception in ASGI application\n", exc_info=error)
+                    answer, of = await rest
+                except BaseException as error:      # as uvicorn: also a task that the end of the service cancels answers
+                    self._broke(error)
                 if self.flow.write_paused and not exchange.disconnected:
                     await self.flow.drain()
-                if not exchange.disconnected:
-                    self._send(exchange, answer, of)
+                self._end(exchange, answer, of)
             finally:
-                self.tasks.discard(exchange.task)
+                self.tasks.discard(asyncio.current_task())      # type: ignore[arg-type]
+
+        def answered(self, exchange: Exchange, answer: bytes, of: Any) -> None:
+            """The same for an answer that comes by itself; see ``Asking``."""
+            if exchange in self.tasks:              # not cut off meanwhile
+                if self.flow.write_paused and not exchange.disconnected:
+                    self.goes_on(exchange, _said(answer, of))
+                    return
+                self.tasks.discard(exchange)        # type: ignore[arg-type]
+                try:
+                    self._end(exchange, answer, of)
+                except Exception as error:          # others are told after this one
+                    self._broke(error)
+                    self.transport.abort()
+
+        def goes_on(self, exchange: Exchange, rest: Coroutine[Any, Any, tuple[bytes, Any]]) -> None:
+            """See ``Asking``."""
+            if exchange in self.tasks:
+                self._await(exchange, rest)
+                self.tasks.discard(exchange)        # type: ignore[arg-type]
+            else:
+                rest.close()
+
+        def cut_off(self, exchange: Exchange, why: BaseException) -> None:
+            """Answer that it broke, where no answer has come."""
+            if exchange in self.tasks:
+                self.tasks.discard(exchange)        # type: ignore[arg-type]
+                self._broke(why)
+                self._end(exchange, b"", None)
+
+        def _broke(self, error: BaseException) -> None:
+            if isinstance(error, Exception):
+                counters.add(CRASHES)
+            self.logger.error("Exception in ASGI application\n", exc_info=error)
+
+        def _end(self, exchange: Exchange, answer: bytes, of: Any) -> None:
+            if not exchange.disconnected:
+                self._send(exchange, answer, of)
             if of is not None:
-                counters.observe(door.seconds, perf_counter() - began)
-                counters.add(door.requests)
+                counters.observe(exchange.door.seconds, perf_counter() - exchange.began)
+                counters.add(exchange.door.requests)
 
         def _send(self, exchange: Exchange, answer: bytes, of: Any) -> None:
             if of is None:

@@ -5,9 +5,9 @@ Refuses to know what doors do.
 """
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, MutableMapping, Sequence
 from time import perf_counter
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 from starlette.applications import Starlette
@@ -24,25 +24,43 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
+class Asking(Protocol):
+    """A request whose answer nobody waits for in a task.  One of the two is called, once, and raises nothing."""
+
+    def answered(self, answer: bytes, of: Any) -> None:
+        """The answer, and what its head is made of."""
+
+    def goes_on(self, rest: Coroutine[Any, Any, tuple[bytes, Any]]) -> None:
+        """What is to be awaited for it."""
+
+
+Handle = Callable[[bytes, str, str], Awaitable[tuple[bytes, Any]]]
+"""Takes a body, the caller's address and a key; gives an answer and what its head is made of (never ``None``)."""
+
+Begin = Callable[[bytes, str, str, Asking], Coroutine[Any, Any, tuple[bytes, Any]] | None]
+"""The same for a request whose answer comes by itself, later; or what is to be awaited for it."""
+
+
 class Door(NamedTuple):
     """A path that takes POST and answers every body with 200 and a JSON text.
 
-    ``handle(body, source_ip, idempotency_key)`` gives the answer and its receipt ("" for none); ``body_limit`` is in bytes.
+    ``handle`` (see ``Handle``) gives the answer and its receipt ("" for none), ``begin``, where there is one, the same in its way;
+    ``body_limit`` is in bytes.
     """
 
-    handle: Callable[[bytes, str, str], Awaitable[tuple[bytes, str]]]
+    handle: Handle
     body_limit: int
+    begin: Begin | None = None
 
 
 class Prepared(NamedTuple):
     """What answers the requests that begin with one head, without anybody parsing it again.
 
-    ``handle(body, source_ip, key)`` gives an answer and what its head is made of (never ``None``); ``key`` is what the header ``key_name``
-    (b"": none) says in that request, "" for nothing.  ``head(answer, of)`` is the head of the answer but for its empty line.  ``body_limit``
-    is in bytes; ``requests`` and ``seconds`` are where it is counted.
+    The key of ``begin`` is what the header ``key_name`` (b"": none) says in that request, "" for nothing.  ``head(answer, of)``
+    is the head of the answer but for its empty line.  ``body_limit`` is in bytes; ``requests`` and ``seconds`` are where it is counted.
     """
 
-    handle: Callable[[bytes, str, str], Awaitable[tuple[bytes, Any]]]
+    begin: Begin
     head: Callable[[bytes, Any], bytes]
     body_limit: int
     requests: int
@@ -63,7 +81,8 @@ def _door_head(answer: bytes, receipt: str) -> bytes:
 
 def learning(door: Door) -> Learn:
     """A door answers alike whatever the head says."""
-    prepared = Prepared(door.handle, _door_head, door.body_limit, REQUESTS_APS, REQUEST_SECONDS)
+    begin: Begin = door.begin or (lambda body, source_ip, key, asking: door.handle(body, source_ip, key))     # type: ignore[assignment,return-value]
+    prepared = Prepared(begin, _door_head, door.body_limit, REQUESTS_APS, REQUEST_SECONDS)
     return lambda headers: prepared
 
 
@@ -72,7 +91,11 @@ DRAINED = 8 * 2**20
 
 
 class BodyTooLarge(Exception):
-    """A body over the limit; the answer is 413."""
+    """A body over the limit, in bytes; the answer is 413."""
+
+    def __init__(self, limit: int) -> None:
+        self.problem = f"the body is too large; at most {limit} bytes are taken"
+        super().__init__(self.problem)
 
 
 class CallerGone(Exception):
@@ -87,12 +110,12 @@ async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
     body = message["body"]
     if not message.get("more_body"):            # the usual case: one packet held it all
         if len(body) > limit:
-            raise BodyTooLarge
+            raise BodyTooLarge(limit)
         return body
     parts, size = [body], len(body)
     while message.get("more_body"):
         if size > limit + DRAINED or (size > limit and _announced(scope) > limit + DRAINED):
-            raise BodyTooLarge
+            raise BodyTooLarge(limit)
         message = await receive()
         if message["type"] != "http.request":
             raise CallerGone
@@ -100,7 +123,7 @@ async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
         if size <= limit:
             parts.append(message["body"])
     if size > limit:
-        raise BodyTooLarge
+        raise BodyTooLarge(limit)
     return b"".join(parts)
 
 
@@ -173,8 +196,8 @@ def root(doors: Mapping[str, Door], routes: Sequence[BaseRoute], counters: Count
             client = scope.get("client")
             answer, receipt = await door.handle(body, client[0] if client else "", _idempotency_key(scope["headers"]))
             await send_json(send, 200, answer, *((b"ringfence-receipt", receipt.encode()),) if receipt else ())
-        except BodyTooLarge:
-            await send_json(send, 413, b'{"error":"the body is too large"}', (b"connection", b"close"))
+        except BodyTooLarge as error:
+            await send_json(send, 413, msgspec.json.encode({"error": error.problem}), (b"connection", b"close"))
         except CallerGone:
             return
         except Exception:
@@ -197,7 +220,8 @@ def _rest(routes: Sequence[BaseRoute]) -> App:
         return json_response({"error": problem}, error.status_code, error.headers)
 
     async def too_large(request: Request, error: Exception) -> Response:
-        return json_response({"error": "the body is too large"}, 413, {"connection": "close"})
+        assert isinstance(error, BodyTooLarge)
+        return json_response({"error": error.problem}, 413, {"connection": "close"})
 
     async def gone(request: Request, error: Exception) -> Response:
         return Response(status_code=499)

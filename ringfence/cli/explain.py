@@ -31,6 +31,7 @@ def explain(name: str, merchant: str | None, data: str | None, as_json: bool) ->
         return
     for payment in story["payments"]:
         click.echo(f"Payment {payment['payment']} of {payment['merchant']}")
+        click.echo(f"{'Its names:':>21} {', '.join(f'{called} {name}' for called, name in payment['names'].items())}")
         for told in payment["story"]:
             at = told["at"][:19].replace("T", " ") if told["at"] else ""
             click.echo(f"  {at:19}  {told['text']}")

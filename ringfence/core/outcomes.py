@@ -48,12 +48,14 @@ class Silence(StrEnum):
 class Unknown(NamedTuple):
     """No answer that can be believed.  The reservation stays; recovery inquires, repeats or reverses.
 
-    Of a refund that is ``PENDING``: which of its parts (their numbers) are final already, and which came about nowhere.
+    Of a refund that is ``PENDING``: which of its parts (their numbers) are final already, and which came about nowhere.  ``within``: in how many
+    seconds (business time) the other side says that it will have decided, 0 where it does not say.
     """
 
     why: Silence
     done: tuple[int, ...] = ()
     failed: tuple[int, ...] = ()
+    within: float = 0.0
 
 
 class Reversed(NamedTuple):

@@ -5,22 +5,18 @@ their owners are woken once, when all is done.  All others go on by themselves. 
 """
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
 
 from ringfence.core.outcomes import Outcome, Silence, Unknown
 from ringfence.engine import points
 from ringfence.engine.authentication import Demand
-from ringfence.engine.batcher import Waiting
+from ringfence.engine.batcher import Waiter, Waiting
 from ringfence.engine.intents import Ended, Intent, Reserved
 from ringfence.processors.processor import AnswersAtOnce, Ask
 
 log = logging.getLogger(__name__)
-
-Waiter = asyncio.Future[Any]
 
 
 class AtOnce:
@@ -34,7 +30,7 @@ class AtOnce:
         whether a payer must do something first.  ``ended``: what is known of an attempt now."""
         self._processors, self._join, self._opened, self._waits, self._ended = processors, join, opened, waits, ended
 
-    def ask(self, batch: Waiting[Intent, Any], replies: Sequence[object], now: datetime, wall: datetime) -> None:
+    def ask(self, batch: Waiting[Intent], replies: Sequence[object], now: datetime, wall: datetime) -> None:
         """Tell the owners of a batch of intents what became of them, or let them hear of the outcome later.  Never raises."""
         asked: dict[str, list[tuple[Reserved, Ask, Waiter]]] = {}
         for (intent, waiting), reply in zip(batch, replies, strict=True):

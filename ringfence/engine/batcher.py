@@ -12,7 +12,7 @@ import logging
 import os
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 BATCH_LIMIT = 256
 
@@ -27,10 +27,26 @@ class CommitFailed(Exception):
     not known.  Subclasses say which."""
 
 
-Waiting = Sequence[tuple[Message, "asyncio.Future[Reply]"]]
+class Waiter(Protocol):
+    """Who is told a reply, or why there is none: a future, or somebody who does at once what he would have been woken for.
+
+    Then what he does is short, awaits nothing and never raises; others are told after him.
+    """
+
+    def done(self) -> bool:
+        """Whether he does not wait any more."""
+
+    def set_result(self, reply: Any, /) -> None:
+        """Tell him."""
+
+    def set_exception(self, error: Any, /) -> None:
+        """Tell him why he hears nothing."""
 
 
-def tell(batch: Waiting[Message, Reply], replies: Sequence[Reply]) -> None:
+Waiting = Sequence[tuple[Message, Waiter]]
+
+
+def tell(batch: Waiting[Message], replies: Sequence[Reply]) -> None:
     """Give everybody who still waits his reply."""
     for (_, reply), value in zip(batch, replies, strict=True):
         if not reply.done():        # its caller may have gone
@@ -42,14 +58,14 @@ class Batcher(Generic[Message, Reply]):
 
     def __init__(
         self, commit: Callable[[Sequence[Message]], Awaitable[Sequence[Reply]]], *, limit: int = BATCH_LIMIT,
-        turn: asyncio.Lock | None = None, tell: Callable[[Waiting[Message, Reply], Sequence[Reply]], None] = tell,
+        turn: asyncio.Lock | None = None, tell: Callable[[Waiting[Message], Sequence[Reply]], None] = tell,
         failed: Callable[[Message], Reply | None] = lambda message: None,
     ) -> None:
         """``turn`` is shared by batchers of which only one shall commit at a time.  ``tell`` hands out the replies of a batch, and never
         raises.  ``failed`` is the reply to a message where the commit failed; without one the failure is raised."""
         self._commit, self._limit, self._turn = commit, limit, turn or asyncio.Lock()
         self._tell, self._failed = tell, failed
-        self._waiting: deque[tuple[Message, asyncio.Future[Reply]]] = deque()
+        self._waiting: deque[tuple[Message, Waiter]] = deque()
         self._draining: asyncio.Task[None] | None = None
 
     def submit(self, message: Message) -> asyncio.Future[Reply]:
@@ -58,8 +74,8 @@ class Batcher(Generic[Message, Reply]):
         self.join(message, reply)
         return reply
 
-    def join(self, message: Message, reply: asyncio.Future[Reply]) -> None:
-        """The same for somebody who waits already."""
+    def join(self, message: Message, reply: Waiter) -> None:
+        """The same for somebody who waits already, or in his own way."""
         self._waiting.append((message, reply))
         if self._draining is None:
             self._draining = asyncio.get_running_loop().create_task(self._drain())
@@ -96,7 +112,7 @@ class Batcher(Generic[Message, Reply]):
                 os.sched_yield()
                 await asyncio.sleep(0)
 
-    async def _commit_or_halve(self, batch: list[tuple[Message, asyncio.Future[Reply]]]) -> None:
+    async def _commit_or_halve(self, batch: list[tuple[Message, Waiter]]) -> None:
         try:
             replies = await self._commit([message for message, _ in batch])
         except CommitFailed as failure:

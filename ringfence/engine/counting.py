@@ -9,15 +9,17 @@ from collections.abc import Awaitable, Callable, Sequence
 from time import perf_counter
 from typing import Any
 
-from ringfence.core.outcomes import Approved, Declined, Reversed, Unknown
+from ringfence.core.outcomes import Approved, Declined, Outcome, Reversed, Unknown
 from ringfence.engine import metrics
 from ringfence.engine.intents import Ended, Result
 from ringfence.engine.metrics import Counters
+from ringfence.engine.sheet import Sheet
 
 _RESULTS = {Approved: metrics.APPROVED, Declined: metrics.DECLINED, Unknown: metrics.UNKNOWN}
 _DOUBTS = {Approved: metrics.DOUBT_APPROVED, Declined: metrics.DOUBT_DECLINED, Reversed: metrics.DOUBT_REVERSED}
 
 Commit = Callable[[Sequence[Any]], Awaitable[Sequence[Any]]]
+CommitWhole = Callable[..., Awaitable[None]]
 
 
 class CountedIntents:
@@ -59,3 +61,16 @@ class CountedOutcomes:
             if type(message) is Ended and message.reserved.operation.unknown and (how := _DOUBTS.get(type(result.outcome))) is not None:
                 counters.add(how)
         return results
+
+    def of_whole(self, commit: CommitWhole) -> CommitWhole:
+        """The lane's ``commit_whole``, whose batches and results are counted as well."""
+        async def counted(sheet: Sheet, outcomes: Sequence[Outcome], *more: Any) -> None:
+            began = perf_counter()
+            await commit(sheet, outcomes, *more)
+            counters = self._counters
+            counters.observe(metrics.OUTCOME_SECONDS, perf_counter() - began)
+            counters.add(metrics.OUTCOME_BATCHES)
+            counters.add(metrics.OUTCOME_MESSAGES, len(outcomes))
+            counters.add(metrics.APPROVED, len(outcomes))
+
+        return counted

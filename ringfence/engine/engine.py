@@ -28,14 +28,16 @@ from ringfence.engine import points
 from ringfence.engine.asking import CARDHOLDER, ask
 from ringfence.engine.at_once import AtOnce
 from ringfence.engine.batcher import Batcher, CommitFailed, Waiting
+from ringfence.engine.hearing import Hear, Hearer, waits_for_a_doubt
 from ringfence.engine.intent_lane import IntentLane, TokenChanged
 from ringfence.engine.intents import CardInHand, Ended, Intent, Reserved, Result, processor_key
 from ringfence.engine.lane import CONNECTION_LOST, NotCommitted
 from ringfence.engine.outcome_lane import OutcomeLane, unwritten
 from ringfence.engine.outcome_writing import Told
-from ringfence.engine.patience import Patience
+from ringfence.engine.patience import OVERTIME_SECONDS, Patience
+from ringfence.engine.together import Together
 from ringfence.engine.vault import Token, Vault
-from ringfence.processors.processor import AnswersAtOnce, Ask, Processor, ask_all
+from ringfence.processors.processor import AnswersAtOnce, Ask, Processor
 from ringfence.storage import recovery as doubts
 
 if TYPE_CHECKING:
@@ -54,9 +56,6 @@ FRESH_TOKENS = 3
 
 _ended = partial(tuple.__new__, Ended)  # all fields at once, at a third of the price of a call
 _CAPTURE = Kind.CAPTURE                 # Python 3.11 looks up a member of an enumeration for a tenth of a microsecond
-
-OVERTIME_SECONDS = 0.5
-"""How long after its deadline a processor is waited for that should have answered by then."""
 
 REVERSAL_SECONDS = 30.0
 """How long the acknowledgement of an owed reversal is waited for; then it is sent again by its job."""
@@ -82,11 +81,12 @@ class Engine:
         turn = asyncio.Lock()
         self._outcomes = Batcher(outcomes.commit, turn=turn, tell=self._tell, failed=unwritten)
         self._at_once = {name: one for name, one in processors.items() if isinstance(one, AnswersAtOnce)}
-        at_once = AtOnce(
-            self._at_once, self._outcomes.join, lambda one, at: ask(one, at, self._pan(one.intent.card)), self._waits_for_payer, self.ended)
+        opened = lambda one, at: ask(one, at, self._pan(one.intent.card))  # noqa: E731
+        at_once = AtOnce(self._at_once, self._outcomes.join, opened, self._waits_for_payer, self.ended)
         self._intents = Batcher(intents.commit, turn=turn, tell=lambda batch, replies: at_once.ask(batch, replies, self.now(), self.wall()))
         self._processors, self._vault, self._pool = processors, vault, pool
         self.new_id, self.now, self.wall = new_id, now, wall
+        self.together = Together(processors, self._pan, now, wall)
         self._owed: set[asyncio.Task[bool]] = set()
         self._patience, self._reversal_seconds = Patience(), REVERSAL_SECONDS
 
@@ -103,10 +103,24 @@ class Engine:
                 return Result(refusal=late)
             if self.binding is not None and intent.channel == "store" and intent.command.kind is _CAPTURE:
                 intent = await self.binding(intent)
+        return await self._reserved(intent, self._intents.submit(intent))
+
+    def begin(self, intent: Intent, hear: Hear) -> bool:
+        """Carry out one intent for somebody who waits in no task of his own; see ``execute``.  False where that must be awaited: nothing was done.
+
+        ``hear`` is called later, once: with the result, or with what is to be awaited for it where anything is left to do.  It raises nothing.
+        """
+        if intent.initiation is not CARDHOLDER or intent.never_asked or intent.original is not None:
+            return False
+        self._intents.join(intent, Hearer(hear, intent, self._reserved))
+        return True
+
+    async def _reserved(self, intent: Intent, submitted: Awaitable[Reserved | Result | TokenChanged]) -> Result:
+        """What became of an intent that waits to be reserved; see ``execute``."""
         fresh: CardInHand | None = None
         try:
-            reply = await self._intents.submit(intent)
-            if type(reply) is Result and _waits_for_a_doubt(reply) and await self.resolve(intent.merchant_id, intent.payment_id):
+            reply = await submitted
+            if type(reply) is Result and waits_for_a_doubt(reply) and await self.resolve(intent.merchant_id, intent.payment_id):
                 reply = await self._intents.submit(intent)
             for _ in range(FRESH_TOKENS):
                 if not isinstance(reply, TokenChanged):
@@ -152,7 +166,7 @@ class Engine:
                 reserved[place] = said
             else:
                 results[place] = await self.execute(intents[place]) if isinstance(said, TokenChanged) else said
-        outcomes = await self.ask_many(list(reserved.values()))
+        outcomes = await self.together.ask(list(reserved.values()))
         finished = await asyncio.gather(*(
             self.finish(self.ended(one, outcome)) for one, outcome in zip(reserved.values(), outcomes, strict=True)))
         results.update(zip(reserved, finished, strict=True))
@@ -232,7 +246,7 @@ class Engine:
         )
         return _ended((reserved, outcome, reverse))
 
-    def _tell(self, batch: Waiting[Ended | Told, Result], results: Sequence[Result]) -> None:
+    def _tell(self, batch: Waiting[Ended | Told], results: Sequence[Result]) -> None:
         """Outcomes are committed: see ``after``, then their owners hear of them."""
         for (message, waiting), result in zip(batch, results, strict=True):
             if type(message) is Ended:
@@ -298,47 +312,6 @@ class Engine:
         outcome = await self._ask(reserved, ready.evidence, is_known=True)
         return outcome if type(outcome) is not Declined else await self.authenticating.again(reserved, ready, outcome)
 
-    async def ask_many(self, reserved: Sequence[Reserved]) -> list[Outcome]:
-        """The outcomes of many questions, in their order, as ``execute`` asks each: by processors that take many at once."""
-        now = self.now()
-        messages = [self._opened(one, now) for one in reserved]
-        names = {one.intent.processor for one in reserved}
-        if len(names) == 1 and None not in messages:
-            return list(await self._ask_together(self._processors[names.pop()], messages))      # type: ignore[arg-type]
-        outcomes: list[Outcome] = [NotAsked("card")] * len(reserved)
-        for name in names:
-            places = [place for place, message in enumerate(messages) if message is not None and reserved[place].intent.processor == name]
-            if places:
-                said = await self._ask_together(self._processors[name], [messages[place] for place in places])  # type: ignore[misc]
-                for place, outcome in zip(places, said, strict=True):
-                    outcomes[place] = outcome
-        return outcomes
-
-    def _opened(self, reserved: Reserved, now: datetime) -> Ask | None:
-        """The message for a processor; ``None`` where the vault cannot open the card."""
-        try:
-            return ask(reserved, now, self._pan(reserved.intent.card))
-        except Exception:
-            log.exception("the card of operation %d cannot be opened", reserved.operation.id)
-            return None
-
-    async def _ask_together(self, processor: Processor, messages: list[Ask]) -> Sequence[Outcome]:
-        left = (min(message.deadline for message in messages) - self.wall()).total_seconds()
-        if left <= 0:
-            return [NotAsked("deadline")] * len(messages)
-        points.hit(points.BEFORE_ASK)
-        try:
-            async with asyncio.timeout(left + OVERTIME_SECONDS):
-                outcomes = await ask_all(processor, messages)
-        except TimeoutError:
-            log.warning("processor %s did not keep its deadline", processor.name)
-            return [Unknown(Silence.NO_ANSWER)] * len(messages)
-        except Exception:
-            log.exception("processor %s broke its contract", processor.name)
-            return [Unknown(Silence.NOT_BELIEVABLE)] * len(messages)
-        points.hit(points.AFTER_ASK)
-        return outcomes
-
     def message(self, reserved: Reserved, *, repeat: bool = False) -> Ask:
         """The message for a processor, made now.  Raises where the vault cannot open the card."""
         return ask(reserved, self.now(), self._pan(reserved.intent.card), repeat=repeat)
@@ -390,14 +363,9 @@ class Engine:
             log.exception("reversal %d could not be sent", reserved.operation.id)
         return False
 
+
 def may_initiate(token: Token | None) -> Refusal | None:
     """Why the merchant may not start a payment: an approved one of the cardholder's own must stand behind the card."""
     if token is None or not token.card.first_reference:
         return Refusal.INITIAL_PAYMENT_MISSING
     return Refusal.CARD_BLOCKED if token.card.blocked else None
-
-def _waits_for_a_doubt(reply: Result) -> bool:
-    """Whether an intent was refused because of an earlier operation that is in doubt."""
-    return reply.refusal is Refusal.OUTCOME_UNKNOWN or (
-        reply.refusal is Refusal.KEY_IN_PROGRESS and reply.earlier is not None and reply.earlier.result == "unknown"
-    )

@@ -17,13 +17,18 @@ from ringfence.core.outcomes import Approved, Declined, NotAsked, Silence, Unkno
 from ringfence.core.recovery import PENDING, PLAN, pause
 from ringfence.engine.directory import Directory
 from ringfence.engine.engine import Engine
-from ringfence.processors.amazon_pay.objects import Objects
+from ringfence.processors.amazon_pay.objects import CHARGE, TOO_MUCH, Objects, Thing, is_held
 from ringfence.processors.processor import Ask, Processor
 from ringfence.storage import jobs, reading
 from ringfence.storage.jobs import Job
 from ringfence.storage.recovery import HOLD_REST
 
 __all__ = ["HOLD_REST", "RestHolder"]
+
+EXCEEDED = "exceeded"
+"""How a try stands that asked for more than was left."""
+TRIES = 3
+"""How often a rest is asked for that a capture has made smaller meanwhile."""
 
 
 class RestHolder:
@@ -44,8 +49,9 @@ class RestHolder:
         if merchant is None or not merchant.settings.amazon_pay_hold_rest or payment is None:
             return await self._over(job)
         things = await self._objects.of_payment(merchant.identifier, job.payment_id)
-        key = f"{job.subject}-hold"
-        begun = next((thing for thing in things if thing.key == key), None)
+        tried = [thing for thing in things if thing.key == f"{job.subject}-hold" or thing.key.startswith(f"{job.subject}-hold-")]
+        begun = next((thing for thing in tried if thing.state != EXCEEDED), None)
+        key = begun.key if begun else f"{job.subject}-hold-{len(tried) + 1}" if tried else f"{job.subject}-hold"
         permission = next((thing.permission_id for thing in things if thing.permission_id), "")
         minor = begun.minor if begun else min(payment.unsecured, payment.capturable)
         if not permission or not minor or (payment.expires_at is not None and payment.expires_at <= self._now()):
@@ -56,9 +62,16 @@ class RestHolder:
             account=permission)
         outcome = await self._processor.ask(message)
         if type(outcome) is Approved:
+            if not is_held(await self._objects.of_payment(merchant.identifier, job.payment_id)):
+                return await self._over(job)                # a capture was quicker, and took it
             notice = Notice(Noticed.HELD_AGAIN, f"held:{outcome.processor_reference}", minor)
             await self._engine.notice(job.merchant_id, job.payment_id, self._processor.name, notice)
             return await self._over(job)
+        if type(outcome) is Declined and outcome.provider_code == TOO_MUCH and len(tried) < TRIES:
+            # a capture was quicker, and less is left: the next try asks for that, under a key of its own
+            await self._objects.know(Thing(merchant.identifier, key, job.payment_id, job.subject, CHARGE, minor, state=EXCEEDED))
+            await jobs.later(self._pool, job, self._now() + pause(PLAN, job.tries, job.subject), "more than what is left")
+            return False
         if type(outcome) in (Declined, NotAsked):       # it stays unsecured; a capture asks for itself
             return await self._over(job)
         plan = PENDING if outcome == Unknown(Silence.PENDING) else PLAN

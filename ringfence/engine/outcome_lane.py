@@ -12,12 +12,14 @@ import asyncpg
 
 from ringfence.core.chain import Link
 from ringfence.core.notices import Notice, Noticed
-from ringfence.core.outcomes import Approved, Silence, Unknown
+from ringfence.core.outcomes import Approved, Outcome, Silence, Unknown
 from ringfence.core.recovery import PLAN, REVERSIBLE, Plan
 from ringfence.engine.intents import Ended, Reserved, Result, processor_key
 from ringfence.engine.lane import Lane
 from ringfence.engine.outcome_batch import OutcomeBatch, is_first
 from ringfence.engine.outcome_writing import Told
+from ringfence.engine.sheet import Sheet
+from ringfence.engine.whole import Also, WholeBatch
 from ringfence.storage import payments as rows
 
 
@@ -41,14 +43,29 @@ class OutcomeLane:
         except asyncpg.UniqueViolationError:
             return await self._without_superseded(batch)
 
+    async def commit_whole(self, sheet: Sheet, outcomes: Sequence[Outcome], deadline: datetime, asked_at: datetime, also: Also | None) -> None:
+        """Commit the outcomes of purchases of one sort that were all approved whole, see ``whole``; ``also`` is done in the same transaction.
+
+        Raises ``NotAlike`` where their outcomes are not of one sort, ``UniqueViolationError`` where some attempt has its outcome already;
+        nothing is stored then, and ``commit`` takes them as it takes all others.
+        """
+        one = WholeBatch(
+            self._lane, sheet, outcomes, deadline, asked_at, self._now(), self._new_id(), self._chain_key, self._value_date, self._plan, also)
+        await self._lane.run(one.commit, one.committed)
+        assert one.link is not None, "it was committed"
+        self._linked(one.link, len(outcomes))
+
+    def _linked(self, link: Link, size: int) -> None:
+        if link.lane == self._lane.number:          # else another was taken after a lost answer, with its own head
+            self._lane.head = link
+        self._told(link, size)
+
     async def _commit(self, batch: Sequence[Ended | Told]) -> list[Result]:
         one = OutcomeBatch(
             self._lane, batch, self._now(), self._new_id(), self._chain_key, self._value_date, self._plan, self._new_id, in_bulk=self._in_bulk)
         results = await self._lane.run(one.commit, one.committed)
         if one.link is not None:
-            if one.link.lane == self._lane.number:      # else another was taken after a lost answer, with its own head
-                self._lane.head = one.link
-            self._told(one.link, len(batch))
+            self._linked(one.link, len(batch))
         return results
 
     async def _without_superseded(self, batch: Sequence[Ended | Told]) -> list[Result]:

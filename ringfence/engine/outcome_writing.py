@@ -112,8 +112,12 @@ class Writing:
         if reverse:
             self._owe_the_rest((merchant_id, payment_id, payment_id), 1)
         elif type(outcome) is Unknown:
-            self._doubt((merchant_id, payment_id, payment_id), undo, is_pending=outcome.why is Silence.PENDING)
+            self._doubt((merchant_id, payment_id, payment_id), undo, outcome)
         return payment, operation, outcome, None
+
+    def by_itself(self) -> tuple[tuple, tuple[list[Row], ...], dict[tuple[int, str, Transferred], int]]:
+        """What one first outcome alone has written: its row, what the chain covers of it, and what it adds to accounts, by kind."""
+        return self._firsts[0], self._covered, self._totals
 
     def later(self, reserved: Reserved, outcome: Outcome, undo: bool, held: dict[Key, Held]) -> End:
         """The outcome of an operation on a payment that is locked."""
@@ -132,7 +136,7 @@ class Writing:
         held[key] = self._changed[key] = self._tell(key, operation.id, attempt, before, decision)
         if type(decision.outcome) is Unknown:
             if not operation.unknown:
-                self._doubt(name, undo, is_pending=decision.outcome.why is Silence.PENDING)
+                self._doubt(name, undo, decision.outcome)
             elif undo:                      # the attempt is used up by the decision; the next one sends the reversal
                 self._owe(name, attempt, "unknown")
                 self.work.given_back.append(name)
@@ -215,14 +219,15 @@ class Writing:
         """What later messages of the same batch find about an operation."""
         self._fences[name] = self._fences[name]._replace(**changed)
 
-    def _doubt(self, name: Name, undo: bool, *, is_pending: bool) -> None:
+    def _doubt(self, name: Name, undo: bool, why: Unknown) -> None:
         """An operation is in doubt from now on: recovery gets its job, and where only a reversal can end it, that is decided.  What
-        the other side has taken is undone by nobody."""
+        the other side has taken is undone by nobody, and asked about when it says."""
         merchant_id, payment_id, operation_id = name
+        is_pending = why.why is Silence.PENDING
         undo = undo and not is_pending
+        wait = timedelta(seconds=why.within) if why.within else pause(PENDING if is_pending else self._plan, 0, operation_id)
         self.work.woken.append(JobRow(
-            merchant_id, RECOVERY, operation_id, payment_id, self._now + pause(PENDING if is_pending else self._plan, 0, operation_id),
-            self._now + timedelta(seconds=self._plan.deadline),
+            merchant_id, RECOVERY, operation_id, payment_id, self._now + wait, self._now + timedelta(seconds=self._plan.deadline),
         ))
         if undo:
             self._owe(name, 1, "unknown")
@@ -252,16 +257,20 @@ class Writing:
 
     def finished(self, link: Link) -> Finished:
         """All rows, for one statement."""
-        balances: dict[tuple[int, str, str], int] = defaultdict(int)
-        for (merchant_id, currency, kind), minor in self._totals.items():
-            debit, credit = KINDS[kind]
-            balances[merchant_id, currency, debit] += minor
-            balances[merchant_id, currency, credit] -= minor
-        added = sorted(BalanceRow(*account, link.lane, delta) for account, delta in balances.items())
         return Finished(
-            self._firsts, self._outcomes, self._changed, self._transfers, added, self._events, self._notices, self._reversals,
-            link, self._parts,
+            self._firsts, self._outcomes, self._changed, self._transfers, added(self._totals, link.lane), self._events, self._notices,
+            self._reversals, link, self._parts,
         )
+
+
+def added(totals: dict[tuple[int, str, Transferred], int], lane: int) -> list[BalanceRow]:
+    """What transfers of each merchant, currency and kind add to the accounts, in the order of their keys."""
+    balances: dict[tuple[int, str, str], int] = defaultdict(int)
+    for (merchant_id, currency, kind), minor in totals.items():
+        debit, credit = KINDS[kind]
+        balances[merchant_id, currency, debit] += minor
+        balances[merchant_id, currency, credit] -= minor
+    return sorted(BalanceRow(*account, lane, delta) for account, delta in balances.items())
 
 
 def key_of(message: Ended | Told) -> Key:

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import asyncio
 
+OVERTIME_SECONDS = 0.5
+"""How long after its deadline a processor is waited for that should have answered by then."""
+
 
 class Patience:
     """The tasks of one event loop that wait now."""

@@ -11,6 +11,7 @@ import mmap
 import os
 import struct
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,6 +26,9 @@ class Taken(NamedTuple):
     granted: bool
     left: int
     wait: float
+
+
+_taken = partial(tuple.__new__, Taken)       # all fields at once, at a third of the price of a call
 
 
 class Rates:
@@ -51,7 +55,7 @@ class Rates:
             if missing > burst + 1e-6:
                 return Taken(False, 0, (missing - burst) / per_second)
             _SLOT.pack_into(self._page, offset, after)
-            return Taken(True, int(burst - missing + 1e-6), 0.0)
+            return _taken((True, int(burst - missing + 1e-6), 0.0))
         finally:
             fcntl.lockf(self._file, fcntl.LOCK_UN, _SLOT.size, offset)
 

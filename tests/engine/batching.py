@@ -30,7 +30,7 @@ PIECE = 37
 class Clerk:
     """What one process needs for batch files; ``wire`` and ``outcome_wire`` are its lanes' connections."""
 
-    def __init__(self, one: Process, *, chunk: int, ask_seconds: float, limits: Limits, links: bool, hands: int) -> None:
+    def __init__(self, one: Process, *, chunk: int, most: int, ask_seconds: float, limits: Limits, links: bool, hands: int) -> None:
         self.process = one
         self.wire, self.outcome_wire = Wire(one._dsn, "batch intents"), Wire(one._dsn, "batch outcomes")
         self.lanes = Lane(self.wire.connect, numbers=INTENT_LANES), Lane(self.outcome_wire.connect, numbers=OUTCOME_LANES)
@@ -43,7 +43,7 @@ class Clerk:
             one.api._service, lambda file: one.api.account_named(file.merchant, file.access), links_of_rows(one.api._service) if links else None)}
         self.desk = Batches(lambda: database.connect(one._dsn, application_name="files"), one.pool, now=one.now, new_id=one.new_id, doors=doors)
         self.carrier = Carrier(
-            self.lanes[0], outcomes.commit, engine, one.engine, one.pool, doors, now=one.now, ask_seconds=ask_seconds, chunk=chunk,
+            self.lanes[0], outcomes.commit, outcomes.commit_whole, engine, one.engine, one.pool, doors, now=one.now, ask_seconds=ask_seconds, chunk=chunk, most=most,
             hands=hands, is_stopping=lambda: self.is_stopping)
         self.is_stopping = False
         self.app = Starlette(routes=BatchApi(one.api, self.desk, one.api._service.content_key, limits, links=links).routes())
@@ -99,7 +99,8 @@ class Clerk:
         code, reason, _ = await self.upload(shop, reference, "\n".join([header, *rows]) + "\n")
         assert code == "50000", reason
         await self.desk.look()
-        assert await self.ask(shop, "GET_BATCH_RESULTS", reference) == ("70000", "")
+        state, reason = await self.ask(shop, "GET_BATCH_RESULTS", reference)
+        assert (state, reason) == ("70000", "")
 
     async def let_go(self, shop: Shop, reference: str, rows: Iterable[str], header: str = HEADER) -> None:
         """A file whose rows may be carried out."""
@@ -123,10 +124,10 @@ class Clerk:
 @asynccontextmanager
 async def clerk(
     one: Process, *, chunk: int = 100, ask_seconds: float = 30.0, limits: Limits = Limits(10_000_000, 1_000_000),  # noqa: B008
-    links: bool = False, hands: int = 1,
+    links: bool = False, hands: int = 1, most: int = 0,
 ) -> AsyncIterator[Clerk]:
     """A clerk of that process, for as long as the block runs; ``links``: one that makes payment links from files."""
-    made = Clerk(one, chunk=chunk, ask_seconds=ask_seconds, limits=limits, links=links, hands=hands)
+    made = Clerk(one, chunk=chunk, most=most, ask_seconds=ask_seconds, limits=limits, links=links, hands=hands)
     try:
         yield made
     finally:

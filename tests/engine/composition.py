@@ -13,7 +13,7 @@ import json
 import os
 import time as wall
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, time, timedelta
 from typing import Any
@@ -53,6 +53,7 @@ from ringfence.engine.vault import Vault
 from ringfence.processors.authenticator import AuthenticationRequest, Said
 from ringfence.processors.processor import Ask, Capabilities
 from ringfence.storage import database
+from tests import kept
 
 BASE_URL = "https://pay.example"
 MASTER_KEY = base64.b64encode(os.urandom(32)).decode()
@@ -247,7 +248,7 @@ class Wire:
         """What the lane calls."""
         if self.away:
             raise database.DatabaseUnavailable("away, says the test")
-        self.current = await database.connect(self._dsn, application_name=self._name)
+        self.current = await kept.take(database.connect, self._dsn, self._name, application_name=self._name)
         return _Connection(self, self.current)     # type: ignore[return-value]
 
     async def passed(self, statement: str, carry_out: Callable[[], Awaitable[Any]]) -> Any:
@@ -278,6 +279,13 @@ class _Connection:
     def terminate(self) -> None:
         if self._connection not in self._wire.orphans:
             self._connection.terminate()
+
+    async def close(self, *, timeout: float | None = None) -> None:
+        """To those who hear nothing of it any more it is closed; the next test may find it open."""
+        if connections := kept.here():
+            await connections.give(self._connection)
+        else:
+            await self._connection.close(timeout=timeout)
 
     async def execute(self, statement: str, *values: Any) -> Any:
         return await self._wire.passed(statement, lambda: self._connection.execute(statement, *values))
@@ -341,7 +349,7 @@ class Process:
         """How the pool connects."""
         if self.away:
             raise ConnectionRefusedError("away, says the test")
-        return await asyncpg.connect(*args, **options)
+        return await kept.take(asyncpg.connect, *args, "pool", **options)
 
     async def lose_the_database(self) -> None:
         """Every connection of this process breaks, and no new one comes about until ``find_the_database``."""
@@ -379,6 +387,28 @@ class Process:
         assert proof.ok, json.dumps(proof.as_json(), indent=1)
 
 
+class Asked:
+    """A request on the short way, as a connection makes it; ``coming`` is the answer."""
+
+    def __init__(self) -> None:
+        self.coming: asyncio.Future[tuple[bytes, Any]] = asyncio.get_running_loop().create_future()
+
+    def answered(self, answer: bytes, of: Any) -> None:
+        """The answer came by itself."""
+        self.coming.set_result((answer, of))
+
+    def goes_on(self, rest: Coroutine[Any, Any, tuple[bytes, Any]]) -> None:
+        """Something is to be awaited for it."""
+        asyncio.ensure_future(rest).add_done_callback(lambda done: self.coming.set_result(done.result()))
+
+
+async def told(api: PaymentApi, body: bytes, source_ip: str = "", idempotency_key: str = "") -> tuple[bytes, str]:
+    """The answer to a body and its receipt, on the short way."""
+    asked = Asked()
+    rest = api.begin(body, source_ip, idempotency_key, asked)
+    return await (asked.coming if rest is None else rest)
+
+
 class Shop:
     """A merchant's server: signs what it asks, and takes no answer whose signature is wrong.
 
@@ -409,7 +439,7 @@ class Shop:
     async def post(self, body: bytes | Mapping[str, Any], *, source_ip: str = "192.0.2.7", idempotency_key: str = "") -> dict[str, Any]:
         """The answer to a body; signed with the response phrase, or the test fails."""
         raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-        answered, self.receipt = await self.process.api.handle(raw, source_ip, idempotency_key)
+        answered, self.receipt = await told(self.process.api, raw, source_ip, idempotency_key)
         answer = json.loads(answered)
         assert answer["signature"] == signature.sign(answer, self._response, self._sha_type)
         assert answer["status"] == answer["response_code"][:2]
@@ -513,6 +543,8 @@ async def process(
             await one.engine.idle()
             await one.intent_lane.close()
             await one.outcome_lane.close()
+            if connections := kept.here():
+                await connections.give_all(one.pool)
 
 
 def doors(one: Process, ask_seconds: float = 30.0) -> None:

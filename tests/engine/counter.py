@@ -5,6 +5,7 @@ commits yet, are written here, as their own batch of the chain.
 """
 from __future__ import annotations
 
+import functools
 import time
 from collections import defaultdict
 from collections.abc import AsyncIterator
@@ -28,8 +29,10 @@ from ringfence.engine.lane import Lane
 from ringfence.engine.outcome_lane import OutcomeLane
 from ringfence.storage import jobs, reports
 from ringfence.storage import payments as rows
-from ringfence.storage.database import Connection, connect
+from ringfence.storage.database import Connection
 from ringfence.storage.payments import Held
+from tests import kept
+from tests.engine.composition import Wire
 
 KEY = b"a chain key for tests, 32 bytes!"
 START = datetime(2026, 3, 1, 10, tzinfo=UTC)
@@ -46,7 +49,7 @@ class Counter:
     async def open(self, dsn: str) -> None:
         """Two lanes for outcomes and one for intents."""
         for _ in range(3):
-            lane = Lane(lambda: connect(dsn, application_name="tests"), numbers=range(1, 9))
+            lane = Lane(Wire(dsn, "tests").connect, numbers=range(1, 9))
             await lane.open()
             self._lanes.append(lane)
         self._intents = IntentLane(self._lanes[2], now=lambda: self.now, ask_seconds=10)
@@ -156,7 +159,8 @@ class Counter:
 @asynccontextmanager
 async def counter(dsn: str) -> AsyncIterator[Counter]:
     """A counter on a migrated database; the first one on it makes the merchants One and Two."""
-    async with asyncpg.create_pool(dsn, min_size=1, max_size=3, connection_class=Connection, server_settings={"timezone": "UTC"}) as pool:
+    connect = functools.partial(kept.take, asyncpg.connect, words="counter")
+    async with asyncpg.create_pool(dsn, min_size=1, max_size=3, connect=connect, connection_class=Connection, server_settings={"timezone": "UTC"}) as pool:
         await pool.execute(
             "INSERT INTO merchants (merchant_id, identifier, name, created_at) VALUES (1, 'One', 'One', now()), (2, 'Two', 'Two', now()) "
             "ON CONFLICT DO NOTHING"
@@ -167,6 +171,8 @@ async def counter(dsn: str) -> AsyncIterator[Counter]:
             yield made
         finally:
             await made.close()
+            if connections := kept.here():
+                await connections.give_all(pool)
 
 
 def later(counter: Counter, **passed: float) -> datetime:

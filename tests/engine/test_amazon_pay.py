@@ -4,6 +4,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from ringfence.processors.amazon_pay.client import Client
 from ringfence.processors.amazon_pay.notifications import Verifier
 from ringfence.processors.amazon_pay.processor import AmazonPay
 from ringfence.processors.amazon_pay.wallet import Absent, Recurrence, Wallet
+from ringfence.processors.processor import Ask
 from tests.amazon_site.site_asking import BASE, TOKEN, ask
 from tests.engine.composition import Process, Shop
 from tests.engine.recovering import claim_due, end_doubts, next_due, recovers, told, try_due
@@ -253,6 +255,33 @@ async def test_a_rest_is_held_again_where_the_merchant_wants_it(amazon: Amazon, 
     await amazon.later(minutes=2)
     await try_due(one)
     assert (await amazon.payment())["refunded"] == 8000
+    await one.prove()
+
+
+async def test_a_rest_that_a_capture_made_smaller_is_held_all_the_same(amazon: Amazon, one: Process):
+    """The capture was quicker than the hold: what is left then is asked for under a key of its own."""
+    await one.directory.change(amazon.here.identifier, {"amazon_pay_hold_rest": "on"})
+    captured: list[Outcome | None] = []
+
+    async def ask(message: Ask) -> Outcome:
+        if not captured:
+            captured.append((await amazon.do(C, 2000)).outcome)
+        return await amazon.processor.ask(message)
+
+    holder = RestHolder(
+        one.engine, SimpleNamespace(name=amazon.processor.name, ask=ask), amazon.objects,    # type: ignore[arg-type]
+        one.directory, one.pool, one.now, lambda: datetime.now(UTC), 4.0)
+    await amazon.begun()
+    await amazon.do(C, 3000)
+    (job,) = await claim_due(one, HOLD_REST)
+    await hold_rest.queue(holder).run(job)
+    assert isinstance(captured[0], Approved) and (await amazon.payment())["unsecured"] == 5000
+    one.now.now += timedelta(minutes=1)
+    (job,) = await claim_due(one, HOLD_REST)
+    await hold_rest.queue(holder).run(job)
+    assert (await amazon.payment())["unsecured"] == 0 and (await told(one, "O"))[-1] == "held_again"
+    last = (await amazon.do(C, 5000)).outcome
+    assert isinstance(last, Approved) and last.hold_gone
     await one.prove()
 
 

@@ -39,6 +39,20 @@ async def _on(one: Process, **by: float) -> int:
     return await try_due(one)
 
 
+async def test_who_says_when_it_will_have_decided_is_asked_then(here: Shop, one: Process):
+    """To the second, not from minute to minute; where it has not, as any other."""
+    one.processor.say(Unknown(Silence.PENDING, within=7.0))
+    one.processor.find(Unknown(Silence.PENDING, within=3.0), lambda message: Approved(message.minor))
+    assert (await here.pay("PURCHASE", "P"))["response_code"] == "15777"
+    due = await next_due(one)
+    assert due is not None and timedelta(seconds=6) <= due - one.now() <= timedelta(seconds=7)
+    assert await _on(one, seconds=7) == 1
+    later = await next_due(one)
+    assert later is not None and later - one.now() > MINUTE
+    assert await end_doubts(one) == 1 and await told(one, "P") == ["purchase_unknown", "purchase_approved"]
+    await one.prove()
+
+
 @pytest.mark.parametrize(("what", "end", "event"), [
     ("purchase", "approved", "purchase_approved"), ("purchase", "declined", "purchase_declined"),
     ("authorization", "approved", "authorization_approved"), ("authorization", "declined", "authorization_declined"),

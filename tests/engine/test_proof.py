@@ -102,12 +102,17 @@ class Ledger:
         return await prove(self.pool, chain_key=KEY, **{"full": True} | more)
 
 
-@pytest.fixture
-async def ledger(history: History) -> AsyncIterator[Ledger]:
+@pytest.fixture(scope="module")
+async def pool(history: History) -> AsyncIterator[asyncpg.Pool]:
     async with asyncpg.create_pool(history.dsn, min_size=1, max_size=3, connection_class=Connection, server_settings={"timezone": "UTC"}) as pool:
-        for table in TABLES:
-            await pool.execute(f"TRUNCATE {table}; INSERT INTO {table} SELECT * FROM saved.{table}")
-        yield Ledger(pool, history.ids)
+        yield pool
+
+
+@pytest.fixture
+async def ledger(pool: asyncpg.Pool, history: History) -> Ledger:
+    for table in TABLES:
+        await pool.execute(f"DELETE FROM {table}; INSERT INTO {table} SELECT * FROM saved.{table}")
+    return Ledger(pool, history.ids)
 
 
 def failed(proof: Proof) -> set[str]:

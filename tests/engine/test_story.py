@@ -169,6 +169,7 @@ async def test_a_card_shows_only_its_first_and_last_digits(database: str):
     assert "4111111" not in text
 
 
+@pytest.mark.new_database
 async def test_a_payment_is_found_by_indexes_only(database: str):
     """However a name is meant: operations are the largest table, and a typing mistake must not read all of it."""
     async with counter(database) as shop:

@@ -53,7 +53,7 @@ async def test_the_mock_methods_book_agrees_by_day_and_kind(one: Process, here: 
     assert isinstance(await do(R, 100), Approved)
     assert isinstance(await do(V, 400), Approved)
     assert isinstance(await do(P, 300_002), Declined)
-    assert await do(P, 700, "providerConfirmation=true;providerConfirmationDelay=30s") == Unknown(Silence.PENDING)
+    assert await do(P, 700, "providerConfirmation=true;providerConfirmationDelay=30s") == Unknown(Silence.PENDING, within=30.0)
     proof = await proved()
     assert proof.ok and not any(book.checks["P9"].note for book in proof.books), "it may have approved what is pending here"
     await end_doubts(one)

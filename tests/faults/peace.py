@@ -16,6 +16,8 @@ SOON = {"RINGFENCE_ANSWER_SECONDS": "0.5", "RINGFENCE_RECOVERY_PAUSES": "0.2,0.5
 """Doubts are looked after at once."""
 NOT_BEFORE_AN_HOUR = {"RINGFENCE_ANSWER_SECONDS": "0.5", "RINGFENCE_RECOVERY_PAUSES": "3600,0.2,0.5,1,2"}
 """Doubts stand until the clock is moved, so that a test can look at them."""
+LOOK_SECONDS = 0.25
+"""Between two looks at whole books: they take what those who write them need."""
 
 
 async def settled(sandbox: Sandbox) -> None:
@@ -29,13 +31,14 @@ async def noted(sandbox: Sandbox) -> None:
 
 
 async def _until_none(sandbox: Sandbox, is_left: Callable[[Row], bool], what: str) -> None:
-    """While it waits it asks for what anybody asks: a real request is what it waits with."""
+    """While it waits it asks for what anybody asks, and looks again a little later."""
     until = time.monotonic() + SETTLED_SECONDS
     client = Client(sandbox.port, sandbox.merchant())
     try:
         while left := [row for row in await ledger(sandbox.data) if is_left(row)]:
             assert time.monotonic() < until, f"{len(left)} operations {what}: {left[:3]}"
             await client.status("NOBODY-S")
+            await asyncio.sleep(LOOK_SECONDS)
     finally:
         await client.close()
 

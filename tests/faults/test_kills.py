@@ -18,7 +18,7 @@ import pytest
 from ringfence.processors.simulator import double_effects
 from ringfence.torture.judge import Doubt, compare
 from ringfence.torture.killer import Processes, Watch, left_running, processes_of
-from tests.faults.peace import AGREED, NOT_BEFORE_AN_HOUR, settled, verdict
+from tests.faults.peace import AGREED, LOOK_SECONDS, NOT_BEFORE_AN_HOUR, settled, verdict
 from tests.faults.storm import Storm
 from tests.sandbox import Client, Sandbox
 
@@ -139,6 +139,7 @@ class Trial:
         until, compared = time.monotonic() + SETTLED_SECONDS, await compare(self.sandbox.data)
         while not all(doubt.noted for doubt in compared.doubts):
             assert time.monotonic() < until, "an operation without an outcome never became unknown"
+            await asyncio.sleep(LOOK_SECONDS)
             compared = await compare(self.sandbox.data)
         assert compared.wrong == ()
         return compared.doubts

@@ -27,7 +27,7 @@ ANSWER_SECONDS = 1.5
 PATIENT = {"RINGFENCE_ANSWER_SECONDS": str(ANSWER_SECONDS)}
 GONE_SECONDS = 10.0
 """A process that was killed ends after its connections do."""
-WAVES, AT_ONCE = 4, 100
+WAVES, AT_ONCE = 3, 80
 SLOW = "0302"
 """The scenario of an approval at 0.8 of the time limit."""
 
@@ -61,7 +61,7 @@ async def both(sandbox: Sandbox) -> Sequence[int]:
 
 
 async def wave(sandbox: Sandbox, number: int, chance: random.Random, beside: list[int] | None = None, amid: bool = False) -> dict[str, str | None]:
-    """A hundred slow authorizations at once, and the death of a random worker, or of one of these processes, while the issuer thinks.
+    """Many slow authorizations at once, and the death of a random worker, or of one of these processes, while the issuer thinks.
 
     ``amid``: not at any moment, but certainly between approvals and their answers; and of both workers, since one may have had all its answers
     before the other has asked.
@@ -81,7 +81,7 @@ async def wave(sandbox: Sandbox, number: int, chance: random.Random, beside: lis
 
 @pytest.fixture(scope="module")
 def aftermath():
-    """The sandbox after four waves, and what its clients heard."""
+    """The sandbox after its waves, and what its clients heard."""
     async def run(sandbox: Sandbox) -> dict[str, str | None]:
         heard: dict[str, str | None] = {}
         for number in range(WAVES):

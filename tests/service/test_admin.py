@@ -137,8 +137,11 @@ def test_a_merchant_is_made_shown_and_used(sandbox: Sandbox):
     paid = sandbox.json("pay", "--merchant", "Shop7", "--reference", "ORD-7", "--amount", "25.50", "--currency", "SAR")
     assert (paid["response_code"], paid["amount"], paid["merchant_identifier"]) == ("14000", "2550", "Shop7")
     assert sandbox.json("merchant", "set", "Shop7", "hold_days=5")["settings"]["hold_days"] == "5"
-    assert "25.50 SAR" in sandbox.command("explain", "ORD-7").stdout
-    assert sandbox.json("explain", paid["fort_id"])["payments"][0]["merchant"] == "Shop7"
+    told = sandbox.command("explain", "ORD-7").stdout
+    story = sandbox.json("explain", paid["fort_id"])["payments"][0]
+    assert story["merchant"] == "Shop7" and "25.50 SAR" in told
+    assert told.splitlines()[1].strip() == f"Its names: fort_id {paid['fort_id']}, charge {story['names']['charge']}"
+    assert sandbox.command("explain", story["names"]["charge"]).stdout == told
     proof = sandbox.command("proof", "--merchant", "Shop7")
     assert proof.returncode == 0 and "Everything agrees." in proof.stdout
     book = sandbox.json("simulator", "book", "--payment", paid["fort_id"])

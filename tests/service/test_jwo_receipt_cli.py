@@ -25,7 +25,7 @@ def money(minor: int) -> dict:
 
 @pytest.fixture(scope="module")
 def sandbox():
-    with Sandbox(workers=2) as running:
+    with Sandbox(workers=1) as running:
         yield running
 
 

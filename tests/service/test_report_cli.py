@@ -34,7 +34,7 @@ def sandbox() -> Iterator[Sandbox]:
         assert [answer["response_code"] for answer in answers] == ["14000", "02000", "04000", "06000"]
         await client.close()
 
-    with Sandbox(workers=2) as running:
+    with Sandbox(workers=1) as running:
         asyncio.run(pay(running))
         yield running
 

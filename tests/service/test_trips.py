@@ -13,7 +13,7 @@ from tests.sandbox import Sandbox
 
 @pytest.fixture(scope="module")
 def sandbox() -> Iterator[Sandbox]:
-    with Sandbox(workers=2) as running:
+    with Sandbox(workers=1) as running:
         done = running.command("jwo", "store", "set", "S-1", "--currency", "USD", "--hold", "20.00", "--least", "5.00")
         assert done.returncode == 0, done.stderr
         yield running

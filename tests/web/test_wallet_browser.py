@@ -152,6 +152,8 @@ def test_a_payer_agrees_at_amazon(sandbox, shop, payer, merchant, action, status
         if is_charged:
             assert merchant.status(made["initialPaymentChargeId"]) == ("CAPTURED" if status == "ACTIVE" else "FAILED")
         if status == "ACTIVE":
+            instrument = merchant.call("GET", f"/payment-agreements/{name}")["instrumentId"]
+            assert merchant.call("GET", f"/payment-instruments/{instrument}")["details"] == {"consumerEmail": "sara@buyer.example"}
             later = merchant.call("POST", f"/payment-agreements/{name}/payment-charges", {
                 "amount": {"value": 9000, "currency": "USD"}, "initiator": "MERCHANT", "scheduleType": "SCHEDULED"})
             assert later["status"] == "CAPTURED"

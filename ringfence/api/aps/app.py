@@ -6,7 +6,9 @@ Refuses to know how bodies travel.
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
+from typing import Any
 
 from ringfence.api.aps import explain, links, maintenance, payments, services, three_d_secure, tokenization, wire
 from ringfence.api.aps.accounts import Credential, Settings
@@ -15,9 +17,11 @@ from ringfence.api.aps.codes import UNKNOWN_OUTCOME, refusal_message
 from ringfence.api.aps.door import DOOR, Account, Reply, Service
 from ringfence.api.aps.operations import ELSEWHERE
 from ringfence.api.aps.wire import ApsRequest, WireError
+from ringfence.api.http import Asking
 from ringfence.core.refusals import Refusal
 from ringfence.engine import directory
 from ringfence.engine.directory import Directory, Merchant
+from ringfence.engine.intents import Result
 from ringfence.engine.lane import CONNECTION_LOST
 
 log = logging.getLogger(__name__)
@@ -55,21 +59,57 @@ class PaymentApi:
 
     async def handle(self, body: bytes, source_ip: str = "", idempotency_key: str = "") -> tuple[bytes, str]:
         """The answer to a body, and the receipt of what was committed for it ("" for nothing)."""
+        asked = self._asked(body, source_ip)
+        return (asked, "") if type(asked) is bytes else await self._answered(*asked, self._reply(*asked, idempotency_key))
+
+    def begin(self, body: bytes, source_ip: str, idempotency_key: str, asking: Asking) -> Coroutine[Any, Any, tuple[bytes, str]] | None:
+        """The same for whoever is told (see ``Begin``): a payment of a cardholder whose token is at hand waits for nothing of its own."""
+        asked = self._asked(body, source_ip)
+        if type(asked) is bytes:
+            return _said(asked)
+        try:
+            begun = payments.begun(self._service, *asked) if HANDLERS[asked[1].operation.name] is payments.pay else None
+        except Exception:               # ``pay`` meets it again, where it has an answer
+            begun = None
+        if begun is not None and self._service.engine.begin(begun.intent, partial(self._heard, begun, asking)):
+            return None
+        return self._answered(*asked, self._reply(*asked, idempotency_key))
+
+    def _heard(self, begun: payments.Begun, asking: Asking, result: Result | Awaitable[Result]) -> None:
+        """What became of a payment, or what is to be awaited for it."""
+        request, credential = begun.request, begun.account.credential
+        if type(result) is not Result:
+            asking.goes_on(self._answered(begun.account, request, payments.after(begun, result)))       # type: ignore[arg-type]
+            return
+        try:
+            code, fields, receipt = begun.reply(result)
+            answer = format_answer(request, fields, code, credential)
+        except Exception:
+            log.exception("%s broke", request.operation.name)
+            answer, receipt = format_answer(request, {}, UNKNOWN_OUTCOME, credential), ""
+        asking.answered(answer, receipt)
+
+    def _asked(self, body: bytes, source_ip: str) -> tuple[Account, ApsRequest] | bytes:
+        """Who asks, and for what; or the answer to what cannot be asked here."""
         params = wire.decode(body)
         if type(params) is WireError:
-            return format_error(params, None), ""
+            return format_error(params, None)
         admitted = self.admit(params, source_ip)
-        if type(admitted) is bytes:
-            return admitted, ""
-        account, request = admitted
+        if type(admitted) is bytes or admitted[1].operation.name in HANDLERS:
+            return admitted
+        return format_error(wire.error(params, ELSEWHERE), admitted[0].credential)
+
+    def _reply(self, account: Account, request: ApsRequest, idempotency_key: str) -> Awaitable[Reply]:
         name = request.operation.name
-        if name not in HANDLERS:
-            return format_error(wire.error(params, ELSEWHERE), account.credential), ""
+        if idempotency_key and name in ("CAPTURE", "REFUND"):
+            return maintenance.operate(self._service, account, request, idempotency_key)
+        return HANDLERS[name](self._service, account, request)
+
+    async def _answered(self, account: Account, request: ApsRequest, coming: Awaitable[Reply]) -> tuple[bytes, str]:
+        """The answer that a reply makes, and its receipt; whatever breaks on the way to it has an answer too."""
+        name = request.operation.name
         try:
-            if idempotency_key and name in ("CAPTURE", "REFUND"):
-                reply = await maintenance.operate(self._service, account, request, idempotency_key)
-            else:
-                reply = await HANDLERS[name](self._service, account, request)
+            reply = await coming
         except CONNECTION_LOST:
             # The engine has its own answers once something was committed; here only a look-up can have failed.
             log.warning("the database is away")
@@ -124,6 +164,10 @@ class PaymentApi:
             merchant, credential, f"{DOOR}:{credential.public_name}", sandbox=self._sandbox, takes_cards=self._service.takes_cards)
         self._accounts[address] = made
         return made
+
+
+async def _said(answer: bytes) -> tuple[bytes, str]:
+    return answer, ""
 
 
 def account_of(merchant: Merchant, credential: directory.Credential, actor: str, *, sandbox: bool, takes_cards: bool = True) -> Account:

@@ -1,6 +1,7 @@
 """AUTHORIZATION and PURCHASE: with a token, with card data, by mail and telephone, recurring."""
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from functools import partial
 from typing import NamedTuple
 
@@ -16,6 +17,7 @@ from ringfence.core.outcomes import Approved, Challenge, Declined, NotAsked, Out
 from ringfence.core.payment import Status
 from ringfence.core.refusals import Refusal
 from ringfence.engine.intents import CardInHand, Intent, Result
+from ringfence.engine.vault import Token
 
 KINDS = {"AUTHORIZATION": Kind.AUTHORIZATION, "PURCHASE": Kind.PURCHASE}
 #: Who begins the payment, and by which channel the card came; any other ``eci`` is a cardholder in a shop on the web.
@@ -57,15 +59,54 @@ async def pay(
         if type(proven) is Reply:
             return proven
         intent = replace(intent, demand=proven)
-    result = await service.engine.execute(intent)
+    return await after(Begun(service, account, request, card, shown, intent, attempt), service.engine.execute(intent), tries)
+
+
+class Begun(NamedTuple):
+    """A payment on its way through the engine, and what its answer needs; ``shown``: ``card_fields`` of the card."""
+
+    service: Service
+    account: Account
+    request: ApsRequest
+    card: CardInHand
+    shown: dict[str, object]
+    intent: Intent
+    attempt: Attempt | None = None
+
+    def reply(self, result: Result) -> Reply:
+        """The answer that a result makes."""
+        service, account, request, card, shown, intent, attempt = self
+        if result.card is not None:
+            shown = card_fields(service, account, result.card)
+            if attempt is not None:
+                shown |= attempt.told
+        shown["fort_id"] = str(intent.payment_id)
+        return reply_to(request, result, card, shown, service.base_url)
+
+
+async def after(begun: Begun, coming: Awaitable[Result], tries: int = FRESH_TOKENS) -> Reply:
+    """The answer that a coming result makes; begun again where the token was tokenized anew meanwhile."""
+    result = await coming
     if result.refusal is TOKEN_IN_FLOW and tries > 1:       # what was taken from the code box is in hand
-        return await pay(service, account, replace(request, security_code=card.security_code), attempt, tries - 1)
-    if result.card is not None:
-        shown = card_fields(service, account, result.card)
-        if attempt is not None:
-            shown |= attempt.told
-    shown["fort_id"] = str(intent.payment_id)
-    return reply_to(request, result, card, shown, service.base_url)
+        request = replace(begun.request, security_code=begun.card.security_code)
+        return await pay(begun.service, begun.account, request, begun.attempt, tries - 1)
+    return begun.reply(result)
+
+
+def begun(service: Service, account: Account, request: ApsRequest) -> Begun | None:
+    """A payment as ``pay`` begins it, where nothing is to be awaited before its intent; ``None`` where ``pay`` must look."""
+    if request.card is not None or request.eci == "RECURRING":      # the card is to be kept, or what stands behind the token looked at
+        return None
+    token = service.vault.cached_token(account.merchant.merchant_id, request.token_name)
+    if token is None or not token.active or token.in_flow:
+        return None
+    card = _by_token(request, token)
+    shown = card_fields(service, account, card)
+    intent = intent_of(service, account, request, card, shown, "api")
+    return None if type(intent) is Reply else _begun((service, account, request, card, shown, intent, None))    # type: ignore[arg-type]
+
+
+_begun = partial(tuple.__new__, Begun)
 
 
 def intent_of(
@@ -175,6 +216,10 @@ async def with_token(service: Service, account: Account, request: ApsRequest) ->
         if message := unusable(account, request, token.card.brand):     # before its security code is taken, which waits for one payment
             return Reply(request.operation.failure + message)
         return await tokenization.card_of(service, account, request, name)
+    return _by_token(request, token)
+
+
+def _by_token(request: ApsRequest, token: Token) -> CardInHand:
     return CardInHand(None, token.expiry, request.security_code, token.card, token, "", token.holder, False)
 
 

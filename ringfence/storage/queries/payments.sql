@@ -38,6 +38,19 @@ FROM unnest($1::own_operation[]) AS i
 WHERE i.token_version IS NULL
    OR i.token_version = (SELECT t.version FROM tokens t WHERE t.merchant_id = $4 AND t.token_name = i.token_name AND t.active);
 
+-- claim_sheet --
+-- The same where nothing is left to be asked of a row: the tokens were looked at (tokens_stand), and a key already taken breaks the unique rule.
+INSERT INTO operations
+SELECT $4, i.payment_id, i.payment_id, $5, i.minor, $6, $7, i.reference, i.key, i.content, i.details, $8, $9, $10, i.card_id,
+       i.token_name, i.token_version, $11, $12, $13, $14, $15, NULL, $2, greatest($3, now())
+FROM unnest($1::own_operation[]) AS i;
+
+-- tokens_stand --
+-- How many of these tokens are as they were read.
+SELECT count(*)
+FROM unnest($2::text[], $3::integer[]) AS w (token_name, version)
+WHERE w.version = (SELECT t.version FROM tokens t WHERE t.merchant_id = $1 AND t.token_name = w.token_name AND t.active);
+
 -- key_owners --
 -- Which operations hold these keys.
 SELECT o.merchant_id, o.key, o.payment_id, o.operation_id
