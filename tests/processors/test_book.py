@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from ringfence.core.commands import Kind
 from ringfence.processors.simulator import double_effects, read_book
-from ringfence.processors.simulator.book import ROOM, STRETCH, Book, Effect, Entry, Stretches, encode, search
+from ringfence.processors.simulator.book import ROOM, Book, Effect, Entry, encode
+from ringfence.processors.simulator.finding import STRETCH, Stretches, search
 
 ROOT = Path(__file__).parents[2]
 

@@ -20,7 +20,8 @@ from ringfence.core.outcomes import Approved, Outcome
 from ringfence.processors.processor import Ask, Original
 from ringfence.processors.simulator import Simulator, double_effects, read_book
 from ringfence.processors.simulator.approvals import Approvals
-from ringfence.processors.simulator.book import Entry, search
+from ringfence.processors.simulator.book import Entry
+from ringfence.processors.simulator.finding import search
 from ringfence.processors.simulator.scenarios import EXACT, RANGES, SCENARIOS, VISA
 
 _ids = IdSource(1022, lambda: time.time_ns() // 1_000_000)

@@ -20,7 +20,8 @@ from ringfence.core.commands import Initiation, Kind
 from ringfence.core.outcomes import Approved, Declined, Outcome, Unknown
 from ringfence.processors.processor import RETURN, Ask
 from ringfence.processors.simulator import Control, Effect, Simulator, double_effects, is_test_number, read_book, standing, test_cards, totals
-from ringfence.processors.simulator.book import Entry, encode, search
+from ringfence.processors.simulator.book import Entry, encode
+from ringfence.processors.simulator.finding import search
 from ringfence.processors.simulator.issuer import Seal
 from ringfence.processors.simulator.scenarios import EXACT, RANGES, SCENARIOS, VISA, magic_code, scenario_code, scenario_named
 from tests.processors.conformance.dialogue import Bench, Payment, initiated, told

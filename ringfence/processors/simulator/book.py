@@ -20,8 +20,7 @@ from __future__ import annotations
 import fcntl
 import mmap
 import os
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import date, datetime
 from enum import StrEnum
 from itertools import count
@@ -77,18 +76,10 @@ encode = msgspec.json.Encoder().encode
 _encode_lines = msgspec.json.Encoder().encode_lines         # each with its newline
 decode = msgspec.json.Decoder(Entry).decode
 
-_WALL_AT, _WALL_DIGITS = len(b'{"wall":'), 16
-_SLACK = 60_000_000
-"""Microseconds by which wall clocks may be set back without hiding a line from a search."""
-
-
 ROOM = 1 << 18
 """Octets by which a file grows, and of which its writer has a mapping: some six hundred lines."""
 _NEWLINE = ord("\n")
-STRETCH, LONGEST, UNSETTLED = 1 << 17, 4_096, 2
-"""Octets of a stretch that is looked at as one, of a line at most, and how many stretches at the end of a file may still change."""
-_BLOCK, _ZEROS = 1 << 20, bytes(4_096)
-_OPERATION = re.compile(rb'"operation":(\d+)')
+_ZEROS = bytes(4_096)
 
 
 class Book:
@@ -101,7 +92,7 @@ class Book:
         self._map: mmap.mmap | None = None
         lock = Lock()                   # nobody else ever holds it: its atomic instructions are all we want
         self._fence, self._unfence = lock.acquire, lock.release
-        end = _end(self._file)
+        end = end_of_text(self._file)
         if end and os.pread(self._file, 1, end - 1) != b"\n":
             os.pwrite(self._file, b"\0\n", end)     # the process before this one died in the middle of a line: it never becomes one
             end += 2
@@ -173,7 +164,7 @@ def _own_file(folder: Path, worker: int) -> int:
     raise AssertionError("numbers do not end")
 
 
-def _end(file: int) -> int:
+def end_of_text(file: int) -> int:
     """How far a file has text: all behind it is room.  No line that stood when this was called lies behind."""
     end = os.fstat(file).st_size
     while end > 0:
@@ -184,86 +175,6 @@ def _end(file: int) -> int:
                 return start + behind - len(piece) + len(piece.rstrip(b"\0"))
         end = start
     return 0
-
-
-class Stretches:
-    """Which operations stand in which stretch of the workers' files, as far as that was asked: their lowest and highest numbers.
-
-    A file holds its operations nearly in the order of their numbers, so that an operation is in a few stretches or in none.  What was
-    written some stretches ago does not change any more.
-    """
-
-    __slots__ = ("_known",)
-
-    def __init__(self) -> None:
-        self._known: dict[int, dict[int, tuple[int, int]]] = {}     # by file, by number of the stretch
-
-    def where(self, file: int, text: mmap.mmap, start: int, operation: int) -> Iterator[tuple[int, int]]:
-        """The stretches behind ``start`` in which a line about ``operation`` may begin; ``file`` is what the file is known by."""
-        known = self._known.setdefault(file, {})
-        last = max(0, len(text) // STRETCH - UNSETTLED)
-        for number in range(start // STRETCH, last):
-            span = known.get(number)
-            if span is None:
-                begin = number * STRETCH
-                found = _OPERATION.findall(text[begin:begin + STRETCH + LONGEST])
-                span = known[number] = (int(min(found, key=_by_number)), int(max(found, key=_by_number))) if found else (0, 0)
-            if span[0] <= operation <= span[1]:
-                yield number * STRETCH, (number + 1) * STRETCH
-        yield last * STRETCH, len(text)
-
-
-def _by_number(digits: bytes) -> tuple[int, bytes]:
-    return len(digits), digits
-
-
-def search(folder: Path, key: str, since: int, operation: int = 0, stretches: Stretches | None = None) -> list[Entry]:
-    """The lines of ``key`` in the workers' files, none written before ``since`` (microseconds; a minute of slack is given).
-
-    Where all of them are about one ``operation``, ``stretches`` saves reading most of what was written since.
-    """
-    needle = b'"key":' + msgspec.json.encode(key)
-    found = []
-    for path in folder.glob("book-*.jsonl"):
-        with path.open("rb") as file:
-            if not (size := _end(file.fileno())):
-                continue
-            # Not the room behind the text: its writer may give that back while we read, and to touch it then is deadly.
-            with mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ) as text:
-                start = _start(text, since - _SLACK)
-                where = [(start, size)] if stretches is None else stretches.where(os.fstat(file.fileno()).st_ino, text, start, operation)
-                for begin, behind in where:
-                    found += _found(text, needle, key, max(begin, start), behind)
-    return found
-
-
-def _found(text: mmap.mmap, needle: bytes, key: str, begin: int, behind: int) -> Iterator[Entry]:
-    """The lines of ``key`` whose key stands from ``begin`` on, before ``behind``."""
-    for start in range(begin, behind, _BLOCK):
-        some = text[start:min(start + _BLOCK, behind) + len(needle) - 1]      # a copy: a mapping is searched octet by octet
-        at = some.find(needle)
-        while at >= 0:
-            end = text.find(b"\n", start + at)
-            if end < 0:
-                return
-            entry = read_line(text[text.rfind(b"\n", 0, start + at) + 1:end])
-            if entry is not None and entry.key == key:
-                yield entry
-            at = some.find(needle, at + 1)
-
-
-def _start(text: mmap.mmap, since: int) -> int:
-    """An offset at the beginning of a line, before which every line is older than ``since``."""
-    low, high = 0, len(text)
-    while high - low > 65_536:
-        middle = (low + high) // 2
-        line = text.find(b"\n", middle) + 1
-        wall = text[line + _WALL_AT:line + _WALL_AT + _WALL_DIGITS] if line else b""
-        if line and line < high and wall.isdigit() and int(wall) < since:
-            low = line
-        else:
-            high = middle
-    return low
 
 
 def read_line(line: bytes) -> Entry | None:

@@ -17,8 +17,9 @@ from ringfence.core.outcomes import Approved, Declined, Outcome, Reversed, Silen
 from ringfence.processors.processor import Ask
 from ringfence.processors.simulator import docket
 from ringfence.processors.simulator.accounts import SQL, Accounts, Change
-from ringfence.processors.simulator.book import Effect, Entry, Stretches, decode, search
+from ringfence.processors.simulator.book import Effect, Entry, decode
 from ringfence.processors.simulator.control import Page
+from ringfence.processors.simulator.finding import Stretches, search
 from ringfence.processors.simulator.issuer import ALREADY_REVERSED, REQUESTS, Answer, Marks, answer, effect_of, outcome_of
 from ringfence.processors.simulator.scenarios import NEVER_ARRIVES, OPEN, WHY, Delivery, Scenario, scenario_named
 
