@@ -68,6 +68,7 @@ from ringfence.engine.challenges import Challenges
 from ringfence.engine.clock import Clock, WallClock
 from ringfence.engine.code_box import SocketCodeBox
 from ringfence.engine.counting import CountedIntents, CountedOutcomes
+from ringfence.engine.desk import PostgresDesk
 from ringfence.engine.directory import Directory
 from ringfence.engine.engine import Engine
 from ringfence.engine.holding import RestHolder
@@ -79,7 +80,7 @@ from ringfence.engine.metrics import DELIVERED, NOT_DELIVERED, SET_ASIDE, Counte
 from ringfence.engine.numbering import RENEW_SECONDS, Counted, NoNumberFree, Numbering
 from ringfence.engine.outcome_lane import OutcomeLane
 from ringfence.engine.reading import Reading
-from ringfence.engine.recovery import PostgresDesk, Recovery
+from ringfence.engine.recovery import Recovery
 from ringfence.engine.redirects import Redirects
 from ringfence.engine.reporting import Maker
 from ringfence.engine.sessions import Sessions

@@ -19,7 +19,7 @@ from ringfence.engine.directory import Directory
 from ringfence.engine.engine import Engine
 from ringfence.engine.intents import Reserved, Result
 from ringfence.engine.lane import LANES
-from ringfence.engine.recovery import reserved_of
+from ringfence.engine.reserving import reserved_of
 from ringfence.storage import payments as rows
 from ringfence.storage.payments import OperationRow
 

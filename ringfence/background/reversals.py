@@ -13,8 +13,8 @@ import asyncpg
 
 from ringfence.background.worker import Queue
 from ringfence.core.recovery import Plan, pause
+from ringfence.engine.desk import PostgresDesk
 from ringfence.engine.engine import Engine
-from ringfence.engine.recovery import PostgresDesk
 from ringfence.storage import jobs
 from ringfence.storage import recovery as rows
 from ringfence.storage.jobs import Job

@@ -16,32 +16,21 @@ from collections.abc import Callable, Mapping
 from datetime import date, datetime, timedelta
 from typing import NamedTuple, Protocol
 
-import asyncpg
-
 from ringfence.core.allotment import Parts, PartState, proceed
 from ringfence.core.commands import Kind
 from ringfence.core.outcomes import Approved, Declined, Outcome, Reversed, Silence, Unknown
-from ringfence.core.payment import FIRST, is_believable
-from ringfence.core.recovery import PENDING, RETURN_SECONDS, REVIEW_SECONDS, Plan, Step, attempt_of, next_step, pause
+from ringfence.core.payment import is_believable
+from ringfence.core.recovery import PENDING, RETURN_SECONDS, REVIEW_SECONDS, Plan, Step, next_step, pause
 from ringfence.engine.batcher import CommitFailed
-from ringfence.engine.directory import Directory
 from ringfence.engine.engine import Engine
-from ringfence.engine.intents import CardInHand, Ended, Reserved, processor_key
+from ringfence.engine.intents import Ended, Reserved
 from ringfence.engine.lane import CONNECTION_LOST
 from ringfence.engine.outcome_lane import late_approval
-from ringfence.engine.reserving import reserved_of
-from ringfence.engine.vault import StoredCard, Vault
 from ringfence.processors.processor import RETURN, Ask, Original, Processor
-from ringfence.storage import jobs, reading, refund_parts
 from ringfence.storage import recovery as rows
 from ringfence.storage.jobs import Job
-from ringfence.storage.payments import OperationRow
-from ringfence.storage.recovery import RECOVERY, CaseRow
 
 log = logging.getLogger(__name__)
-
-CardFacts = Mapping[str, Callable[[bytes], tuple[str, str]]]
-"""By door: a card's expiry (YYMM) and holder, from the details that the door stored with an operation."""
 
 Decided = rows.Decision
 
@@ -309,89 +298,3 @@ def _chosen(decided: Decided) -> Outcome:
             return Reversed()
         case _:
             return Declined("05")
-
-
-class PostgresDesk:
-    """Doubts in PostgreSQL."""
-
-    def __init__(
-        self, pool: asyncpg.Pool, directory: Directory, vault: Vault, holder: str, lease: float, card_facts: CardFacts
-    ) -> None:
-        """``holder`` names this process, ``lease`` is for what it takes while somebody waits (seconds, wall time)."""
-        self._pool, self._directory, self._vault = pool, directory, vault
-        self._holder, self._lease, self._card_facts = holder, lease, card_facts
-
-    async def take(self, merchant_id: int, operation_id: int) -> Job | None:
-        """See ``Desk``."""
-        return await jobs.claim_one(self._pool, RECOVERY, merchant_id, operation_id, holder=self._holder, lease=self._lease)
-
-    async def case(self, job: Job) -> Case | None:
-        """See ``Desk``."""
-        found = await self._found(job)
-        if found is None or found.ended is not None:
-            return None
-        reserved = await self._reserved(found, attempt_of(job.tries), unknown=True)
-        assert found.operation.asked_at is not None, "a stored operation has one"
-        return Case(job, reserved, found.reversal_left, found.operation.asked_at, found.decided, found.is_pending)
-
-    async def ended(self, job: Job) -> Reserved | None:
-        """The operation of a job whatever became of it, so that its reversal can be sent; ``None`` where it is not stored."""
-        found = await self._found(job)
-        return None if found is None else await self._reserved(found, 1, unknown=False)
-
-    async def first(self, merchant_id: int, payment_id: int) -> Reserved | None:
-        """The first operation of a payment as it was accepted; ``None`` where there is no such payment."""
-        found = await rows.cases(self._pool, [(merchant_id, payment_id, payment_id)])
-        return await self._reserved(found[0], 1, unknown=False) if found else None
-
-    async def doubts(self, merchant_id: int, payment_id: int) -> list[int]:
-        """See ``Desk``."""
-        return await rows.doubts(self._pool, merchant_id, payment_id)
-
-    async def later(self, job: Job, due_at: datetime, note: str) -> None:
-        """See ``Desk``."""
-        if job.deadline_at is not None and job.deadline_at < due_at:
-            await rows.before_a_person(self._pool, job, job.deadline_at)
-        await jobs.later(self._pool, job, due_at, note)
-
-    async def done(self, job: Job) -> None:
-        """See ``Desk``."""
-        await jobs.done(self._pool, job)
-
-    async def _found(self, job: Job) -> CaseRow | None:
-        found = await rows.cases(self._pool, [(job.merchant_id, job.payment_id, job.subject)])
-        return found[0] if found else None
-
-    async def _reserved(self, found: CaseRow, attempt: int, *, unknown: bool) -> Reserved:
-        row = found.operation
-        merchant = self._directory.by_id(row.merchant_id)
-        original = None
-        if found.approval_code is not None:
-            assert found.first_minor is not None
-            original = Original(
-                processor_key(row.payment_id, found.resubmitted), found.first_minor, found.approval_code, found.processor_reference or "",
-                found.scheme_reference or "",
-            )
-        payment = await reading.payment(self._pool, row.merchant_id, row.payment_id)
-        taken, changed = found.is_pending and row.kind == Kind.REFUND, ()
-        if taken:
-            changed = await refund_parts.changes(self._pool, row.merchant_id, row.payment_id, row.operation_id)
-        return reserved_of(
-            row, merchant.identifier if merchant else "", attempt=attempt, unknown=unknown, payment=payment, original=original,
-            card=await self._card(row), magic=merchant is not None and merchant.settings.magic_amounts,
-            resubmitted=found.resubmitted and row.operation_id == row.payment_id, taken=taken, changed=changed,
-        )
-
-    async def _card(self, row: OperationRow) -> CardInHand | None:
-        """The means of payment as it was in hand, but for its security code; a token that was to be made still is."""
-        stored: StoredCard | None = None
-        if row.card_id is not None:
-            stored = await self._vault.card(row.merchant_id, row.card_id)
-        if stored is None:
-            return None
-        facts = self._card_facts.get(row.door) if row.kind in FIRST and row.details else None
-        expiry, holder = facts(row.details) if facts and row.details else ("", "")
-        keep_as = row.token_name if row.token_version is None and row.token_name else ""
-        merchant = self._directory.by_id(row.merchant_id)
-        one_token = merchant is not None and merchant.settings.unique_token
-        return CardInHand(None, expiry, stored=stored, keep_as=keep_as, holder=holder, one_token=one_token)

@@ -11,29 +11,24 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import asyncpg
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from ringfence.core.card import Pan
-from ringfence.engine.batcher import Batcher, CommitFailed
 from ringfence.engine.keys import Keyring
 from ringfence.engine.sealing import Sealed, opener
+from ringfence.engine.shared import Shared
 from ringfence.engine.token_making import CardErased, Flow, Made, NameTaken, Presented, make
 from ringfence.storage import cards as rows
 from ringfence.storage import tokens as token_rows
 from ringfence.storage.borrowing import borrowed
 from ringfence.storage.cards import CardRow, NewCard, TokenRow
-from ringfence.storage.database import DatabaseUnavailable
 from ringfence.storage.reading import claim_service
 from ringfence.storage.tokens import FlowRow
 
 __all__ = ["AlreadyUsed", "CardErased", "Flow", "NameTaken", "NotFound", "StoredCard", "Token", "Tokenized", "Vault"]
-
-Asked = TypeVar("Asked")
-Found = TypeVar("Found")
-Work = Callable[[asyncpg.Connection, Sequence[Asked]], Awaitable[Sequence[Found]]]
 
 CACHED_TOKENS = 10_000
 CACHED_CIPHERS = 1_500
@@ -122,10 +117,6 @@ class _NotMade(Exception):
         self.told = told
 
 
-class _Away(CommitFailed):
-    """The database is away; nothing of this kind is half done."""
-
-
 class Vault:
     """The vault of one process."""
 
@@ -138,14 +129,14 @@ class Vault:
         self._new_id, self._keeps, self._now, self._new_name = new_id, keeps, now, new_name
         self._tokens: OrderedDict[tuple[int, str], Token] = OrderedDict()
         self._ciphers: dict[bytes, _Open] = {}          # by wrapped data key; a number opens at its own place only, whoever asks
-        self._keeping: Batcher[tuple[int, Pan], StoredCard] = _together(pool, self._keep)
-        self._loading: Batcher[tuple[int, str], Token | None] = _together(pool, self._load)
+        self._keeping: Shared[tuple[int, Pan], StoredCard] = Shared(pool, self._keep)
+        self._loading: Shared[tuple[int, str], Token | None] = Shared(pool, self._load)
 
     # -- cards
 
     async def keep(self, merchant_id: int, pan: Pan) -> StoredCard:
         """The record of a number; committed.  Many callers share one statement.  Raises ``DatabaseUnavailable``."""
-        return await _answered(self._keeping.submit((merchant_id, pan)))
+        return await self._keeping.ask((merchant_id, pan))
 
     async def card(self, merchant_id: int, card_id: int) -> StoredCard | None:
         """A record by its id: what the messages that follow a payment need.  Raises ``DatabaseUnavailable``."""
@@ -241,7 +232,7 @@ class Vault:
         if not fresh and (cached := self.cached_token(merchant_id, name)) is not None:
             return cached
         key = (merchant_id, name)
-        return self._cache(key, await _answered(self._loading.submit(key)))
+        return self._cache(key, await self._loading.ask(key))
 
     def cached_token(self, merchant_id: int, name: str) -> Token | None:
         """The token if it is at hand; see ``token``."""
@@ -364,24 +355,6 @@ class Vault:
         if len(self._tokens) > CACHED_TOKENS:
             self._tokens.popitem(last=False)
         return token
-
-
-def _together(pool: asyncpg.Pool, work: Work[Asked, Found]) -> Batcher[Asked, Found]:
-    """A counter where callers who arrive at once share one ``work``, and one fate where the database is away."""
-    async def commit(batch: Sequence[Asked]) -> Sequence[Found]:
-        try:
-            async with borrowed(pool) as connection:
-                return await work(connection, batch)
-        except DatabaseUnavailable as why:
-            raise _Away() from why
-    return Batcher(commit)
-
-
-async def _answered(reply: Awaitable[Found]) -> Found:
-    try:
-        return await reply
-    except _Away:
-        raise DatabaseUnavailable("the vault cannot reach its database") from None
 
 
 def stored_card(row: CardRow) -> StoredCard:

@@ -84,10 +84,10 @@ async def give_back(connection: asyncpg.Connection, names: Sequence[Name], due_a
     await connection.execute(SQL.give_back, [name[0] for name in sorted(names)], [name[2] for name in sorted(names)], due_at)
 
 
-async def cases(pool: asyncpg.Pool, names: Sequence[Name]) -> list[CaseRow]:
+async def cases(connection: asyncpg.Connection, names: Sequence[Name]) -> list[CaseRow]:
     """These operations; those that are not stored are left out."""
     found = []
-    for row in await pool.fetch(SQL.cases, *columns(names, 3)):
+    for row in await connection.fetch(SQL.cases, *columns(names, 3)):
         values = tuple(row)
         rest = values[_WIDTH:]
         found.append(CaseRow(OperationRow(*values[:_WIDTH]), *rest[:8], Decision(*rest[8:]) if rest[8] else None))

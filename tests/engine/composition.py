@@ -34,6 +34,7 @@ from ringfence.engine.ahead import Ahead
 from ringfence.engine.authenticating import Authenticating, secrets_under
 from ringfence.engine.challenges import Challenges
 from ringfence.engine.code_box import CodeBox, LocalCodeBox
+from ringfence.engine.desk import PostgresDesk
 from ringfence.engine.directory import Directory, Merchant, NewCredential, Rejected
 from ringfence.engine.engine import Engine
 from ringfence.engine.intent_lane import IntentLane
@@ -46,7 +47,7 @@ from ringfence.engine.links import Desk as LinkDesk
 from ringfence.engine.outcome_lane import OutcomeLane
 from ringfence.engine.proof import prove
 from ringfence.engine.reading import Reading
-from ringfence.engine.recovery import PostgresDesk, Recovery
+from ringfence.engine.recovery import Recovery
 from ringfence.engine.redirects import Handover, Redirects, Seen
 from ringfence.engine.refund_period import RefundPeriod
 from ringfence.engine.vault import Vault

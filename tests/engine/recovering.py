@@ -12,7 +12,8 @@ from typing import Any
 from ringfence.background import abandoned, reversals
 from ringfence.core.outcomes import Silence, Unknown
 from ringfence.core.recovery import PLAN
-from ringfence.engine.recovery import PostgresDesk, Recovery
+from ringfence.engine.desk import PostgresDesk
+from ringfence.engine.recovery import Recovery
 from ringfence.processors.processor import Ask, Capabilities
 from ringfence.processors.simulator import Simulator, standing
 from ringfence.storage import jobs

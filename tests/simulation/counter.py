@@ -11,7 +11,8 @@ from ringfence.engine.intent_lane import Reply
 from ringfence.engine.intents import Ended, Intent, Reserved, Result, processor_key
 from ringfence.engine.lane import CommitUncertain, NotCommitted
 from ringfence.engine.outcome_writing import Told
-from ringfence.engine.recovery import Case, reserved_of
+from ringfence.engine.recovery import Case
+from ringfence.engine.reserving import reserved_of
 from ringfence.processors.processor import Original
 from ringfence.storage import recovery as recovery_rows
 from ringfence.storage.database import DatabaseUnavailable

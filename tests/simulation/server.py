@@ -11,7 +11,8 @@ from ringfence.core.outcomes import Outcome, Silence, Unknown
 from ringfence.core.recovery import Plan
 from ringfence.engine.engine import Engine
 from ringfence.engine.lane import CONNECTION_LOST, PATIENCE_SECONDS
-from ringfence.engine.recovery import Recovery, reserved_of
+from ringfence.engine.recovery import Recovery
+from ringfence.engine.reserving import reserved_of
 from ringfence.processors.processor import Ask
 from ringfence.storage.database import DatabaseUnavailable
 from ringfence.storage.jobs import Job

@@ -18,11 +18,12 @@ from ringfence.core.notices import Notice, Noticed
 from ringfence.core.outcomes import Approved, Declined, NotAsked, Outcome, Reversed, Silence, Unknown
 from ringfence.core.recovery import Plan, pause
 from ringfence.core.refusals import Refusal
+from ringfence.engine.desk import PostgresDesk
 from ringfence.engine.intent_lane import IntentLane, Reply
 from ringfence.engine.intents import Earlier, Ended, Intent, Reserved, Result, processor_key
 from ringfence.engine.outcome_lane import OutcomeLane, late_approval
 from ringfence.engine.outcome_writing import Told
-from ringfence.engine.recovery import Desk, PostgresDesk
+from ringfence.engine.recovery import Desk
 from ringfence.processors.processor import Original
 from ringfence.storage import reading
 from ringfence.storage.jobs import JobRow, wake
