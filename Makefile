@@ -80,4 +80,6 @@ lock:  ## choose the newest allowed versions and write them into requirements/ (
 .venv/.installed-test: .venv/.installed requirements/test.txt
 	@echo "Installing what its tests need"
 	@$(PIP) install --require-hashes -r requirements/test.txt
+	@echo "Compiling the tests"
+	@$(PYTEST) --collect-only --quiet >/dev/null || true
 	@touch $@

@@ -6,9 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from .test_bench import KEYS
 
 
+@pytest.mark.wide
 def test_the_real_service_keeps_every_purchase_that_it_acknowledged(tmp_path: Path) -> None:
     """Started as a person starts it; a second of full load and one of half load: no error, and SQL and proof find all of it."""
     ended = subprocess.run([sys.executable, "-m", "ringfence.cli", "bench", "--json", "--rounds", "1", "--seconds", "1", "--connections", "16",

@@ -27,7 +27,7 @@ def sandbox():
 
 
 @pytest.mark.parametrize(("examples", "phases"), [
-    pytest.param("20", "fuzzing", marks=pytest.mark.timeout(600)),
+    pytest.param("20", "fuzzing", marks=[pytest.mark.wide, pytest.mark.timeout(600)]),
     pytest.param("200", "coverage,fuzzing,stateful", marks=[pytest.mark.long, pytest.mark.timeout(7200)])])
 def test_nothing_is_found(sandbox: Sandbox, tmp_path: Path, examples: str, phases: str):
     merchant = next(one for one in sandbox.description["merchants"] if one["identifier"] == "RingfenceOne")["ppro"]
