@@ -33,7 +33,7 @@ from tests.web import browsers
 
 # What is quick and explains most comes first; then the longest files, and what starts services and waits for them, so that it waits
 # beside others; the end is many short files, so that neither process is left alone with a long one.
-TURNS = ("core", "api", "web", "storage", "torture", "faults", "engine", "simulation", "service", "bench", "background", "processors")
+TURNS = ("core", "api", "web", "storage", "torture", "faults", "processors", "engine", "simulation", "service", "bench", "background")
 
 # How fast a machine is says nothing about the code: a crowded one must not fail a test that draws its examples slowly.  And each run draws the
 # same ones, so that a change is never refused for what somebody else would have met by chance; ``make test-long`` draws others every time.
