@@ -21,7 +21,6 @@ def client(one: Process, here: Shop) -> AgreeingClient:
     return AgreeingClient(one, here.identifier)
 
 
-
 async def test_golden_agreement_without_a_charge_and_a_subsequent_one(one: Process, client: AgreeingClient):
     """Section 19.4, every generated value supplied."""
     made = await client.agree("AMAZON_PAY", consumer={"name": "John Smith", "country": "US", "email": "j@shop.example"})
@@ -193,8 +192,6 @@ async def test_a_wallet_that_does_not_answer_is_told_again(one: Process, client:
         assert len(client.wallet.closed) == 2
     finally:
         one.now.now = NOW
-
-
 
 
 async def test_the_books_agree(one: Process):

@@ -25,7 +25,6 @@ async def here(database: str) -> AsyncIterator[Hooked]:
         yield one
 
 
-
 async def test_what_is_no_event_of_a_payment_is_told_in_its_own_words(here: Hooked):
     """Agreements and reports at the account's address or their own, disputes at theirs, in an envelope of their own."""
     agreement, dispute = here.client.service.engine.new_id(), here.client.service.engine.new_id()
