@@ -75,11 +75,14 @@ class Scales(threading.Thread):
         self.join()
 
     def run(self) -> None:
-        """The thread."""
-        while not self._ended.wait(WEIGH_SECONDS):
-            table = processes()
+        """The thread.  Weighs at once, and once more at the end: what it weighs may be over in less than a pause."""
+        while True:
+            table, has_ended = processes(), self._ended.is_set()
             database = tree(table, self._postmaster) if self._postmaster else set()
             self.peak = max(self.peak, sum(_sizes(tree(table, self._service.pid) - database)))
+            if has_ended:
+                break
+            self._ended.wait(WEIGH_SECONDS)
 
 
 def _sizes(numbers: set[int]) -> Iterator[int]:
