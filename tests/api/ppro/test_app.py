@@ -183,6 +183,19 @@ def test_two_processes_share_a_bucket(tmp_path: Path):
     assert here.take(4, 2, 4).granted
 
 
+def test_where_there_are_thousands_they_are_taken_by_handfuls(tmp_path: Path):
+    """Counted when they are taken: two processes never give more than there are, and what is told goes down by one.  The last are taken singly."""
+    here, there = (Rates(tmp_path / "rates", lambda: 7.0) for _ in range(2))
+    assert [here.take(3, 25_000, 50_000).left for _ in range(8)] == [*range(49_999, 49_991, -1)]
+    assert there.take(3, 25_000, 50_000).left == 49_987                 # 12 were taken, 8 of them given
+    granted = 9
+    while (here, there)[granted % 2].take(3, 25_000, 50_000).granted:
+        granted += 1
+    while here.take(3, 25_000, 50_000).granted or there.take(3, 25_000, 50_000).granted:
+        granted += 1
+    assert granted == 50_000
+
+
 def test_a_bucket_outlives_a_clock_that_goes_back(tmp_path: Path):
     """Nobody waits for longer than it takes to fill."""
     at = [10_000.0]
