@@ -16,7 +16,7 @@ from zlib import crc32
 from ringfence.api.http import Asking, BodyTooLarge, CallerGone, Learn, Prepared, Receive, Scope, Send, read_body
 from ringfence.api.ppro import answers
 from ringfence.api.ppro.answers import JSON_BYTES, Answer, Header
-from ringfence.api.ppro.door import JSON, LONGEST_KEY, Caller, Endpoint, Request, Service
+from ringfence.api.ppro.door import JSON, LONGEST_KEY, Caller, Endpoint, Request, Service, actor_of
 from ringfence.api.ppro.kinds import Problem
 from ringfence.engine.lane import CONNECTION_LOST
 from ringfence.engine.metrics import CRASHES, PPRO_SECONDS, REQUESTS_PPRO, Counters
@@ -129,8 +129,9 @@ class GlobalApi:
         usual = _usual_head(standing.rate, reference)
 
         def whole(answer: Answer, counted: tuple[Taken, int] | None) -> tuple[bytes, bytes]:
-            if counted is not None and answer.status == 200 and not answer.headers and answer.content_type is JSON_BYTES:
-                return answer.body, usual % (len(answer.body), counted[0].left)
+            status, body, further, content_type = answer
+            if status == 200 and counted is not None and not further and content_type is JSON_BYTES:
+                return body, usual % (len(body), counted[0].left)
             limits = () if counted is None else _limits(*counted)
             return answer.body, _head(answer.status, _headers(answer, *limits, *reference))
 
@@ -217,7 +218,7 @@ class GlobalApi:
             allowed = ", ".join(sorted(found.methods)).encode()
             return answers.error(405, "this method is not possible here")._replace(headers=((b"allow", allowed),))
         callers = [
-            Caller(merchant, one) for one in held.values()
+            Caller(merchant, one, actor_of(one)) for one in held.values()
             if (merchant := self._service.directory.merchant(one.identifier)) is not None and merchant.active]
         if not callers:
             return answers.error(403, "the merchant is switched off")

@@ -12,9 +12,21 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 from msgspec.structs import replace
 
-from ringfence.api.ppro import answers, authentication, failures, fields, instruments, keys, methods, own_addresses
+from ringfence.api.ppro import answers, authentication, failures, fields, instruments, keys, methods, own_addresses, typed
 from ringfence.api.ppro.answers import Answer
-from ringfence.api.ppro.door import DOOR, JSON, Caller, Endpoint, Hear, Request, Service, content_of, operation_key, read
+from ringfence.api.ppro.door import (
+    DOOR,
+    JSON,
+    Caller,
+    Endpoint,
+    Hear,
+    Request,
+    Service,
+    content_of,
+    content_of_written,
+    operation_key,
+    read_closely,
+)
 from ringfence.api.ppro.failures import OURS
 from ringfence.api.ppro.instruments import Held
 from ringfence.api.ppro.keys import Repeat
@@ -51,7 +63,7 @@ T = TypeVar("T")
 
 class Wish(NamedTuple):
     """A charge to be made.  ``asked`` is what the table of a request reads; ``key`` claims the intention; ``told`` stands in the charge's
-    details beside the echo.
+    details beside the echo; ``written`` is ``asked`` in JSON, names in order, where that is at hand.
 
     ``refused``: the code of what this door turns down before anybody is asked, "" for nothing.  ``held``: the card's instrument, where it is
     in hand already; ``agreement_id``: what the payer agrees to with it, 0 for nothing.
@@ -66,6 +78,7 @@ class Wish(NamedTuple):
     held: Held | None = None
     agreement_id: int = 0                   # what the payer agrees to together with the charge, 0 for nothing ...
     recurrence: Recurrence | None = None    # ... and how that is told to him
+    written: bytes = b""
 
 
 async def create(service: Service, request: Request) -> Answer:
@@ -105,8 +118,13 @@ def _heard(begun: Begun, hear: Hear, result: Result | Awaitable[Result]) -> None
 
 
 def _wished(service: Service, request: Request) -> Wish | Answer:
-    asked = read(request.body, fields.CHARGE)
-    return asked if type(asked) is Answer else _wish((asked, service.engine.new_id(), operation_key(request), {}, "", "", None, 0, None))
+    asked: dict[str, Any] | Answer
+    if (at_once := typed.read(request.body, fields.CHARGE)) is not None:
+        asked, written = at_once
+    else:
+        asked, written = read_closely(request.body, fields.CHARGE), b""
+    return asked if type(asked) is Answer else _wish((
+        asked, service.engine.new_id(), operation_key(request), {}, "", "", None, 0, None, written))
 
 
 async def _made(service: Service, caller: Caller, wish: Wish) -> Answer:
@@ -148,7 +166,7 @@ async def _by_permission(service: Service, caller: Caller, wish: Wish) -> Wish:
         refused = await service.agreements.admit(merchant_id, row.agreement_id, wish.payment_id, money["value"], money["currency"]) or ""
     account = asked.get("paymentDescriptor") or MOCK if row.method == MOCK else row.account
     told = {"agreementId": service.names.make("agr", row.agreement_id)}
-    return wish._replace(asked={"initiator": "MERCHANT", **asked}, told=told, refused=refused, account=account)
+    return wish._replace(asked={"initiator": "MERCHANT", **asked}, told=told, refused=refused, account=account, written=b"")
 
 
 async def begin(service: Service, caller: Caller, wish: Wish) -> Answer:
@@ -326,13 +344,15 @@ def intent_of(
     if held is not None:
         details = b"%b%b}" % (details[:-1], held.kept)
     content = asked
-    if "instrument" in asked or "instrumentUpdateDetails" in asked:
+    is_secret = "instrument" in asked or "instrumentUpdateDetails" in asked
+    if is_secret:
         content = {name: value for name, value in asked.items() if name not in ("instrument", "instrumentUpdateDetails")}
     if card is not None and card.stored is not None and "instrument" in asked:
         content["card"] = [card.stored.card_id, card.expiry, card.holder]
     never_asked = OURS + refused if refused else "" if held is None or held.is_reachable else "unavailable"
     return Intent(
-        merchant.merchant_id, merchant.identifier, wish.payment_id, command, DOOR, caller.actor, "api", content_of(service, content),
+        merchant.merchant_id, merchant.identifier, wish.payment_id, command, DOOR, caller.actor, "api",
+        content_of_written(service, wish.written) if wish.written and not is_secret else content_of(service, content),
         asked.get("merchantPaymentChargeReference"), wish.key, False, details,
         service.route(merchant, asked["paymentMethod"], brand) or service.house, card, None, initiation, channel, merchant.settings.magic_amounts,
         demand=authentication.demand_of(merchant, asked, brand, initiation, channel, held.proof if held else None),

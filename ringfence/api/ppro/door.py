@@ -37,15 +37,16 @@ _ENCODE = msgspec.json.Encoder(order="sorted").encode
 
 
 class Caller(NamedTuple):
-    """A merchant that the caller's key acts for."""
+    """A merchant that the caller's key acts for; ``actor`` is who its operations are noted for, see ``actor_of``."""
 
     merchant: Merchant
     credential: Credential
+    actor: str
 
-    @property
-    def actor(self) -> str:
-        """Who its operations are noted for: never the key itself."""
-        return f"{DOOR}:{self.credential.public_name}"
+
+def actor_of(credential: Credential) -> str:
+    """Who the operations of a key's owner are noted for: never the key itself."""
+    return f"{DOOR}:{credential.public_name}"
 
 
 class Request(NamedTuple):
@@ -199,7 +200,12 @@ def whoever(handler: Handler) -> Handler:
 def read(body: bytes, kind: Kind) -> dict[str, Any] | Answer:
     """The object in a body as a table of ``fields`` says, or the answer that says what is wrong with it."""
     if type(kind) is Object and (at_once := typed.read(body, kind)) is not None:
-        return at_once
+        return at_once[0]
+    return read_closely(body, kind)
+
+
+def read_closely(body: bytes, kind: Kind) -> dict[str, Any] | Answer:
+    """The same field by field, each with what is wrong with it."""
     decoded = decode(body)
     if type(decoded) is Problem:
         return answers.invalid([decoded])
@@ -221,7 +227,12 @@ def content_of(service: Service, asked: Mapping[str, Any]) -> bytes:
 
     Card numbers must have become their records before, and security codes be gone.
     """
-    return blake2b(_ENCODE(asked), key=service.content_key, digest_size=16).digest()
+    return content_of_written(service, _ENCODE(asked))
+
+
+def content_of_written(service: Service, written: bytes) -> bytes:
+    """The same of what stands in JSON already, its names in order."""
+    return blake2b(written, key=service.content_key, digest_size=16).digest()
 
 
 async def once(

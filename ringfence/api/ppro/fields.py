@@ -5,6 +5,7 @@ Decides names, forms and limits.  What a field means, and which a payment method
 from __future__ import annotations
 
 from collections.abc import Iterator
+from string import ascii_uppercase
 from typing import Any
 
 from ringfence.api.ppro.kinds import (
@@ -36,7 +37,7 @@ SCHEDULES = ("UNSCHEDULED", "SCHEDULED", "SCHEDULED_RETRY", "RECURRING")
 REFUND_REASONS = ("RETURN", "DUPLICATE", "FRAUD", "CUSTOMER_REQUEST", "PRE_DISPUTE", "OTHER")
 
 TEXT = Row(Text())
-COUNTRY = Text(2, 2, "[A-Z]{2}")
+COUNTRY = Text(2, 2, "[A-Z]{2}", usual=tuple(first + second for first in ascii_uppercase for second in ascii_uppercase))
 LABELS = Row(Map())
 MINOR = Whole(1, MAX_MINOR)
 WEBHOOKS_URL = Row(Text(2000, 1, r"https?://[-a-zA-Z0-9+&@#/%?=~_|!:,.;]*[-a-zA-Z0-9+&@#/%=~_|]", called="an address that begins with https://"))
@@ -290,7 +291,7 @@ def _charge_of_card(read: dict[str, Any], path: str, problems: Problems) -> None
         problems.append(Problem("instrument", REQUIRED))
 
 
-METHOD = Row(Text(64, 1, "[A-Z0-9_]+"), True)
+METHOD = Row(Text(64, 1, "[A-Z0-9_]+", usual=METHODS), True)
 CHARGE = Object("PaymentChargeRequest", {
     "paymentMethod": METHOD, "amount": Row(MONEY, True), "consumer": Row(CONSUMER, True), "paymentMedium": Row(Text(words=MEDIUMS)),
     "paymentDescriptor": TEXT, "initiator": Row(Text(words=INITIATORS)), "scheduleType": Row(Text(words=SCHEDULES)),

@@ -13,12 +13,12 @@ from msgspec import Meta
 
 from ringfence.api.ppro.kinds import Flag, Kind, Listed, Map, Object, Problems, Text, Whole
 
-_ENCODE = msgspec.json.Encoder().encode
+_ENCODE = msgspec.json.Encoder(order="sorted").encode
 _decoders: dict[str, Callable[[bytes], Any]] = {}
 
 
-def read(body: bytes, kind: Object) -> dict[str, Any] | None:
-    """The object in a body as ``kind`` reads it; ``None`` where that takes a closer look."""
+def read(body: bytes, kind: Object) -> tuple[dict[str, Any], bytes] | None:
+    """The object in a body as ``kind`` reads it, and the same in JSON, its names in order; ``None`` where that takes a closer look."""
     decode = _decoders.get(kind.name)
     if decode is None:
         decode = _decoders[kind.name] = msgspec.json.Decoder(_object(kind)).decode
@@ -28,20 +28,26 @@ def read(body: bytes, kind: Object) -> dict[str, Any] | None:
         found = decode(body)
     except (ValueError, RecursionError):
         return None
-    # Where no quote is escaped, each name and each text has two of them: what was not read, or read twice, had more.
-    if found is None or _ENCODE(found).count(b'"') != body.count(b'"'):
+    if found is None:
+        return None
+    # Where no quote is escaped, each name and each text has two of them: what was not read, or read twice, had more.  What was written without
+    # a space has lost none where it has its length.
+    written = _ENCODE(found)
+    if len(written) != len(body) and written.count(b'"') != body.count(b'"'):
         return None
     if kind.judge is not None:
         problems: Problems = []
         kind.judge(found, "", problems)
         if problems:
             return None
-    return found        # type: ignore[no-any-return]
+    return found, written
 
 
 def type_of(kind: Kind) -> Any:
     """The type whose values are those that a kind takes, as they are written; ``None``: there is none."""
     match kind:
+        case Text(usual=(_, *_)):
+            return Literal[kind.usual]
         case Text(longest, least, pattern, ()):
             return Annotated[str, Meta(min_length=least, max_length=longest, pattern=rf"\A(?a:{pattern})\Z" if pattern else None)]
         case Whole(low, high):
