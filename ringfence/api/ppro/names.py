@@ -20,8 +20,9 @@ _CHECK = (1 << _CHECK_BITS) - 1
 _VALUE = {sign: place for place, sign in enumerate(ALPHABET)}
 _PURPOSE = b"ringfence names of the ppro door 1"
 _PAIRS = tuple(first + second for first in ALPHABET for second in ALPHABET)
-_TWO, _FOUR = 62 ** 2, 62 ** 4
-"""So many values have two characters, and four: the most by which a long number is divided at the price of a short one."""
+_TWO, _FOUR, _ELEVEN = 62 ** 2, 62 ** 4, 62 ** 11
+"""So many values have two characters, four (the most by which a long number is divided at the price of a short one) and eleven (more than a
+check has)."""
 
 
 class Names:
@@ -36,16 +37,27 @@ class Names:
 
     def make(self, prefix: str, number: int) -> str:
         """The name of the object of that kind with that number (63 bits)."""
-        value = number << _CHECK_BITS | self._check(prefix, number)
-        value, five = divmod(value, _FOUR)
-        value, four = divmod(value, _FOUR)
-        value, three = divmod(value, _FOUR)
-        value, two = divmod(value, _FOUR)
-        first, one = divmod(value, _FOUR)
-        signs = (
-            f"{ALPHABET[first]}{_PAIRS[one // _TWO]}{_PAIRS[one % _TWO]}{_PAIRS[two // _TWO]}{_PAIRS[two % _TWO]}{_PAIRS[three // _TWO]}"
-            f"{_PAIRS[three % _TWO]}{_PAIRS[four // _TWO]}{_PAIRS[four % _TWO]}{_PAIRS[five // _TWO]}{_PAIRS[five % _TWO]}")
-        return f"{prefix}_{signs}" if prefix else signs
+        return self.several(number, prefix)[0]
+
+    def several(self, number: int, *prefixes: str) -> list[str]:
+        """The names of objects of these kinds that share a number.  Their first ten characters are mostly the same ones: written once."""
+        high, rest = divmod(number << _CHECK_BITS, _ELEVEN)
+        ten, tens_of, named = "", -1, []
+        for prefix in prefixes:
+            low, first = rest + self._check(prefix, number), high
+            if low >= _ELEVEN:
+                low, first = low - _ELEVEN, high + 1
+            if first != tens_of:
+                tens_of = first
+                first, two = divmod(first, _FOUR)
+                first, one = divmod(first, _FOUR)
+                ten = f"{_PAIRS[first]}{_PAIRS[one // _TWO]}{_PAIRS[one % _TWO]}{_PAIRS[two // _TWO]}{_PAIRS[two % _TWO]}"
+            low, four = divmod(low, _FOUR)
+            low, three = divmod(low, _FOUR)
+            signs = (f"{ten}{ALPHABET[low // _TWO]}{_PAIRS[low % _TWO]}{_PAIRS[three // _TWO]}{_PAIRS[three % _TWO]}{_PAIRS[four // _TWO]}"
+                     f"{_PAIRS[four % _TWO]}")
+            named.append(f"{prefix}_{signs}" if prefix else signs)
+        return named
 
     def event(self, merchant_id: int, what: str, subject: int, place: int, prefix: str = "") -> str:
         """The name of a message about a subject: the same however often it is made.  ``what`` tells rows of events apart."""

@@ -147,14 +147,6 @@ class Paid(NamedTuple):
     scheme_reference: str
 
 
-#: The operations of such a charge, and what stands behind them; msgspec writes texts of callers, the rest needs no escape.
-_AUTHORIZED = (
-    ',"authorizations":[{"id":"%s","amount":%d,"status":"AUTHORIZED","createdAt":"%s","updatedAt":"%s","_links":{"payment_charge":{"href":"%s"}}%s%s}],'
-    '"captures":[%s],"refunds":[],"voids":[],"discards":[],"createdAt":"%s","updatedAt":"%s","_links":{"authorizations":{"href":"%s/authorizations"},'
-    '"captures":{"href":"%s/captures"},"voids":{"href":"%s/voids"}}}')
-_CAPTURED = '{"id":"%s","amount":%d,"status":"CAPTURED","createdAt":"%s","updatedAt":"%s","_links":{"payment_charge":{"href":"%s"}}%s}'
-
-
 class Renderer:
     """Puts charges into words; ``methods`` gives the ways in which a payer may still act, by the charge."""
 
@@ -175,8 +167,9 @@ class Renderer:
         """What ``as_begun`` says of such a charge, in JSON; its payer had no way to act.  Most charges are told so, and once: at a fraction of
         the price."""
         payment_id, minor, currency, is_captured, asked_at, answered_at, cited = paid
-        name, make = self._names.make("charge", payment_id), self._names.make
+        name, authorization, capture = self._names.several(payment_id, "charge", "authz", "capture")
         href, asked, answered = f"{CHARGES}/{name}", moment(asked_at), moment(answered_at)
+        # msgspec writes texts of callers; the rest needs no escape.
         own = merchants = schemes = ""
         if facts.reference is not None:
             reference = _ENCODE(facts.reference).decode()
@@ -184,10 +177,16 @@ class Renderer:
         if cited:
             reference = _ENCODE(cited).decode()
             schemes = f',"schemeAuthorizationReference":{reference},"transactionLinkReference":{reference}'
-        captured = _CAPTURED % (make("capture", payment_id), minor, answered, answered, href, merchants) if is_captured else ""
+        links, captured = f'"_links":{{"payment_charge":{{"href":"{href}"}}}}', ""
+        if is_captured:
+            captured = (f'{{"id":"{capture}","amount":{minor},"status":"CAPTURED","createdAt":"{answered}","updatedAt":"{answered}",'
+                        f'{links}{merchants}}}')
         head = _ENCODE(_head(name, facts.echo, currency, "CAPTURED" if is_captured else "CAPTURE_PENDING"))
-        return head[:-1] + (_AUTHORIZED % (
-            make("authz", payment_id), minor, asked, answered, href, own, schemes, captured, asked, answered, href, href, href)).encode()
+        return head[:-1] + (
+            f',"authorizations":[{{"id":"{authorization}","amount":{minor},"status":"AUTHORIZED","createdAt":"{asked}","updatedAt":"{answered}",'
+            f'{links}{own}{schemes}}}],"captures":[{captured}],"refunds":[],"voids":[],"discards":[],"createdAt":"{asked}","updatedAt":"{answered}",'
+            f'"_links":{{"authorizations":{{"href":"{href}/authorizations"}},"captures":{{"href":"{href}/captures"}},'
+            f'"voids":{{"href":"{href}/voids"}}}}}}').encode()
 
     def _charge(self, view: View, turned_down: tuple[RefusedRow, ...], status: str) -> dict[str, Any]:
         first, facts = view.first, facts_of(view.first)

@@ -23,6 +23,12 @@ def test_a_name_says_its_number(prefix: str, number: int):
     assert NAMES.read("dispute", f"dispute_{name[-21:]}") is None
 
 
+@given(st.lists(PREFIXES, unique=True), NUMBERS)
+def test_names_that_share_a_number_are_made_together(prefixes: list[str], number: int):
+    names = NAMES.several(number, *prefixes)
+    assert [NAMES.read(prefix, name) for prefix, name in zip(prefixes, names, strict=True)] == [number] * len(prefixes)
+
+
 @given(PREFIXES, NUMBERS, st.integers(0, 20), st.sampled_from(ALPHABET))
 def test_a_name_that_was_changed_is_nobodys(prefix: str, number: int, place: int, sign: str):
     """A guess is right once in 2 ** 62 times."""
@@ -36,3 +42,8 @@ def test_a_name_that_was_changed_is_nobodys(prefix: str, number: int, place: int
 def test_any_text_may_be_asked_for(prefix: str, text: str):
     """It is nobody's."""
     assert NAMES.read(prefix, text) is None and NAMES.read(prefix, f"{prefix}_{text}") is None
+
+
+def test_a_name_that_was_given_out_stays():
+    """Callers keep it."""
+    assert NAMES.make("charge", 123456789012345678) == "charge_0o6sTiLEwEbJH9SDfSw2Y"
