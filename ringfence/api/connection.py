@@ -149,7 +149,7 @@ def connection_class(
         def _found(self, data: bytes, at: int) -> tuple[Place, Prepared] | None:
             """Where the request at this place ends, and who answers it, if its head is known."""
             for known, door in self._known:
-                if (place := known.body_of(data, at)) is not None:
+                if data.startswith(known.before, at) and (place := known.body_of(data, at)) is not None:
                     return place, door
             return None
 

@@ -61,18 +61,18 @@ class KnownHead(NamedTuple):
             value = received[second:end]
             if not length_first:
                 length, value = value, length
-            if not _is_plain(value):
+            key = value.decode("latin-1")
+            if not _is_plain(key):
                 return None
-            key = value.decode("ascii")
         if not received.startswith(after, end) or not length.isdigit() or len(length) > _MOST_DIGITS:
             return None
         start = end + len(after)
         return _place((start, start + int(length), key))
 
 
-def _is_plain(value: bytes) -> bool:
+def _is_plain(value: str) -> bool:
     """Whether a value is what stands in its line: visible characters of ASCII, and spaces only within."""
-    return value.isascii() and value.decode("ascii").isprintable() and value[:1] not in b" " and value[-1:] != b" "
+    return value.isascii() and value.isprintable() and value != "" and value.strip(" ") == value
 
 
 def known_head(received: bytes, path: bytes, headers: list[tuple[bytes, bytes]], key_name: bytes = b"") -> KnownHead | None:
@@ -97,7 +97,7 @@ def known_head(received: bytes, path: bytes, headers: list[tuple[bytes, bytes]],
     if key_name not in names:
         return KnownHead(received[:length[0]], received[length[1]:end])
     key = _span(first, lines, headers, names.index(key_name))
-    if key is None or not _is_plain(received[slice(*key)]):
+    if key is None or not _is_plain(received[slice(*key)].decode("latin-1")):
         return None
     one, other = sorted((length, key))
     return KnownHead(received[:one[0]], received[other[1]:end], received[one[1]:other[0]], one is length)
