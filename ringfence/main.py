@@ -240,11 +240,13 @@ async def _foundation(
     # what ends the unknown
     message_seconds = config.answer_seconds + MARGIN_SECONDS
     desk = PostgresDesk(due, directory, vault, holder, message_seconds + LEASE_SECONDS, {DOOR: card_facts, "ppro": charge_facts})
-    ends_doubts = Recovery(
-        engine, desk, processors, plan=plan, now=clock.now, wall=_wall, ask_seconds=message_seconds,
-        day=_value_date(processors), merchants=numbers,
-    )
-    engine.recovery = ends_doubts
+    def recovery_on(one: Engine) -> Recovery:
+        return Recovery(
+            one, desk, processors, plan=plan, now=clock.now, wall=_wall, ask_seconds=message_seconds,
+            day=_value_date(processors), merchants=numbers,
+        )
+
+    engine.recovery = ends_doubts = recovery_on(engine)
 
     # who pays, and what follows a challenge; a repeatable run tells the same addresses in every folder
     secret_of = secrets_under(secret_key(config, keyring))
@@ -309,7 +311,7 @@ async def _foundation(
     chores += passing
     if works:
         notifiers = notifiers_of(config, keyring)
-        # Opened when there is something to expire.
+        # Opened when there is something to expire, or thousands of doubts that somebody left who was killed: live requests wait for neither.
         in_bulk = Lane(lambda: holds_due.connect(database_url, application_name=f"ringfence bulk intents {number}"), numbers=INTENT_LANES)
         ends.push_async_callback(in_bulk.close)
         bulk = engine_on(in_bulk, lane("bulk outcomes", OUTCOME_LANES))
@@ -329,7 +331,7 @@ async def _foundation(
             most=0 if config.frozen_at else MOST,
             done=lambda: nudge(CHORE))
         chores += [
-            abandoned.chore(due, directory, engine, config.sweep_seconds), expiry.chore(expirer, config.sweep_seconds),
+            abandoned.chore(due, directory, bulk, config.sweep_seconds), expiry.chore(expirer, config.sweep_seconds),
             *issuers.chores(directory, engine, due, config.sweep_seconds),
             *disputes.chores(config.sweep_seconds), *visits.chores(config.sweep_seconds), *stores.chores(config.sweep_seconds),
             follower.chore(due, directory, notifiers, clock.now, nudge),
@@ -346,7 +348,7 @@ async def _foundation(
             due, directory, charge, invoice_of(link_desk), plan_desk_of(config), key_of=order_key, now=clock.now,
             waiting=lambda: sum(engine.waiting))
         queues = [
-            recovery.queue(ends_doubts), challenges.queue(after_challenges), redirections.queue(redirects),
+            recovery.queue(recovery_on(bulk)), challenges.queue(after_challenges), redirections.queue(redirects),
             reversals.queue(due, desk, engine, plan, clock.now),
             recurring.queue(runner), agreements.queue(global_api.agreements, mandates.settle),
             deliveries.queue(
