@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from ringfence.api.ppro import charges as door
-from ringfence.api.ppro.door import Caller
+from ringfence.api.ppro.door import caller_of
 from ringfence.background import abandoned
 from ringfence.core.outcomes import Declined, Silence, Unknown
 from ringfence.core.redirection import Redirect, Stand, Why
@@ -393,7 +393,7 @@ async def test_one_approval_covers_agreement_and_first_charge(one: Process, here
     for number in (81, 82, 83):
         asked = charge(1000, paymentMethod="AMAZON_PAY", instrument=None, authenticationSettings=[
             {"type": "REDIRECT", "settings": {"returnUrl": RETURN}}])
-        caller = Caller(here.account, next(iter(one.directory.held_by("ppro", f"key_sandbox_{here.identifier}").values())))
+        caller = caller_of(here.account, next(iter(one.directory.held_by("ppro", f"key_sandbox_{here.identifier}").values())))
         made = json.loads((await door.begin(client.service, caller, door.Wish(
             asked, one.new_id(), told={"agreementId": client.service.names.make("agr", number)}, agreement_id=number))).body)
         assert made["status"] == "AUTHENTICATION_PENDING" and made["agreementId"].startswith("agr_")

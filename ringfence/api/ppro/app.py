@@ -16,7 +16,7 @@ from zlib import crc32
 from ringfence.api.http import Asking, BodyTooLarge, CallerGone, Learn, Prepared, Receive, Scope, Send, read_body
 from ringfence.api.ppro import answers
 from ringfence.api.ppro.answers import JSON_BYTES, Answer, Header
-from ringfence.api.ppro.door import JSON, LONGEST_KEY, Caller, Endpoint, Request, Service, actor_of
+from ringfence.api.ppro.door import JSON, LONGEST_KEY, Caller, Endpoint, Request, Service, caller_of
 from ringfence.api.ppro.kinds import Problem
 from ringfence.engine.lane import CONNECTION_LOST
 from ringfence.engine.metrics import CRASHES, PPRO_SECONDS, REQUESTS_PPRO, Counters
@@ -218,7 +218,7 @@ class GlobalApi:
             allowed = ", ".join(sorted(found.methods)).encode()
             return answers.error(405, "this method is not possible here")._replace(headers=((b"allow", allowed),))
         callers = [
-            Caller(merchant, one, actor_of(one)) for one in held.values()
+            caller_of(merchant, one) for one in held.values()
             if (merchant := self._service.directory.merchant(one.identifier)) is not None and merchant.active]
         if not callers:
             return answers.error(403, "the merchant is switched off")

@@ -344,15 +344,15 @@ def intent_of(
     if held is not None:
         details = b"%b%b}" % (details[:-1], held.kept)
     content = asked
-    is_secret = "instrument" in asked or "instrumentUpdateDetails" in asked
-    if is_secret:
+    is_in_clear = "instrument" in asked or "instrumentUpdateDetails" in asked
+    if is_in_clear:
         content = {name: value for name, value in asked.items() if name not in ("instrument", "instrumentUpdateDetails")}
     if card is not None and card.stored is not None and "instrument" in asked:
         content["card"] = [card.stored.card_id, card.expiry, card.holder]
     never_asked = OURS + refused if refused else "" if held is None or held.is_reachable else "unavailable"
     return Intent(
         merchant.merchant_id, merchant.identifier, wish.payment_id, command, DOOR, caller.actor, "api",
-        content_of_written(service, wish.written) if wish.written and not is_secret else content_of(service, content),
+        content_of_written(service, wish.written) if wish.written and not is_in_clear else content_of(service, content),
         asked.get("merchantPaymentChargeReference"), wish.key, False, details,
         service.route(merchant, asked["paymentMethod"], brand) or service.house, card, None, initiation, channel, merchant.settings.magic_amounts,
         demand=authentication.demand_of(merchant, asked, brand, initiation, channel, held.proof if held else None),

@@ -37,16 +37,16 @@ _ENCODE = msgspec.json.Encoder(order="sorted").encode
 
 
 class Caller(NamedTuple):
-    """A merchant that the caller's key acts for; ``actor`` is who its operations are noted for, see ``actor_of``."""
+    """A merchant that the caller's key acts for.  ``actor``: who its operations are noted for, never the key itself."""
 
     merchant: Merchant
     credential: Credential
     actor: str
 
 
-def actor_of(credential: Credential) -> str:
-    """Who the operations of a key's owner are noted for: never the key itself."""
-    return f"{DOOR}:{credential.public_name}"
+def caller_of(merchant: Merchant, credential: Credential) -> Caller:
+    """Whoever has that key, for that merchant."""
+    return Caller(merchant, credential, f"{DOOR}:{credential.public_name}")
 
 
 class Request(NamedTuple):
