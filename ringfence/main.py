@@ -242,9 +242,7 @@ async def _foundation(
     desk = PostgresDesk(due, directory, vault, holder, message_seconds + LEASE_SECONDS, {DOOR: card_facts, "ppro": charge_facts})
     def recovery_on(one: Engine) -> Recovery:
         return Recovery(
-            one, desk, processors, plan=plan, now=clock.now, wall=_wall, ask_seconds=message_seconds,
-            day=_value_date(processors), merchants=numbers,
-        )
+            one, desk, processors, plan=plan, now=clock.now, wall=_wall, ask_seconds=message_seconds, day=_value_date(processors), merchants=numbers)
 
     engine.recovery = ends_doubts = recovery_on(engine)
 
@@ -314,7 +312,7 @@ async def _foundation(
         # Opened when there is something to expire, or thousands of doubts that somebody left who was killed: live requests wait for neither.
         in_bulk = Lane(lambda: holds_due.connect(database_url, application_name=f"ringfence bulk intents {number}"), numbers=INTENT_LANES)
         ends.push_async_callback(in_bulk.close)
-        bulk = engine_on(in_bulk, lane("bulk outcomes", OUTCOME_LANES))
+        bulk = engine_on(in_bulk, lane("bulk outcomes", OUTCOME_LANES, (points.BEFORE_OUTCOME, points.AFTER_OUTCOME)))
         expirer = Expirer(
             in_bulk, bulk, engine, directory, now=clock.now, new_id=numbering.next, ask_seconds=ask_seconds,
             in_turn=config.frozen_at is not None, is_stopping=lambda: background.is_stopping)

@@ -110,6 +110,15 @@ def test_figures_are_medians_over_the_rounds() -> None:
     assert found["cpu_us"] == {"python": 50.0, "postgres": 100.0, "load": 20.0}
 
 
+def test_charges_for_a_purchase_are_those_of_all_rounds_together() -> None:
+    """The doors take turns in going first, so that no single round is fair; a round without charges does not count."""
+    rounds = [Round(figures(counted), Used(0.01, 0.02), None, charged and figures(charged), charged and Used(0.01, 0.02))
+              for counted, charged in ((100, 50), (200, 220), (900, None))]
+    found = report(rounds=rounds).as_json()
+    assert ([one["ppro_ratio"] for one in found["rounds"]], found["ppro_ratio"]) == ([0.5, 1.1, None], 0.9)
+    assert report().as_json()["ppro_ratio"] is None
+
+
 def test_a_database_elsewhere_or_no_pgbench_leave_figures_open() -> None:
     """What was not measured is null, not zero."""
     found = report(rounds=[Round(figures(), Used(0.01, None), None)]).as_json()

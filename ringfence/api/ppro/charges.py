@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 from msgspec.structs import replace
 
-from ringfence.api.ppro import answers, authentication, failures, fields, instruments, keys, methods, own_addresses, typed
+from ringfence.api.ppro import answers, authentication, failures, fields, instruments, keys, methods, own_addresses
 from ringfence.api.ppro.answers import Answer
 from ringfence.api.ppro.door import (
     DOOR,
@@ -25,7 +25,7 @@ from ringfence.api.ppro.door import (
     content_of,
     content_of_written,
     operation_key,
-    read_closely,
+    read_and_written,
 )
 from ringfence.api.ppro.failures import OURS
 from ringfence.api.ppro.instruments import Held
@@ -118,11 +118,7 @@ def _heard(begun: Begun, hear: Hear, result: Result | Awaitable[Result]) -> None
 
 
 def _wished(service: Service, request: Request) -> Wish | Answer:
-    asked: dict[str, Any] | Answer
-    if (at_once := typed.read(request.body, fields.CHARGE)) is not None:
-        asked, written = at_once
-    else:
-        asked, written = read_closely(request.body, fields.CHARGE), b""
+    asked, written = read_and_written(request.body, fields.CHARGE)
     return asked if type(asked) is Answer else _wish((
         asked, service.engine.new_id(), operation_key(request), {}, "", "", None, 0, None, written))
 

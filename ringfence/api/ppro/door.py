@@ -199,13 +199,15 @@ def whoever(handler: Handler) -> Handler:
 
 def read(body: bytes, kind: Kind) -> dict[str, Any] | Answer:
     """The object in a body as a table of ``fields`` says, or the answer that says what is wrong with it."""
-    if type(kind) is Object and (at_once := typed.read(body, kind)) is not None:
-        return at_once[0]
-    return read_closely(body, kind)
+    return read_and_written(body, kind)[0] if type(kind) is Object else _read_closely(body, kind)
 
 
-def read_closely(body: bytes, kind: Kind) -> dict[str, Any] | Answer:
-    """The same field by field, each with what is wrong with it."""
+def read_and_written(body: bytes, kind: Object) -> tuple[dict[str, Any] | Answer, bytes]:
+    """The same, and the object in JSON, its names in order, where that is at hand; else nothing."""
+    return typed.read(body, kind) or (_read_closely(body, kind), b"")
+
+
+def _read_closely(body: bytes, kind: Kind) -> dict[str, Any] | Answer:
     decoded = decode(body)
     if type(decoded) is Problem:
         return answers.invalid([decoded])

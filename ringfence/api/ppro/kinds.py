@@ -47,10 +47,7 @@ class Kind(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A text of ``least`` to ``longest`` characters; ``pattern`` (whole), or one of ``words``; ``misspelt`` maps old spellings to words.
-
-    ``usual``: texts that it mostly is, and may be; whoever is quicker with those looks for them first.
-    """
+    """A text of ``least`` to ``longest`` characters; ``pattern`` (whole), or one of ``words``; ``misspelt`` maps old spellings to words."""
 
     longest: int = LONGEST
     least: int = 0
@@ -59,7 +56,7 @@ class Text:
     misspelt: Mapping[str, str] = field(default_factory=dict)
     secret: bool = False
     called: str = ""                        # what it must be, where the pattern does not speak for itself
-    usual: tuple[str, ...] = ()
+    usual: tuple[str, ...] = ()             # what it mostly is, of what it may be: whoever is quicker with these looks for them first
 
     def read(self, value: Any, path: str, problems: Problems) -> Any:
         if type(value) is not str:

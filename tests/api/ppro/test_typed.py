@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ringfence.api.ppro import fields, typed
 from ringfence.api.ppro.decoding import decode
-from ringfence.api.ppro.kinds import Object, Problem, Problems
+from ringfence.api.ppro.kinds import Object, Problem, Problems, Text
 from ringfence.core.commands import MAX_MINOR
 
 INSTRUMENT = "instr_" + "0" * 21
@@ -54,6 +54,20 @@ def test_it_is_read_as_the_tables_read_it(
     if at_once is not None:
         assert by_the_tables(body, fields.CHARGE) == (at_once[0], [])
         assert at_once[1] == in_order(at_once[0])
+
+
+@pytest.mark.parametrize("kind", [fields.COUNTRY, fields.METHOD.kind], ids=["country", "method"])
+def test_what_a_text_usually_is_it_may_be(kind: Text):
+    problems: Problems = []
+    assert [kind.read(word, "x", problems) for word in kind.usual] == [*kind.usual] and not problems
+
+
+@pytest.mark.parametrize("method", ["CARD", "KLARNA"])
+def test_a_text_that_is_not_usual_is_read_all_the_same(method: str):
+    """By the tables: a method that nobody knows is refused later, in the words of the API."""
+    body = json.dumps(ORDINARY | {"paymentMethod": method}, ensure_ascii=False).encode()
+    assert (typed.read(body, fields.CHARGE) is None) == (method == "KLARNA")
+    assert by_the_tables(body, fields.CHARGE)[1] == []
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"null", b'"\xff"', b"{}", b'{"a":' * 5000, b"{" * 100_000])
